@@ -1,0 +1,210 @@
+/**
+ * The words that the compiler, the diff and the resource handlers share.
+ *
+ * A topology compiles to a `Plan`: a flat list of resources. Each resource is one kernel object (or one file, or one
+ * command to run once) with a stable id, a spec of plain values and the ids of what must exist before it. A plan
+ * contains no clock, no random number and no kernel handle, so the same topology always yields the same plan.
+ *
+ * To add a kind: add its spec here, one file in `daemon/resources/`, and one line in `daemon/resources/table.ts`.
+ */
+
+/** What becomes of a node: one network namespace. `router` forwards packets, `host` does not. */
+export interface NodeSpec {
+  readonly node: string
+  readonly nodeKind: "host" | "router"
+  /** Every sysctl that weft sets in the namespace, path with dots (`net.ipv4.ip_forward`), ours and the user's merged. */
+  readonly sysctls: Readonly<Record<string, string>>
+}
+
+/** One interface of a node: a veth pair, node side in the node's namespace, host side in the fabric. */
+export interface PortSpec {
+  readonly node: string
+  /** Name inside the node, at most 15 octets. */
+  readonly ifname: string
+  /** Lower case, colons: `02:5a:...`. */
+  readonly mac: string
+  /** Octets of the layer 3 packet, as `ip link` counts it. */
+  readonly mtu: number
+  /** Name of the host side in the fabric namespace, derived, at most 15 octets, unique in the daemon. */
+  readonly fabricName: string
+}
+
+/** One broadcast domain: what a link (`p2p`) or a network (`network`) becomes. */
+export interface SegmentSpec {
+  readonly segmentKind: "p2p" | "network"
+  /** Name of the link or network in the topology. */
+  readonly name: string
+  /** 24 bits; derived from lab and name, moved by the store when two labs collide. */
+  readonly vni: number
+  /** `node:ifname` of each port; exactly two for `p2p`. Order has no meaning to the data path. */
+  readonly ports: ReadonlyArray<string>
+  /** How long a learnt MAC address is believed, in seconds. */
+  readonly ageingS: number
+}
+
+/** One address on one interface (`lo` allowed). */
+export interface AddressSpec {
+  readonly node: string
+  readonly ifname: string
+  /** Canonical text with prefix length: `10.0.0.1/24`, `2001:db8::1/64`. */
+  readonly address: string
+}
+
+/** One way out of a node: by gateway, by interface, or both. */
+export interface NexthopMember {
+  /** Absent when the destination is on the link. */
+  readonly gateway?: string
+  readonly ifname: string
+  /** 1..256 */
+  readonly weight: number
+}
+
+/** A nexthop group (RTM_NEWNEXTHOP): changing its members changes every route that uses it at once. */
+export interface NexthopSpec {
+  readonly node: string
+  /** Kernel id of the group, unique in the node, stable while its routes are the same. 1..2^31-1 */
+  readonly id: number
+  readonly members: ReadonlyArray<NexthopMember>
+}
+
+/** One static route. Exactly one of: `via` (one way out), `nexthop` (id of a group), or a discarding `type`. */
+export interface RouteSpec {
+  readonly node: string
+  /** Canonical prefix: `0.0.0.0/0`, `2001:db8::/32`. */
+  readonly to: string
+  readonly table: number
+  /** Lower wins; 0 for IPv4 unless given, 1024 for IPv6 unless given (the kernel's own defaults). */
+  readonly metric: number
+  readonly type: "unicast" | "blackhole" | "unreachable" | "prohibit"
+  readonly via?: { readonly gateway?: string; readonly ifname: string }
+  readonly nexthop?: number
+}
+
+/** One policy routing rule (`ip rule`). */
+export interface RuleSpec {
+  readonly node: string
+  readonly family: "ipv4" | "ipv6"
+  readonly priority: number
+  readonly from?: string
+  readonly to?: string
+  readonly iif?: string
+  readonly oif?: string
+  readonly fwmark?: number
+  readonly table: number
+}
+
+/** All of a node's NAT and MSS clamping: one nftables table named `weft` in the node. */
+export interface NatSpec {
+  readonly node: string
+  /** Source NAT to the address of the interface that the packet leaves by. */
+  readonly masquerade: ReadonlyArray<{ readonly out: string; readonly from?: string; readonly exceptTo: ReadonlyArray<string> }>
+  /** Public address <-> private address, both directions, all ports. */
+  readonly oneToOne: ReadonlyArray<{ readonly public: string; readonly private: string; readonly on?: string }>
+  /** Destination NAT of one port. `address` absent: any address of the node. */
+  readonly portForward: ReadonlyArray<{
+    readonly on?: string
+    readonly address?: string
+    readonly protocol: "tcp" | "udp"
+    readonly port: number
+    readonly to: string
+    readonly toPort: number
+  }>
+  /** TCP maximum segment size of forwarded SYNs: a number of octets, or what the path MTU allows. */
+  readonly mssClamp: ReadonlyArray<{ readonly out?: string; readonly mss: number | "pmtu" }>
+}
+
+/** `/etc/hosts` of every node in the lab: one file per lab. */
+export interface HostsFileSpec {
+  readonly entries: ReadonlyArray<{ readonly address: string; readonly names: ReadonlyArray<string> }>
+}
+
+/** `/etc/resolv.conf` of one node. */
+export interface ResolverSpec {
+  readonly node: string
+  readonly servers: ReadonlyArray<string>
+  readonly search: ReadonlyArray<string>
+}
+
+/** A command run once in a node when everything else of that node is ready; run again when it changes or the node is remade. */
+export interface ExecSpec {
+  readonly node: string
+  /** Position in the node's list: commands of one node run in order. */
+  readonly index: number
+  /** Program and arguments: never a shell. */
+  readonly argv: ReadonlyArray<string>
+}
+
+export interface SpecByKind {
+  readonly node: NodeSpec
+  readonly port: PortSpec
+  readonly segment: SegmentSpec
+  readonly address: AddressSpec
+  readonly nexthop: NexthopSpec
+  readonly route: RouteSpec
+  readonly rule: RuleSpec
+  readonly nat: NatSpec
+  readonly "hosts-file": HostsFileSpec
+  readonly resolver: ResolverSpec
+  readonly exec: ExecSpec
+}
+
+export type Kind = keyof SpecByKind
+
+/** Where in the topology file a resource comes from; lines and columns count from 1. */
+export interface Source {
+  readonly line: number
+  readonly column: number
+}
+
+export type ResourceOf<K extends Kind> = {
+  readonly kind: K
+  /** Stable, unique in the lab, readable: see `id` below. */
+  readonly id: string
+  readonly spec: SpecByKind[K]
+  /** Ids of resources that must exist first. */
+  readonly dependsOn: ReadonlyArray<string>
+  readonly source?: Source
+}
+
+export type Resource = { readonly [K in Kind]: ResourceOf<K> }[Kind]
+
+/** What people see of a node beyond its resources: never reconciled, shown by `inspect` and `graph`. */
+export interface NodeInfo {
+  readonly name: string
+  readonly kind: "host" | "router"
+  readonly group?: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** What people see of a link or network. */
+export interface SegmentInfo {
+  readonly name: string
+  readonly kind: "p2p" | "network"
+  /** `node:ifname` */
+  readonly ports: ReadonlyArray<string>
+  readonly cidrs: ReadonlyArray<string>
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Plan {
+  readonly lab: string
+  readonly nodes: ReadonlyArray<NodeInfo>
+  readonly segments: ReadonlyArray<SegmentInfo>
+  readonly resources: ReadonlyArray<Resource>
+}
+
+/** The id of each kind of resource: the only place that spells them. */
+export const id = {
+  node: (node: string): string => `node/${node}`,
+  port: (node: string, ifname: string): string => `port/${node}:${ifname}`,
+  link: (name: string): string => `segment/link/${name}`,
+  network: (name: string): string => `segment/network/${name}`,
+  address: (node: string, ifname: string, address: string): string => `address/${node}:${ifname}/${address}`,
+  nexthop: (node: string, group: number): string => `nexthop/${node}/${group}`,
+  route: (node: string, table: number, to: string, metric: number): string => `route/${node}/${table}/${to}/${metric}`,
+  rule: (node: string, family: "ipv4" | "ipv6", priority: number): string => `rule/${node}/${family}/${priority}`,
+  nat: (node: string): string => `nat/${node}`,
+  hostsFile: (): string => "hosts-file",
+  resolver: (node: string): string => `resolver/${node}`,
+  exec: (node: string, index: number): string => `exec/${node}/${index}`
+} as const
