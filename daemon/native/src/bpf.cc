@@ -1,0 +1,7 @@
+#include "addon.h"
+
+namespace weft {
+
+void registerBpf(napi_env, napi_value) {}
+
+}  // namespace weft

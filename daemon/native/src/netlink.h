@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace weft {
+
+// Sends rtnetlink messages in the calling thread's namespace and waits for each one's acknowledgement.
+// Returns 0, or the errno of the first that failed.
+int netlinkApply(const uint8_t* messages, size_t length);
+
+}  // namespace weft
