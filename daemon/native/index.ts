@@ -31,7 +31,8 @@ export interface Addon {
   // netlink.cc
   /** `[sequence, errno name, kernel's text]` of each message that failed. */
   netlinkBatch(netns: number, messages: Uint8Array): ReadonlyArray<readonly [number, string, string]>
-  netlinkDump(netns: number, request: Uint8Array): Uint8Array
+  /** `requests`: one or more dump requests; the answer holds the messages of all, in order. */
+  netlinkDump(netns: number, requests: Uint8Array): Uint8Array
   netlinkMonitor(netns: number, groups: number): number
 
   // files.cc
@@ -48,6 +49,22 @@ export interface Addon {
   pollUnref(poll: Poll): void
   /** Octets received, 0 at the end, or a negative errno. */
   receive(descriptor: number, target: Uint8Array): number
+
+  // process.cc
+  /** Read end and write end. */
+  pipeOpen(): readonly [number, number]
+  /** Our side (never blocks) and the program's side of a pseudo terminal. */
+  terminalOpen(columns: number, rows: number): readonly [number, number]
+  terminalResize(terminal: number, columns: number, rows: number): void
+  /** The process group in the foreground, or 0. */
+  terminalForeground(terminal: number): number
+  duplicate(descriptor: number): number
+  /** Octets read, 0 at the end, or a negative errno. */
+  read(descriptor: number, target: Uint8Array): number
+  /** Octets of `source` from `at` on that were written, or a negative errno. */
+  write(descriptor: number, source: Uint8Array, at: number): number
+  /** False when no such process is in the namespace (any more). */
+  signalInNetns(pid: number, inode: number, signal: number): boolean
 }
 
 export const addon: Addon = createRequire(import.meta.url)("../../.weft/native/weft.node") as Addon

@@ -138,22 +138,18 @@ napi_value netlinkBatch(napi_env env, napi_callback_info info) {
 }
 
 // One dump, appended to `out` without the final NLMSG_DONE. EINTR: the table changed meanwhile, ask again.
-int dumpOnce(const uint8_t* request, size_t length, std::vector<uint8_t>& out) {
-  const int socketFd = openSocket();
-  if (socketFd < 0) return errno;
-  const std::unique_ptr<uint8_t[]> buffer(new uint8_t[receiveOctets]);
+int dumpOnce(int socketFd, uint8_t* buffer, const uint8_t* request, size_t length, std::vector<uint8_t>& out) {
   int result = 0;
   bool done = send(socketFd, request, length, 0) < 0;
   if (done) result = errno;
   while (!done) {
-    const ssize_t received = recv(socketFd, buffer.get(), receiveOctets, 0);
+    const ssize_t received = recv(socketFd, buffer, receiveOctets, 0);
     if (received < 0) {
       if (errno == EINTR) continue;
-      result = errno;
-      break;
+      return errno;
     }
     size_t left = static_cast<size_t>(received);
-    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.get()); NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
+    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
       if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) result = EINTR;
       if (header->nlmsg_type == NLMSG_DONE) {
         const int status = *static_cast<const int*>(NLMSG_DATA(header));
@@ -169,11 +165,34 @@ int dumpOnce(const uint8_t* request, size_t length, std::vector<uint8_t>& out) {
       }
     }
   }
-  close(socketFd);
   return result;
 }
 
-// netlinkDump(namespaceFd, request): every message of the answer, one after the other, as octets.
+// The answers to several dump requests, one after the other.
+int dumpAll(const uint8_t* requests, size_t length, std::vector<uint8_t>& out) {
+  const int socketFd = openSocket();
+  if (socketFd < 0) return errno;
+  const std::unique_ptr<uint8_t[]> buffer(new uint8_t[receiveOctets]);
+  int error = 0;
+  for (size_t at = 0; error == 0 && at + sizeof(nlmsghdr) <= length;) {
+    const uint32_t size = reinterpret_cast<const nlmsghdr*>(requests + at)->nlmsg_len;
+    if (size < sizeof(nlmsghdr) || at + size > length) {
+      error = EBADMSG;
+      break;
+    }
+    const size_t before = out.size();
+    for (int attempt = 0; attempt < 10; attempt++) {
+      out.resize(before);
+      error = dumpOnce(socketFd, buffer.get(), requests + at, size, out);
+      if (error != EINTR) break;
+    }
+    at += NLMSG_ALIGN(size);
+  }
+  close(socketFd);
+  return error;
+}
+
+// netlinkDump(namespaceFd, requests): every message of the answers, one after the other, as octets.
 napi_value netlinkDump(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   size_t length = 0;
@@ -183,11 +202,7 @@ napi_value netlinkDump(napi_env env, napi_callback_info info) {
   {
     const InNamespace inside(arguments.integer(0));
     if (inside.error != 0) return throwErrno(env, inside.error, "setns", "");
-    for (int attempt = 0; attempt < 10; attempt++) {
-      out.clear();
-      error = dumpOnce(request, length, out);
-      if (error != EINTR) break;
-    }
+    error = dumpAll(request, length, out);
   }
   if (error != 0) return throwErrno(env, error, "netlink dump", "");
   return fromOctets(env, out.data(), out.size());

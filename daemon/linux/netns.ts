@@ -1,0 +1,130 @@
+/**
+ * Named network namespaces that are ours.
+ *
+ * A node lives in `/run/netns/weft.<lab>.<node>`, so `ip netns exec` works on it; the fabric, which holds the host side
+ * of every port, in `weft.fabric` (`weft.fabric.<instance>` for a daemon with another instance name). A namespace says
+ * whose it is by an alternative name of its loopback interface, set before the namespace gets its own name: what has a
+ * name has a mark. Nothing without our instance's mark is ever touched.
+ *
+ * `/etc/netns/<name>/` holds what `ip netns exec` (and our own exec) binds over `/etc`: hosts and resolv.conf.
+ */
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
+import { addon, isNativeError } from "../native/index.ts"
+import { Writer } from "../wire/netlink.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
+import { attempt, KernelError } from "./errors.ts"
+import { dump } from "./rtnetlink.ts"
+
+export const directory = "/run/netns"
+const etcDirectory = "/etc/netns"
+const loopback = 1
+const ownerPrefix = "weft.owner."
+
+export const nodeName = (lab: string, node: string): string => `weft.${lab}.${node}`
+export const fabricName = (instance: string): string => (instance === "main" ? "weft.fabric" : `weft.fabric.${instance}`)
+export const path = (name: string): string => `${directory}/${name}`
+export const etcPath = (name: string): string => `${etcDirectory}/${name}`
+
+/** Lab and node of a namespace's name; undefined for the fabric and for what is not ours by name. */
+export const parseNodeName = (name: string): { readonly lab: string; readonly node: string } | undefined => {
+  const parts = name.split(".")
+  if (parts.length !== 3 || parts[0] !== "weft" || parts[1] === "fabric") return undefined
+  return { lab: parts[1]!, node: parts[2]! }
+}
+
+/** Must be called once before the first `create`. */
+export const prepare = (): void => attempt("prepare", directory, () => addon.netnsPrepare(directory))
+
+/** An open namespace; `close` it. The inode is its identity: names can be reused, pids too. */
+export interface Netns {
+  readonly name: string
+  readonly fd: number
+  readonly inode: number
+}
+
+/**
+ * Makes the namespace `name` with loopback up and our mark on it.
+ * Throws KernelError EEXIST when there is one of this name already.
+ */
+export const create = (name: string, instance: string): void => {
+  const setup = new Writer(256)
+  Link.addAltName(setup, loopback, ownerPrefix + instance)
+  Link.setLink(setup, loopback, { up: true })
+  removeHalfMade(name)
+  attempt("create network namespace", name, () => addon.netnsCreate(path(name), setup.finish()))
+}
+
+/** A create that was killed between making the file and mounting on it leaves an ordinary file. */
+const removeHalfMade = (name: string): void => {
+  if (exists(name) && !isMounted(name)) attempt("remove", path(name), () => addon.netnsRemove(path(name)))
+}
+
+const exists = (name: string): boolean => statSync(path(name), { throwIfNoEntry: false }) !== undefined
+
+/** A namespace's file is on nsfs, an ordinary one is on the file system of its directory. */
+const isMounted = (name: string): boolean => statSync(path(name)).dev !== statSync(directory).dev
+
+/** Removes the name and what `/etc/netns` holds for it. Fine when it is gone already. */
+export const remove = (name: string): void => {
+  attempt("remove network namespace", name, () => addon.netnsRemove(path(name)))
+  rmSync(etcPath(name), { recursive: true, force: true })
+}
+
+/** Opens a namespace; undefined when there is none of this name. */
+export const open = (name: string): Netns | undefined => {
+  try {
+    if (!exists(name) || !isMounted(name)) return undefined
+    const fd = addon.netnsOpen(path(name))
+    return { name, fd, inode: addon.inode(fd) }
+  } catch (error) {
+    if (isNativeError(error) && error.code === "ENOENT") return undefined
+    throw error
+  }
+}
+
+export const close = (netns: Netns): void => addon.close(netns.fd)
+
+/** Opens, runs, closes; undefined when there is no such namespace. `use` must not return a promise. */
+export const within = <A>(name: string, use: (netns: Netns) => A): A | undefined => {
+  const netns = open(name)
+  if (netns === undefined) return undefined
+  try {
+    return use(netns)
+  } finally {
+    close(netns)
+  }
+}
+
+/** The instance whose mark a list of interfaces carries. */
+export const ownerOf = (links: ReadonlyArray<Link.Link>): string | undefined =>
+  links
+    .find((link) => link.index === loopback)
+    ?.altNames.find((name) => name.startsWith(ownerPrefix))
+    ?.slice(ownerPrefix.length)
+
+/** Whose namespace this is: the instance named by its mark, or undefined when it has none or does not exist. */
+export const owner = (name: string): string | undefined =>
+  within(name, (netns) => ownerOf([...dump(netns.fd, Link.dumpLinks)].map((message) => Link.decode(message.body))))
+
+/** The names of all namespaces that bear the prefix `weft.`, whoever made them. */
+export const list = (): ReadonlyArray<string> => {
+  try {
+    return readdirSync(directory).filter((name) => name.startsWith("weft."))
+  } catch {
+    return []
+  }
+}
+
+/** Makes and returns `/etc/netns/<name>`. */
+export const makeEtc = (name: string): string => {
+  mkdirSync(etcPath(name), { recursive: true })
+  return etcPath(name)
+}
+
+/** Refuses to go on in a namespace of the right name and the wrong owner. */
+export const assertOwned = (name: string, instance: string, links: ReadonlyArray<Link.Link>): void => {
+  const found = ownerOf(links)
+  if (found === instance) return
+  const whose = found === undefined ? "it was not made by weft" : `it belongs to the weftd instance "${found}"`
+  throw new KernelError({ operation: "use network namespace", object: name, code: "EPERM", detail: whose })
+}
