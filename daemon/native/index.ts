@@ -51,8 +51,8 @@ export interface Addon {
   receive(descriptor: number, target: Uint8Array): number
 
   // process.cc
-  /** Read end and write end. */
-  pipeOpen(): readonly [number, number]
+  /** Our end (never blocks; we read it if `reading`, else write it) and the program's end. */
+  pipeOpen(reading: boolean): readonly [number, number]
   /** Our side (never blocks) and the program's side of a pseudo terminal. */
   terminalOpen(columns: number, rows: number): readonly [number, number]
   terminalResize(terminal: number, columns: number, rows: number): void

@@ -23,11 +23,15 @@ napi_value pairOf(napi_env env, int first, int second) {
   return result;
 }
 
-// pipeOpen(): [read end, write end], both close-on-exec.
-napi_value pipeOpen(napi_env env, napi_callback_info) {
+// pipeOpen(reading): [our end, the program's end] of a new pipe, both close-on-exec. We read from it or write to it, and
+// our end does not block.
+napi_value pipeOpen(napi_env env, napi_callback_info info) {
+  const bool reading = Arguments(env, info).flag(0);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return throwErrno(env, errno, "pipe2", "");
-  return pairOf(env, ends[0], ends[1]);
+  const int ours = ends[reading ? 0 : 1];
+  fcntl(ours, F_SETFL, fcntl(ours, F_GETFL) | O_NONBLOCK);
+  return pairOf(env, ours, ends[reading ? 1 : 0]);
 }
 
 // terminalOpen(columns, rows): [our side, the program's side] of a new pseudo terminal, both close-on-exec. Ours does not
