@@ -132,12 +132,12 @@ install_packages() {
   say "installing Debian packages: $missing"
   began
   # A new machine has no package lists; on others they are renewed only when they turn out to be too old.
-  if ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 && apt_install "$missing"; then
-    say "installed ($(took))"
-    return
+  if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || ! apt_install "$missing"; then
+    logged apt-get update || fail "cannot renew the package lists (apt-get update)"
+    apt_install "$missing" || fail "cannot install the Debian packages: $missing"
   fi
-  logged apt-get update || fail "cannot renew the package lists (apt-get update)"
-  apt_install "$missing" || fail "cannot install the Debian packages: $missing"
+  missing=$(missing_of "$packages")
+  [ -z "$missing" ] || fail "apt-get has installed everything, but what these bring is still not there: $missing"
   say "installed ($(took))"
 }
 
