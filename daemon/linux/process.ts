@@ -126,7 +126,9 @@ const openPipes = (): Streams => {
   }
 }
 
-/** Signal numbers by name, without those that mean nothing to a command. */
+/** Whether there is a signal of this name: `SIGINT`. */
+export const isSignal = (name: string): boolean => signalNumber(name) !== undefined
+
 const signalNumber = (name: string): number | undefined =>
   Object.hasOwn(constants.signals, name) ? constants.signals[name as NodeJS.Signals] : undefined
 
@@ -192,6 +194,8 @@ export const spawnInNetns = (command: Command): RunningCommand => {
     return sendSignal(-pid, number)
   }
   const hangUp = async (): Promise<void> => {
+    // A command that has ended by itself may have left something running on purpose.
+    if (exited) return
     signal("SIGHUP")
     // A stopped process sees SIGHUP only when it continues.
     signal("SIGCONT")

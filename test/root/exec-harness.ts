@@ -1,0 +1,116 @@
+/**
+ * Namespaces and an exec service for the tests of commands in nodes: what the daemon has, without the daemon.
+ */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as grpc from "@grpc/grpc-js"
+import * as loader from "@grpc/proto-loader"
+import { isSignal, spawnInNetns } from "../../daemon/linux/process.ts"
+import { addon } from "../../daemon/native/index.ts"
+import { type Exec, type ExecRequest, makeExec } from "../../daemon/rpc/exec.ts"
+
+export const isRoot = process.getuid?.() === 0
+
+/** Namespaces named `weft-test-<pid>-<name>`, all gone after `remove`. */
+export const makeNamespace = (name: string): { path: string; etcDir: string; inode: number; remove: () => void } => {
+  const full = `weft-test-${process.pid}-${name}`
+  const path = `/run/netns/${full}`
+  const etcDir = mkdtempSync(join(tmpdir(), `${full}-etc-`))
+  addon.netnsPrepare("/run/netns")
+  addon.netnsCreate(path, new Uint8Array())
+  const descriptor = addon.netnsOpen(path)
+  const inode = addon.inode(descriptor)
+  addon.close(descriptor)
+  writeFileSync(join(etcDir, "hosts"), "10.9.8.7 other.weft\n")
+  return {
+    path,
+    etcDir,
+    inode,
+    remove: () => {
+      addon.netnsRemove(path)
+      rmSync(etcDir, { recursive: true })
+    }
+  }
+}
+
+export const descriptorCount = (): number => readdirSync("/proc/self/fd").length
+
+/** Waits for the kernel or a peer: resolves when `holds`, rejects after `deadlineMs`. */
+export const until = async (what: string, holds: () => boolean, deadlineMs = 5000): Promise<void> => {
+  const end = performance.now() + deadlineMs
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+type Call = grpc.ClientDuplexStream<ExecRequest, Record<string, unknown>>
+
+export interface Outcome {
+  readonly stdout: string
+  readonly stderr: string
+  readonly exit: { readonly code: number; readonly signal: string } | undefined
+  /** gRPC status: code and details. */
+  readonly status: number
+  readonly details: string
+}
+
+export interface ExecServer {
+  readonly exec: Exec
+  readonly start: (request: Partial<NonNullable<ExecRequest["start"]>>) => Call
+  readonly stop: () => Promise<void>
+}
+
+/** An exec service for one node called `pc`, on a socket of its own. */
+export const serveExec = async (node: { path: string; etcDir: string }): Promise<ExecServer> => {
+  const proto = fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url))
+  const definition = await loader.load(proto, { longs: Number, enums: String, defaults: true, oneofs: true })
+  const root = grpc.loadPackageDefinition(definition) as unknown as { weft: { v1: { Nodes: grpc.ServiceClientConstructor } } }
+  const { Nodes } = root.weft.v1
+  const exec = makeExec({
+    resolveNode: (name) =>
+      name === "pc" ? { lab: "t", node: "pc", netnsPath: node.path, etcDir: node.etcDir } : { error: `There is no node "${name}"`, suggestion: "pc" },
+    spawn: spawnInNetns,
+    isSignal
+  })
+  const directory = mkdtempSync(join(tmpdir(), "weft-test-exec-"))
+  const server = new grpc.Server()
+  server.addService(Nodes.service, { Exec: exec.handler, Reach: () => undefined })
+  const address = `unix:${join(directory, "s")}`
+  await new Promise<void>((resolve, reject) =>
+    server.bindAsync(address, grpc.ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error)))
+  )
+  const client = new Nodes(address, grpc.credentials.createInsecure())
+  return {
+    exec,
+    start: (request) => {
+      const call = (client as unknown as { Exec: () => Call }).Exec()
+      call.write({ start: { node: "pc", argv: [], tty: false, ...request } })
+      return call
+    },
+    stop: async () => {
+      await exec.end()
+      client.close()
+      server.forceShutdown()
+      rmSync(directory, { recursive: true })
+    }
+  }
+}
+
+/** Collects what a call answers; `onOutput` sees all output so far after each piece. */
+export const collect = (call: Call, onOutput: (stdout: string) => void = () => undefined): Promise<Outcome> =>
+  new Promise((resolve) => {
+    let stdout = ""
+    let stderr = ""
+    let exit: Outcome["exit"]
+    call.on("data", (message: { stdout?: Buffer; stderr?: Buffer; exit?: Outcome["exit"] }) => {
+      if (message.stdout !== undefined) onOutput((stdout += message.stdout.toString("utf8")))
+      if (message.stderr !== undefined) stderr += message.stderr.toString("utf8")
+      if (message.exit !== undefined) exit = message.exit
+    })
+    call.on("error", () => undefined)
+    call.on("status", ({ code, details }: grpc.StatusObject) => resolve({ stdout, stderr, exit, status: code, details }))
+  })
+
