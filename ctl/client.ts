@@ -1,0 +1,189 @@
+/**
+ * The daemon as promises and async iterables. gRPC is loaded only when a daemon really listens, so that commands which
+ * find none fail at once and with the operating system's reason.
+ */
+
+import { connect as connectSocket } from "node:net"
+import { fileURLToPath } from "node:url"
+import type * as Grpc from "@grpc/grpc-js"
+import { Exit, Failure, NotFound } from "./command.ts"
+import type * as Message from "./messages.ts"
+
+export const defaultAddress = "unix:/run/weft/weftd.sock"
+
+/** One command in a node: write requests, iterate responses. */
+export interface ExecCall extends AsyncIterable<Message.ExecResponse> {
+  /** Resolves when the transport took the message: await it, and a slow command slows the writer. */
+  readonly send: (request: Message.ExecRequest) => Promise<void>
+  /** Hangs up; the daemon ends the command. */
+  readonly cancel: () => void
+}
+
+export interface Client {
+  readonly address: string
+  readonly validate: (topology: Message.Topology) => Promise<Message.ValidateResponse>
+  readonly plan: (topology: Message.Topology) => Promise<Message.PlanResponse>
+  readonly deploy: (topology: Message.Topology, rollback: boolean) => AsyncIterable<Message.Progress>
+  readonly destroy: (lab: string) => AsyncIterable<Message.Progress>
+  readonly list: () => Promise<ReadonlyArray<Message.LabSummary>>
+  readonly inspect: (lab: string) => Promise<Message.InspectResponse>
+  readonly events: (request: { lab: string; follow: boolean; last: number }) => AsyncIterable<Message.Event>
+  readonly exec: () => ExecCall
+  readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
+  readonly version: () => Promise<Message.VersionResponse>
+  readonly doctor: () => Promise<ReadonlyArray<Message.Finding>>
+  readonly close: () => void
+}
+
+/**
+ * Connects to a daemon.
+ *
+ * @param address `unix:PATH`
+ * @throws {Failure} exit 3 when nobody answers there, with what was tried and what to do; exit 2 for another kind of address
+ */
+export const connect = async (address: string): Promise<Client> => {
+  const socketPath = pathOf(address)
+  await knock(socketPath, address)
+  const { proto, grpc } = await loadProto()
+  const credentials = grpc.credentials.createInsecure()
+  // An inspection of a thousand nodes is some megabytes; gRPC's own limit is 4.
+  const options = { "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 16 << 20 }
+  const target = `unix:${socketPath}`
+  const labs = new proto.Labs(target, credentials, options)
+  const nodes = new proto.Nodes(target, credentials, options)
+  const host = new proto.Host(target, credentials, options)
+
+  return {
+    address,
+    validate: (topology) => unary<Message.ValidateResponse>(labs, "Validate", { topology }),
+    plan: (topology) => unary<Message.PlanResponse>(labs, "Plan", { topology }),
+    deploy: (topology, rollback) => streamed<Message.Progress>(labs, "Deploy", { topology, rollback }),
+    destroy: (lab) => streamed<Message.Progress>(labs, "Destroy", { lab }),
+    list: async () => (await unary<{ labs: ReadonlyArray<Message.LabSummary> }>(labs, "List", {})).labs,
+    inspect: (lab) => unary<Message.InspectResponse>(labs, "Inspect", { lab }),
+    events: (request) => streamed<Message.Event>(labs, "Events", request),
+    exec: () => execCall(nodes),
+    reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
+    version: () => unary<Message.VersionResponse>(host, "Version", {}),
+    doctor: async () => (await unary<{ findings: ReadonlyArray<Message.Finding> }>(host, "Doctor", {})).findings,
+    close: () => {
+      labs.close()
+      nodes.close()
+      host.close()
+    }
+  }
+}
+
+/** Runs `use` with a client and closes it afterwards, whatever happens. */
+export const withClient = async <A>(address: string, use: (client: Client) => Promise<A>): Promise<A> => {
+  const client = await connect(address)
+  try {
+    return await use(client)
+  } finally {
+    client.close()
+  }
+}
+
+/** The file system path of a `unix:PATH` address. */
+export const pathOf = (address: string): string => {
+  if (address.startsWith("unix:") && address.length > 5) return address.slice(5).replace(/^\/\/(?=\/)/, "")
+  if (address.startsWith("/")) return address
+  throw new Failure(Exit.usage, `Cannot use "${address}" as the daemon's address: only unix:PATH is supported`, "Example: --daemon unix:/run/weft/weftd.sock")
+}
+
+/** Connects once without gRPC: a missing socket, a dead daemon and a lack of rights get their own advice. */
+const knock = (path: string, address: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const socket = connectSocket(path)
+    socket.once("connect", () => {
+      socket.destroy()
+      resolve()
+    })
+    socket.once("error", (error: NodeJS.ErrnoException) => reject(unreachable(address, error.code ?? error.message)))
+  })
+
+/** The failure for a daemon that cannot be reached; `reason` is an errno name or a sentence. */
+export const unreachable = (address: string, reason: string): Failure => {
+  const message = `Cannot reach the daemon at ${address}: `
+  switch (reason) {
+    case "ENOENT":
+      return new Failure(Exit.unreachable, `${message}no such socket`, "Start it with: sudo bin/weftd\nOr name another one with --daemon or WEFT_DAEMON.")
+    case "ECONNREFUSED":
+      return new Failure(Exit.unreachable, `${message}nobody listens on the socket any more`, "Start it with: sudo bin/weftd\nRunning labs go on without it and are adopted when it comes back.")
+    case "EACCES":
+    case "EPERM":
+      return new Failure(
+        Exit.unreachable,
+        `${message}permission denied`,
+        "The socket is for root and the group weft. Join it with: sudo usermod -aG weft $USER (then log in again)"
+      )
+    default:
+      return new Failure(Exit.unreachable, `${message}${reason}`, "Start it with: sudo bin/weftd")
+  }
+}
+
+interface Loaded {
+  readonly grpc: typeof Grpc
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Host", Grpc.ServiceClientConstructor>>
+}
+
+const loadProto = async (): Promise<Loaded> => {
+  const [grpc, loader] = await Promise.all([import("@grpc/grpc-js"), import("@grpc/proto-loader")])
+  const file = fileURLToPath(new URL("../proto/weft/v1/weft.proto", import.meta.url))
+  const definition = await loader.load(file, { longs: Number, enums: String, defaults: true, oneofs: true })
+  const root = grpc.loadPackageDefinition(definition) as unknown as { weft: { v1: Loaded["proto"] } }
+  return { grpc, proto: root.weft.v1 }
+}
+
+type Callable = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unknown>>
+
+const unary = <A>(client: Grpc.Client, method: string, request: object): Promise<A> =>
+  new Promise((resolve, reject) => {
+    const done = (error: Grpc.ServiceError | null, response: A): void => error === null ? resolve(response) : reject(failureOf(error))
+    ;(client as unknown as Callable)[method]!(request, done)
+  })
+
+async function* streamed<A>(client: Grpc.Client, method: string, request: object): AsyncGenerator<A, void, undefined> {
+  const call = (client as unknown as Callable)[method]!(request) as Grpc.ClientReadableStream<A>
+  try {
+    for await (const message of call) yield message as A
+  } catch (error) {
+    throw failureOf(error as Grpc.ServiceError)
+  } finally {
+    call.cancel()
+  }
+}
+
+const execCall = (client: Grpc.Client): ExecCall => {
+  const call = (client as unknown as Callable)["Exec"]!() as Grpc.ClientDuplexStream<Message.ExecRequest, Message.ExecResponse>
+  return {
+    // The callback comes with an error when the call has ended meanwhile; the reader learns the reason.
+    send: (request) => new Promise((resolve) => call.writable ? call.write(request, () => resolve()) : resolve()),
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Message.ExecResponse
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      }
+    }
+  }
+}
+
+/** A gRPC status as what the user is told and the exit code. Numbers: google.rpc.Code. */
+export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure => {
+  if (error instanceof Failure) return error
+  const details = error.details === undefined || error.details === "" ? error.message : error.details
+  switch (error.code as number | undefined) {
+    case 3: // INVALID_ARGUMENT
+      return new Failure(Exit.usage, details)
+    case 5: // NOT_FOUND
+      return new NotFound(details)
+    case 12: // UNIMPLEMENTED
+      return new Failure(Exit.failed, `The daemon does not know this call: ${details}`, "It may be older than this weft: compare with weft version.")
+    case 14: // UNAVAILABLE
+      return new Failure(Exit.unreachable, `The daemon went away: ${details}`, "Running labs go on without it. Look at its log, then: sudo bin/weftd")
+    default:
+      return new Failure(Exit.failed, details)
+  }
+}

@@ -1,0 +1,45 @@
+/** `weft list`: the labs of this daemon. */
+
+import { withClient } from "../client.ts"
+import { Exit, Failure } from "../command.ts"
+import type { Context, InputOf } from "../command.ts"
+import { agoOf, stateOf } from "../render/lab.ts"
+import { table } from "../render/table.ts"
+import { printValue } from "../render/value.ts"
+import type { Format } from "../render/value.ts"
+import { print, printable, styleOf, widthOf } from "../terminal.ts"
+import type { specs } from "./table.ts"
+
+export const run = async (input: InputOf<typeof specs.list>, context: Context): Promise<number> => {
+  const format = (input.format ?? input.output) as Format
+  if (!["table", "json", "yaml"].includes(format)) throw new Failure(Exit.usage, `Unknown format "${format}": table, json or yaml`)
+  const labs = await withClient(context.daemon, (client) => client.list())
+  if (format !== "table") {
+    await printValue(format, labs)
+    return Exit.done
+  }
+  if (labs.length === 0) {
+    print("No labs. Deploy one: weft deploy FILE")
+    return Exit.done
+  }
+  const style = styleOf(process.stdout)
+  const columns = [
+    { title: "LAB" },
+    { title: "STATE" },
+    { title: "NODES", align: "right" },
+    { title: "SEGMENTS", align: "right" },
+    { title: "DEPLOYED" },
+    { title: "FILE", folds: true }
+  ] as const
+  const rows = labs.map((lab) => [
+    lab.name,
+    stateOf(lab.state, style),
+    String(lab.nodes),
+    String(lab.segments),
+    agoOf(lab.deployedAt, Date.now()),
+    printable(lab.filename)
+  ])
+  print(table(columns, rows, { width: widthOf(process.stdout), style }).join("\n"))
+  for (const lab of labs) if (lab.error !== "") print(`${style.red(`${lab.name}:`)} ${printable(lab.error)}`)
+  return Exit.done
+}

@@ -1,0 +1,203 @@
+/** Every command of `weft`, as data. To add one: describe it here, write `commands/<verb>.ts`, add a line in `main.ts`. */
+
+import type { CommandSpec, Flag, Positional } from "../command.ts"
+
+const file = {
+  kind: "optional",
+  summary: "topology file; without it the only *.weft.yaml in this folder; - reads standard input",
+  complete: "file"
+} as const satisfies Positional
+
+const fileFlag = { kind: "string", short: "f", metavar: "FILE", summary: "topology file (same as the argument)", complete: "file" } as const satisfies Flag
+
+const labFileFlag = { kind: "string", short: "f", metavar: "FILE", summary: "the lab that this topology file names", complete: "file" } as const satisfies Flag
+
+const labOrFormatFlag = {
+  ...labFileFlag,
+  summary: "the lab that this topology file names (table, json and yaml are taken as -o)"
+} as const satisfies Flag
+
+const output = { kind: "choice", short: "o", choices: ["table", "json", "yaml"], default: "table", summary: "format of the result" } as const satisfies Flag
+
+const name = { kind: "string", metavar: "NAME", summary: "use this lab name instead of the file's" } as const satisfies Flag
+
+export const specs = {
+  demo: {
+    summary: "Deploy a hybrid network on this machine, prove it, draw it, remove it",
+    description: "Deploys an office, an IDC and an AWS-like VPC with the internet between them, out of real kernel objects. "
+      + "Pings and connects from every host to every host, shows which sites see the office client un-NATed, writes a "
+      + "drawing to ./weft-demo.svg and removes everything again. Uses the running daemon, or starts one of its own.",
+    args: {},
+    flags: { keep: { kind: "boolean", summary: "leave the lab running and say what to try next" } },
+    examples: [
+      { command: "sudo weft demo", description: "the whole tour, nothing left behind" },
+      { command: "sudo weft demo --keep", description: "stay, and look around" }
+    ]
+  },
+  validate: {
+    summary: "Check a topology file; needs no daemon and no root",
+    description: "Reports every error at once, each with file:line:column and the closest valid word.",
+    args: { file },
+    flags: { file: fileFlag, output },
+    examples: [
+      { command: "weft validate branch.weft.yaml", description: "check one file" },
+      { command: "weft validate -o json | jq .diagnostics", description: "errors for an editor or a script" }
+    ]
+  },
+  plan: {
+    summary: "Show what deploy would change",
+    description: "Compares the topology with what is in the kernel now and lists every resource that would be added (+), "
+      + "changed in place (~), replaced (-/+) or removed (-). Touches nothing.",
+    args: { file },
+    flags: {
+      file: fileFlag,
+      name,
+      output,
+      "detailed-exitcode": { kind: "boolean", summary: "exit 0 without changes, 1 on errors, 2 with changes" }
+    },
+    examples: [
+      { command: "weft plan", description: "the only topology of this folder" },
+      { command: "weft plan branch.weft.yaml --detailed-exitcode", description: "for scripts: has anything drifted?" }
+    ]
+  },
+  deploy: {
+    summary: "Make the running lab equal to a topology",
+    description: "Creates, changes and removes only what differs; the same file twice changes nothing. Progress goes to stderr.",
+    args: { file },
+    flags: {
+      file: fileFlag,
+      name,
+      output,
+      rollback: { kind: "boolean", summary: "on failure go back to what was deployed before" }
+    },
+    examples: [
+      { command: "weft deploy branch.weft.yaml", description: "new, or the difference to what runs" },
+      { command: "weft deploy branch.weft.yaml --name copy", description: "the same topology once more under another name" }
+    ]
+  },
+  destroy: {
+    summary: "Remove a lab and everything that belongs to it",
+    description: "Works from recorded state: the topology file may be gone or edited. Removing what does not exist is an error.",
+    args: { lab: { kind: "optional", summary: "name of the lab", complete: "lab" } },
+    flags: {
+      file: labFileFlag,
+      all: { kind: "boolean", summary: "remove every lab of this daemon" },
+      output
+    },
+    examples: [
+      { command: "weft destroy branch", description: "one lab" },
+      { command: "weft destroy --all", description: "every lab of this daemon" }
+    ]
+  },
+  list: {
+    summary: "List labs",
+    description: "Every lab of this daemon with its state.",
+    args: {},
+    flags: { output, format: { kind: "string", short: "f", metavar: "FORMAT", summary: "same as -o, as containerlab has it" } },
+    examples: [
+      { command: "weft list", description: "as a table" },
+      { command: "weft list -o json | jq -r '.[].name'", description: "names only" }
+    ]
+  },
+  inspect: {
+    summary: "Show nodes, ports, addresses and segments of a lab",
+    description: "Shows the lab as it is in the kernel now; what differs from the topology is listed under DRIFT.",
+    args: { lab: { kind: "optional", summary: "name of the lab; may be left out when there is only one", complete: "lab" } },
+    flags: {
+      file: labOrFormatFlag,
+      routes: { kind: "boolean", short: "r", summary: "also list the routes of every node" },
+      counters: { kind: "boolean", short: "c", summary: "also list what every port counted" },
+      output
+    },
+    examples: [
+      { command: "weft inspect branch", description: "one lab" },
+      { command: "weft inspect branch -o json | jq '.nodes[].ports[].mac'", description: "for scripts" }
+    ]
+  },
+  exec: {
+    summary: "Run a command in a node",
+    description: "Streams and exit code are the command's own. Signals are passed on. Put -- before the command.",
+    args: {
+      node: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
+      command: { kind: "rest", summary: "program and its arguments; no shell is involved", complete: "none" }
+    },
+    flags: {
+      interactive: { kind: "boolean", short: "i", summary: "pass a terminal's input on (pipes and files are always passed on)" },
+      tty: { kind: "boolean", short: "t", summary: "give the command a terminal" },
+      user: { kind: "string", short: "u", metavar: "USER", summary: "run as this user instead of root", complete: "none" },
+      env: { kind: "strings", short: "e", metavar: "K=V", summary: "set an environment variable (repeat for more)", complete: "none" }
+    },
+    examples: [
+      { command: "weft exec pc -- ping -c 3 10.20.0.10", description: "one command" },
+      { command: "weft exec -it hybrid/fw -- bash", description: "a shell" },
+      { command: "weft exec pc -- tcpdump -w - -i eth0 | wireshark -k -i -", description: "a binary stream through a pipe" }
+    ]
+  },
+  graph: {
+    summary: "Draw a lab as SVG, Mermaid or DOT",
+    description: "Nodes are grouped by their label `site`, else by group. The SVG needs nothing else and follows the reader's "
+      + "light or dark theme. On a terminal the SVG goes to LAB.svg, in a pipe to standard output.",
+    args: { lab: { kind: "optional", summary: "name of the lab; may be left out when there is only one", complete: "lab" } },
+    flags: {
+      file: labFileFlag,
+      output: { kind: "choice", short: "o", choices: ["svg", "mermaid", "dot"], default: "svg", summary: "kind of drawing" },
+      write: { kind: "string", short: "w", metavar: "FILE", summary: "write to this file; - is standard output", complete: "path" }
+    },
+    examples: [
+      { command: "weft graph branch -w branch.svg", description: "a drawing for the README" },
+      { command: "weft graph branch -o dot | dot -Tpdf > branch.pdf", description: "through Graphviz" }
+    ]
+  },
+  events: {
+    summary: "Show what happened, and what happens",
+    description: "Past events, oldest first; with --follow also those to come.",
+    args: { lab: { kind: "optional", summary: "only this lab", complete: "lab" } },
+    flags: {
+      follow: { kind: "boolean", short: "f", summary: "keep on printing as events happen" },
+      last: { kind: "string", short: "n", metavar: "COUNT", summary: "how many past events (default: all that are kept)", complete: "none" },
+      output
+    },
+    examples: [
+      { command: "weft events -n 20", description: "the last twenty" },
+      { command: "weft events branch -f -o json", description: "follow one lab, one JSON object per line" }
+    ]
+  },
+  doctor: {
+    summary: "Say what this machine can and cannot do, and what to do about it",
+    description: "Asks the daemon what it found. Without a daemon it checks what can be checked from here. Exits 1 when something that weft needs is missing.",
+    args: {},
+    flags: { output },
+    examples: [{ command: "weft doctor", description: "what works, what is missing, what to type" }]
+  },
+  completion: {
+    summary: "Print a completion script for bash, zsh or fish",
+    description: "Completes commands, flags, topology files and, when a daemon answers, labs and nodes.",
+    args: { shell: { kind: "required", summary: "bash, zsh or fish", choices: ["bash", "zsh", "fish"] } },
+    flags: {},
+    examples: [
+      { command: "source <(weft completion bash)", description: "bash, this session" },
+      { command: "weft completion zsh > ~/.zfunc/_weft", description: "zsh, with fpath+=(~/.zfunc)" },
+      { command: "weft completion fish > ~/.config/fish/completions/weft.fish", description: "fish" }
+    ]
+  },
+  version: {
+    summary: "Show the versions of weft and of the daemon",
+    description: "The daemon's version is shown when one answers; without a daemon this still exits 0.",
+    args: {},
+    flags: { output },
+    examples: [{ command: "weft version -o json", description: "for bug reports" }]
+  }
+} as const satisfies Record<string, CommandSpec>
+
+export type Verb = keyof typeof specs
+
+/** The flags that every command has. */
+export const sharedFlags = {
+  daemon: {
+    kind: "string",
+    metavar: "ADDRESS",
+    summary: "the daemon to talk to (default: $WEFT_DAEMON, else unix:/run/weft/weftd.sock)",
+    complete: "none"
+  },
+  help: { kind: "boolean", short: "h", summary: "show help" }
+} as const satisfies Record<string, Flag>

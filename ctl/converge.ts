@@ -1,0 +1,75 @@
+/** Follows a deploy or destroy to its end: live progress on stderr, then what came out. */
+
+import { Exit, Failure } from "./command.ts"
+import type { Done, Failed, Planned, Progress } from "./messages.ts"
+import { diagnosticLines, tally } from "./render/diagnostics.ts"
+import { display, failureLine } from "./render/progress.ts"
+import { printError, styleOf } from "./terminal.ts"
+
+export interface Outcome {
+  readonly planned: Planned | undefined
+  readonly end: { readonly kind: "done"; readonly done: Done } | { readonly kind: "failed"; readonly failed: Failed }
+}
+
+/**
+ * Consumes the stream of one operation.
+ *
+ * @param options.verb what the bar is labelled with: `Deploying demo`
+ * @param options.onInterrupt what to say when the user presses Ctrl-C; the operation goes on in the daemon. Absent: the
+ *   caller deals with signals
+ * @throws {Failure} when the stream breaks
+ */
+export const follow = async (
+  stream: AsyncIterable<Progress>,
+  options: { readonly verb: string; readonly onInterrupt?: string }
+): Promise<Outcome> => {
+  const style = styleOf(process.stderr)
+  const view = display(process.stderr, { verb: options.verb, style, now: () => performance.now() })
+  const interrupted = (): void => {
+    view.end()
+    printError(`${style.yellow("interrupted:")} ${options.onInterrupt}`)
+    process.exit(130)
+  }
+  if (options.onInterrupt !== undefined) process.once("SIGINT", interrupted)
+  let planned: Planned | undefined
+  try {
+    for await (const progress of stream) {
+      view.feed(progress)
+      if (progress.event === "planned") planned = progress.planned
+      if (progress.event === "done") return { planned, end: { kind: "done", done: progress.done } }
+      if (progress.event === "failed") return { planned, end: { kind: "failed", failed: progress.failed } }
+    }
+  } finally {
+    view.end()
+    process.removeListener("SIGINT", interrupted)
+  }
+  throw new Failure(Exit.unreachable, "The daemon ended the operation without saying how it went", "Look with: weft list")
+}
+
+/** Prints why an operation failed: diagnostics, each resource with the kernel's reason, what became of the lab. */
+export const printFailed = (outcome: Outcome, failed: Failed, source?: string): void => {
+  const style = styleOf(process.stderr)
+  const diagnostics = outcome.planned?.diagnostics ?? []
+  if (diagnostics.length > 0) {
+    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
+    if (failed.invalidTopology) return printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
+  }
+  printError(`${style.red("error:")} ${failed.message}`)
+  for (const failure of failed.failures) printError(`  ${failureLine(failure, style)}`)
+  if (failed.rolledBack) printError("  The lab was rolled back to what was deployed before.")
+}
+
+/** `12 added, 1 changed, 3 removed` for what was planned; empty when nothing was. */
+export const figures = (planned: Planned | undefined): string => {
+  if (planned === undefined) return ""
+  const parts = [
+    [planned.creates, "added"],
+    [planned.updates, "changed"],
+    [planned.replaces, "replaced"],
+    [planned.removes, "removed"]
+  ] as const
+  return parts.filter(([count]) => count > 0).map(([count, word]) => `${count} ${word}`).join(", ")
+}
+
+/** Milliseconds as people say them: `85 ms`, `1.24 s`. */
+export const duration = (ms: number): string => ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`

@@ -1,0 +1,204 @@
+/**
+ * The messages of `proto/weft/v1/weft.proto` as the client reads and writes them: camelCase fields, enums by name,
+ * absent scalars as their zero value. The proto file documents the fields.
+ */
+
+export interface Topology { readonly filename: string; readonly content: Uint8Array; readonly lab?: string }
+
+export interface Diagnostic {
+  readonly severity: "ERROR" | "WARNING"
+  readonly filename: string
+  readonly line: number
+  readonly column: number
+  readonly path: string
+  readonly message: string
+  readonly suggestion: string
+}
+
+export interface ValidateResponse {
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  readonly lab: string
+  readonly nodes: number
+  readonly segments: number
+  readonly resources: number
+}
+
+export interface PlanResponse {
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  readonly lab: string
+  readonly exists: boolean
+  readonly changes: ReadonlyArray<Change>
+}
+
+export type Action = "NONE" | "CREATE" | "UPDATE" | "REPLACE" | "REMOVE"
+
+export interface Change {
+  readonly action: Action
+  readonly id: string
+  readonly kind: string
+  readonly node: string
+  readonly attributes: ReadonlyArray<{ readonly path: string; readonly before: string; readonly after: string }>
+  readonly reason: string
+  readonly host: string
+}
+
+export interface ChangeDone { readonly change: Change; readonly error: string }
+
+export interface Planned {
+  readonly lab: string
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  readonly creates: number
+  readonly updates: number
+  readonly replaces: number
+  readonly removes: number
+}
+
+export interface Done { readonly lab: string; readonly changed: number; readonly durationMs: number }
+
+export interface Failed {
+  readonly message: string
+  readonly failures: ReadonlyArray<ChangeDone>
+  readonly rolledBack: boolean
+  readonly invalidTopology: boolean
+}
+
+export type Progress =
+  | { readonly event: "planned"; readonly planned: Planned }
+  | { readonly event: "change"; readonly change: ChangeDone }
+  | { readonly event: "note"; readonly note: { readonly message: string } }
+  | { readonly event: "done"; readonly done: Done }
+  | { readonly event: "failed"; readonly failed: Failed }
+
+export interface LabSummary {
+  readonly name: string
+  readonly state: string
+  readonly nodes: number
+  readonly segments: number
+  readonly deployedAt: string
+  readonly filename: string
+  readonly error: string
+}
+
+export interface InspectResponse {
+  readonly lab: LabSummary
+  readonly nodes: ReadonlyArray<Node>
+  readonly segments: ReadonlyArray<Segment>
+  readonly drift: ReadonlyArray<Change>
+  readonly host: string
+}
+
+export interface Node {
+  readonly name: string
+  readonly kind: string
+  readonly group: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly netns: string
+  readonly host: string
+  readonly state: string
+  readonly ports: ReadonlyArray<Port>
+  readonly routes: ReadonlyArray<Route>
+}
+
+export interface Port {
+  readonly name: string
+  readonly mac: string
+  readonly mtu: number
+  readonly addresses: ReadonlyArray<string>
+  readonly segment: string
+  readonly fabricName: string
+  readonly ifindex: number
+  readonly state: string
+  readonly counters: PortCounters | null
+}
+
+export interface PortCounters {
+  readonly fromPackets: number
+  readonly fromOctets: number
+  readonly toPackets: number
+  readonly toOctets: number
+  readonly drops: Readonly<Record<string, number>>
+}
+
+export interface Route {
+  readonly to: string
+  readonly type: string
+  readonly metric: number
+  readonly table: number
+  readonly via: ReadonlyArray<string>
+}
+
+export interface Segment {
+  readonly name: string
+  readonly kind: string
+  readonly vni: number
+  readonly ports: ReadonlyArray<string>
+  readonly cidrs: ReadonlyArray<string>
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Event {
+  readonly time: string
+  readonly lab: string
+  readonly type: string
+  readonly subject: string
+  readonly message: string
+}
+
+export interface TerminalSize { readonly columns: number; readonly rows: number }
+
+export interface ExecStart {
+  readonly node: string
+  readonly argv: ReadonlyArray<string>
+  readonly tty: boolean
+  readonly size?: TerminalSize
+  readonly env: Readonly<Record<string, string>>
+  readonly user: string
+}
+
+export type ExecRequest =
+  | { readonly start: ExecStart }
+  | { readonly stdin: Uint8Array }
+  | { readonly stdinEof: true }
+  | { readonly resize: TerminalSize }
+  | { readonly signal: string }
+
+export type ExecResponse =
+  | { readonly message: "stdout"; readonly stdout: Uint8Array }
+  | { readonly message: "stderr"; readonly stderr: Uint8Array }
+  | { readonly message: "exit"; readonly exit: { readonly code: number; readonly signal: string } }
+
+export interface ReachRequest {
+  readonly lab: string
+  readonly nodes: ReadonlyArray<string>
+  readonly timeoutMs: number
+  readonly ipv6: boolean
+}
+
+export interface ReachResult {
+  readonly from: string
+  readonly to: string
+  readonly address: string
+  readonly icmp: boolean
+  readonly icmpRttMs: number
+  readonly tcp: boolean
+  readonly seenAs: string
+  readonly source: string
+  readonly error: string
+}
+
+export interface VersionResponse {
+  readonly version: string
+  readonly instance: string
+  readonly host: string
+  readonly kernel: string
+  readonly node: string
+  readonly pid: number
+}
+
+export interface Finding {
+  readonly subject: string
+  readonly verdict: "OK" | "WARNING" | "MISSING"
+  readonly detail: string
+  readonly neededFor: string
+  readonly remedy: string
+}

@@ -1,0 +1,74 @@
+/** Which topology file a command means, and its content. */
+
+import { readdirSync, readFileSync, statSync } from "node:fs"
+import { Exit, Failure } from "./command.ts"
+import type { Topology } from "./messages.ts"
+
+const suffix = ".weft.yaml"
+
+/** More is refused before it is read: the API takes no more, and no topology that a person writes comes near. */
+const largest = 4 << 20
+
+/**
+ * Reads the topology that a command line means: the file it names, standard input for `-`, or the only `*.weft.yaml` of
+ * the current folder.
+ *
+ * @throws {Failure} exit 2 when there is no such file, or no single one
+ */
+export const readTopology = (file: string | undefined, name?: string): Topology => {
+  const filename = file ?? onlyTopology()
+  const content = filename === "-" ? readStandardInput() : read(filename)
+  const shown = filename === "-" ? "<stdin>" : filename
+  return name === undefined ? { filename: shown, content } : { filename: shown, content, lab: name }
+}
+
+/** The lab name that a topology file carries, found without compiling it: the rest of the file may be broken. */
+export const labOf = async (file: string | undefined): Promise<string> => {
+  const { content, filename } = readTopology(file)
+  const { isMap, parseDocument } = await import("yaml")
+  const document = parseDocument(Buffer.from(content).toString("utf8"), { logLevel: "silent" })
+  const name: unknown = isMap(document.contents) ? document.contents.get("name") : undefined
+  if (typeof name !== "string" || name === "") throw new Failure(Exit.usage, `Cannot find the lab's name in ${filename}: it has no top-level key "name"`)
+  return name
+}
+
+/** Topology files of the current folder, sorted. */
+export const topologiesHere = (): ReadonlyArray<string> => {
+  try {
+    return readdirSync(".").filter((name) => name.endsWith(suffix)).sort()
+  } catch {
+    return []
+  }
+}
+
+const onlyTopology = (): string => {
+  const [first, ...others] = topologiesHere()
+  if (first === undefined) throw new Failure(Exit.usage, `No topology file: none is named and no *${suffix} is in this folder`, "Name one: weft COMMAND FILE")
+  if (others.length > 0) {
+    throw new Failure(Exit.usage, `No topology file is named and ${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`, "Name the one you mean: weft COMMAND FILE")
+  }
+  return first
+}
+
+const read = (filename: string): Uint8Array => {
+  try {
+    const { size } = statSync(filename)
+    if (size > largest) throw tooLarge(filename, size)
+    return readFileSync(filename)
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    const { code } = error as NodeJS.ErrnoException
+    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : code === "EACCES" ? "permission denied" : String(code)
+    const here = topologiesHere()
+    throw new Failure(Exit.usage, `Cannot read topology "${filename}": ${reason}`, here.length === 0 ? undefined : `In this folder: ${here.join(", ")}`)
+  }
+}
+
+const readStandardInput = (): Uint8Array => {
+  const content = readFileSync(0)
+  if (content.length > largest) throw tooLarge("<stdin>", content.length)
+  return content
+}
+
+const tooLarge = (filename: string, octets: number): Failure =>
+  new Failure(Exit.usage, `Cannot use topology "${filename}": it has ${octets} octets, at most ${largest} are accepted`)
