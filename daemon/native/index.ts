@@ -18,6 +18,29 @@ export interface Poll {
   readonly _poll: unique symbol
 }
 
+export interface BpfProgramInfo {
+  readonly id: number
+  readonly name: string
+  /** The kernel's digest of the instructions. */
+  readonly tag: string
+  readonly mapIds: ReadonlyArray<number>
+}
+
+export interface BpfMapInfo {
+  readonly id: number
+  readonly type: number
+  readonly name: string
+  readonly keySize: number
+  readonly valueSize: number
+  readonly maxEntries: number
+}
+
+export interface BpfTestResult {
+  readonly verdict: number
+  readonly frame: Uint8Array
+  readonly nanoseconds: number
+}
+
 export interface Addon {
   // netns.cc
   netnsPrepare(directory: string): void
@@ -65,6 +88,25 @@ export interface Addon {
   write(descriptor: number, source: Uint8Array, at: number): number
   /** False when no such process is in the namespace (any more). */
   signalInNetns(pid: number, inode: number, signal: number): boolean
+
+  // bpf.cc
+  /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */
+  bpfLoad(path: string, program: string, names: ReadonlyArray<string>, descriptors: Int32Array): number
+  /** A descriptor, or -1 when there is none with this id. */
+  bpfProgramOpen(id: number): number
+  bpfProgramInfo(program: number): BpfProgramInfo
+  /** A descriptor, or -1 when there is none with this id. */
+  bpfMapOpen(id: number): number
+  bpfMapInfo(map: number): BpfMapInfo
+  bpfUpdate(map: number, keys: Uint8Array, values: Uint8Array, count: number): void
+  bpfDelete(map: number, keys: Uint8Array, count: number): void
+  /** Zeros for a key that is not there. */
+  bpfLookup(map: number, keys: Uint8Array, count: number, valueLength: number): Uint8Array
+  /** `[keys, values]` of a hash map. */
+  bpfDump(map: number, keyLength: number, valueLength: number, maxEntries: number): readonly [Uint8Array, Uint8Array]
+  /** How many values one of a per-CPU map has. */
+  bpfCpus(): number
+  bpfTestRun(program: number, netns: number, ifindex: number, frame: Uint8Array, repeat: number): BpfTestResult
 }
 
 export const addon: Addon = createRequire(import.meta.url)("../../.weft/native/weft.node") as Addon

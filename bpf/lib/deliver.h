@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Counting, dropping, and handing a frame to a port's node. */
+#pragma once
+
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+
+#include "maps.h"
+
+/* Counters of one CPU: plain additions are enough. */
+static __always_inline void count_from(struct __sk_buff *skb, __u32 slot)
+{
+	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
+
+	if (!entry)
+		return;
+	entry->from_packets++;
+	entry->from_octets += skb->len;
+}
+
+static __always_inline void count_to(struct __sk_buff *skb, __u32 slot)
+{
+	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
+
+	if (!entry)
+		return;
+	entry->to_packets++;
+	entry->to_octets += skb->len;
+}
+
+static __always_inline int drop(__u32 slot, enum drop_reason reason)
+{
+	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
+
+	if (entry)
+		entry->drops[reason]++;
+	return TC_ACT_SHOT;
+}
+
+static __always_inline bool same_address(const __u8 *a, const __u8 *b)
+{
+	return *(__u16 *)a == *(__u16 *)b && *(__u16 *)(a + 2) == *(__u16 *)(b + 2) && *(__u16 *)(a + 4) == *(__u16 *)(b + 4);
+}
+
+/*
+ * Hands the frame to the node behind `port`, whose host side is `ifindex`.
+ *
+ * bpf_redirect_peer is the fast way: the frame continues as if the node's own interface had received it, without a trip
+ * through the per-CPU backlog. But nothing classifies the frame anew, and since Linux 6.16 (skb_scrub_packet in
+ * skb_do_redirect) it makes every frame PACKET_HOST: the node's IP layer would accept, and forward, what was addressed to
+ * another station or to a group. So it is taken only by a frame that is addressed to the node. All others leave through
+ * the host side's egress, where veth_xmit calls eth_type_trans for the node's interface. A conversation with one station
+ * always takes one way, hence stays in order.
+ */
+static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 ifindex, const struct port *port)
+{
+	count_to(skb, port->slot);
+	if ((port->flags & PORT_VISIBLE) || !same_address(eth->h_dest, port->mac))
+		return bpf_redirect(ifindex, 0);
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(ifindex, 0);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the maps hold, in host byte order. daemon/linux/bpf-layout.ts reads and writes the same octets.
+ *
+ * A running lab keeps its maps when the daemon is replaced, so a change of meaning or size here must go with a new
+ * number in the program's name (weft_port_N): a daemon adopts maps of its own number only.
+ */
+#pragma once
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include "drop_reasons.h"
+
+#define MAX_PORTS 16384
+#define MAX_SEGMENTS 16384
+#define MAX_FDB 65536
+
+enum port_kind {
+	PORT_P2P = 1,	  /* a wire: every frame goes to one other port */
+	PORT_NETWORK = 2, /* a port of a learning switch */
+};
+
+/* Deliver through the interface's egress, where tcpdump sees it. */
+#define PORT_VISIBLE 1
+
+/* ports: the ifindex of a port's host side -> struct port. */
+struct port {
+	__u32 kind;
+	__u32 flags;
+	__u32 target; /* a link: the other port's ifindex; a network: its segment */
+	__u32 slot;   /* index into `counters` and `learning`; 0 is kept for frames without a port */
+	__u32 serial; /* tells this port from an earlier one with the same ifindex */
+	__u8 mac[6];  /* of the node's side */
+	__u8 pad[2];
+};
+
+/* segments: segment -> struct segment. */
+struct segment {
+	__u64 ageing_ns;
+	__u32 size; /* every member's index is below this */
+	__u32 pad;
+};
+
+/* members: struct member_key -> ifindex. An index may be vacant. */
+struct member_key {
+	__u32 segment;
+	__u32 index;
+};
+
+/* fdb: struct station_key -> struct station. */
+struct station_key {
+	__u32 segment;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+struct station {
+	__u32 ifindex;
+	__u32 serial; /* of the port */
+	__u64 seen_ns; /* CLOCK_MONOTONIC_COARSE */
+};
+
+/* counters: slot -> struct counters, one per CPU. */
+struct counters {
+	__u64 from_packets; /* what the node sent */
+	__u64 from_octets;
+	__u64 to_packets; /* what was handed to the node */
+	__u64 to_octets;
+	__u64 unlearnt; /* source addresses beyond the port's limit, forwarded without being learnt */
+	__u64 drops[DROP_REASONS_MAX];
+};
+
+/* learning: slot -> how many addresses the port taught us since `since_ns`. */
+struct learning {
+	__u64 since_ns;
+	__u32 learnt;
+	__u32 pad;
+};

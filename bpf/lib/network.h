@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A network: a learning switch that knows nothing of VLANs (tags pass, one table for all of them).
+ *
+ *   source address  --learn-->  fdb
+ *   destination     --known--->  the one port
+ *                   --else---->  every other port of the segment
+ *
+ * Limits: a frame is copied to FLOOD_SLICE ports in one run. A larger segment is worked off in several: between two runs
+ * the frame queues in the CPU's backlog behind the copies made so far. That bounds the program for the verifier, and the
+ * copies of one frame fit into the backlog (net.core.netdev_max_backlog, 1000 by default) whatever the segment's size.
+ */
+#pragma once
+
+#include <linux/version.h>
+
+#include "deliver.h"
+
+#define FLOOD_SLICE 512
+
+/* libbpf fills it in, and the verifier drops the branch that is not taken: bpf_loop came with 5.17. */
+extern int LINUX_KERNEL_VERSION __kconfig;
+
+/* skb->mark of a frame on its way to the next slice. Frames that come out of a node have no mark: veth_xmit into another
+ * namespace clears it (skb_scrub_packet). */
+#define FLOOD_MARK 0x77000000
+#define FLOOD_MARK_MASK 0xff000000
+
+/* How long a station's time stamp may lag: not every frame has to write a cache line that all CPUs read. */
+#define SEEN_LAG_NS (1ULL << 27)
+
+/* New addresses that one port may teach us in one ageing time; more are forwarded, but not learnt. Without a limit one
+ * node could push the stations of every other network out of the table. */
+#define LEARN_LIMIT 1024
+
+static __always_inline bool is_group(const __u8 *mac)
+{
+	return mac[0] & 1;
+}
+
+/* IEEE 802.1D, table 7-10: STP, pause, LACP, 802.1X, LLDP. */
+static __always_inline bool is_link_local(const __u8 *mac)
+{
+	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && mac[3] == 0 && mac[4] == 0 && (mac[5] & 0xf0) == 0;
+}
+
+static __always_inline bool is_station(const __u8 *mac)
+{
+	return !is_group(mac) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
+}
+
+/* Whether the port may teach one more address now. Racing CPUs may let a few more through. */
+static __always_inline bool may_learn(__u32 slot, __u64 now, __u64 ageing_ns)
+{
+	struct learning *state = bpf_map_lookup_elem(&learning, &slot);
+
+	if (!state)
+		return false;
+	if (now - state->since_ns > ageing_ns) {
+		state->since_ns = now;
+		state->learnt = 0;
+	}
+	if (state->learnt >= LEARN_LIMIT) {
+		struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
+
+		if (entry)
+			entry->unlearnt++;
+		return false;
+	}
+	state->learnt++;
+	return true;
+}
+
+static __always_inline void learn(const __u8 *mac, __u32 ifindex, const struct port *source, const struct segment *segment,
+				  __u64 now)
+{
+	struct station_key key = { .segment = source->target };
+	struct station *known;
+
+	__builtin_memcpy(key.mac, mac, ETH_ALEN);
+	known = bpf_map_lookup_elem(&fdb, &key);
+	if (!known) {
+		struct station station = { .ifindex = ifindex, .serial = source->serial, .seen_ns = now };
+
+		if (may_learn(source->slot, now, segment->ageing_ns))
+			bpf_map_update_elem(&fdb, &key, &station, BPF_ANY);
+		return;
+	}
+	if (known->ifindex != ifindex || known->serial != source->serial) {
+		known->ifindex = ifindex;
+		known->serial = source->serial;
+	}
+	if (now - known->seen_ns > SEEN_LAG_NS)
+		known->seen_ns = now;
+}
+
+static __always_inline void copy_to(struct __sk_buff *skb, __u32 ifindex, __u32 slot)
+{
+	count_to(skb, slot);
+	if (bpf_clone_redirect(skb, ifindex, 0) != 0)
+		drop(slot, DROP_UNDELIVERABLE);
+}
+
+struct flood {
+	struct __sk_buff *skb;
+	struct member_key member; /* the first of this slice */
+	__u32 size;
+	__u32 waiting; /* the member that was found last: it gets its copy when another one is found */
+	__u32 waiting_slot;
+};
+
+/* Looks at the member `i` after the first. A callback of bpf_loop: 1 ends the loop. */
+static long flood_member(__u32 i, struct flood *state)
+{
+	struct member_key key = { .segment = state->member.segment, .index = state->member.index + i };
+	const struct port *port;
+	__u32 *member, ifindex;
+
+	if (key.index >= state->size)
+		return 1;
+	member = bpf_map_lookup_elem(&members, &key);
+	if (!member || *member == state->skb->ifindex)
+		return 0;
+	ifindex = *member;
+	port = bpf_map_lookup_elem(&ports, &ifindex);
+	if (!port || port->kind != PORT_NETWORK || port->target != key.segment)
+		return 0;
+	if (state->waiting)
+		copy_to(state->skb, state->waiting, state->waiting_slot);
+	state->waiting = ifindex;
+	state->waiting_slot = port->slot;
+	return 0;
+}
+
+/*
+ * Copies the frame to the members of `segment` from index `first` on; all indices are below `size`. The last one gets
+ * the frame itself. A global function: the verifier looks at it once, not once for each path that leads here.
+ */
+__noinline int flood(struct __sk_buff *skb, __u32 segment, __u32 first, __u32 size)
+{
+	struct flood state = { .skb = skb, .member = { .segment = segment, .index = first }, .size = size };
+	__u32 next = first + FLOOD_SLICE;
+
+	if (LINUX_KERNEL_VERSION >= KERNEL_VERSION(5, 17, 0)) {
+		bpf_loop(FLOOD_SLICE, flood_member, &state, 0);
+	} else {
+		for (int i = 0; i < FLOOD_SLICE; i++)
+			if (flood_member(i, &state) != 0)
+				break;
+	}
+	if (next < size) {
+		if (state.waiting)
+			copy_to(skb, state.waiting, state.waiting_slot);
+		skb->mark = FLOOD_MARK | next;
+		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	}
+	if (!state.waiting)
+		return TC_ACT_STOLEN; /* nobody else is there: a switch with one port in use */
+	count_to(skb, state.waiting_slot);
+	skb->mark = 0;
+	return bpf_redirect(state.waiting, 0);
+}
+
+static __always_inline int forward_network(struct __sk_buff *skb, const struct ethhdr *eth, const struct port *source)
+{
+	struct station_key key = { .segment = source->target };
+	const struct segment *segment = bpf_map_lookup_elem(&segments, &key.segment);
+	const struct station *station;
+	const struct port *port;
+	__u32 first = 0, ifindex;
+	__u64 now;
+
+	if (!segment)
+		return drop(source->slot, DROP_NO_SEGMENT);
+	if ((skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK) {
+		first = skb->mark & ~FLOOD_MARK_MASK;
+		goto flood;
+	}
+	if (!is_station(eth->h_source))
+		return drop(source->slot, DROP_INVALID_SOURCE);
+	if (is_link_local(eth->h_dest))
+		return drop(source->slot, DROP_LINK_LOCAL);
+
+	now = bpf_ktime_get_coarse_ns();
+	learn(eth->h_source, skb->ifindex, source, segment, now);
+	if (is_group(eth->h_dest))
+		goto flood;
+
+	__builtin_memcpy(key.mac, eth->h_dest, ETH_ALEN);
+	station = bpf_map_lookup_elem(&fdb, &key);
+	if (!station || now - station->seen_ns > segment->ageing_ns)
+		goto flood;
+	ifindex = station->ifindex;
+	if (ifindex == skb->ifindex)
+		return drop(source->slot, DROP_HAIRPIN);
+	/* The table may be behind: the port that the station was seen on can be gone, or in another network by now. */
+	port = bpf_map_lookup_elem(&ports, &ifindex);
+	if (!port || port->serial != station->serial || port->kind != PORT_NETWORK || port->target != key.segment)
+		goto flood;
+	return deliver(skb, eth, ifindex, port);
+
+flood:
+	return flood(skb, key.segment, first, segment->size);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The program of every port: it runs at the clsact ingress of the port's host side, where whatever the node sends comes
+ * out, and decides where the frame goes.
+ *
+ *   node A          fabric namespace                        node B
+ *   eth1 ====veth==== p17 --> weft_port_1 --redirect_peer-->  eth1
+ *                                         --redirect--> p18 ====veth==== eth1
+ *
+ *   lib/layout.h    what the maps hold; lib/maps.h the maps; lib/drop_reasons.h why frames are dropped
+ *   lib/deliver.h   handing a frame to a node, counting
+ *   lib/p2p.h       a link: a wire between two ports
+ *   lib/network.h   a network: a learning switch
+ *
+ * The number in the name is that of the layout. The name is what a daemon recognises its programs by.
+ */
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lib/deliver.h"
+#include "lib/p2p.h"
+#include "lib/network.h"
+
+static __always_inline bool resumes(const struct __sk_buff *skb)
+{
+	return (skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK;
+}
+
+SEC("tc")
+int weft_port_1(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct port *source = bpf_map_lookup_elem(&ports, &ifindex);
+	const struct ethhdr *eth = (void *)(long)skb->data;
+
+	if (!source)
+		return drop(0, DROP_NO_PORT);
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return drop(source->slot, DROP_RUNT);
+	if (!resumes(skb))
+		count_from(skb, source->slot);
+
+	switch (source->kind) {
+	case PORT_P2P:
+		return forward_p2p(skb, eth, source);
+	case PORT_NETWORK:
+		return forward_network(skb, eth, source);
+	default:
+		return drop(source->slot, DROP_NO_PORT);
+	}
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,278 @@
+/**
+ * The data path from user space: loading the port program, finding it again, and what its maps hold.
+ *
+ * One program serves every port of a fabric. `load` puts it into the kernel; attaching is rtnetlink's part
+ * (`Tc.addIngressFilter` with `programFd`), and the attached filters are all that keeps the program and its maps alive:
+ * nothing is pinned. A restarted daemon reads the program's id off any filter and calls `adopt`.
+ *
+ * A `PortProgram` remembers what it wrote, because it is the only writer; the kernel is read once, when it is opened.
+ * Each update takes effect at once and as a whole: a frame sees the port, the member or the segment before or after it.
+ *
+ * The ifindexes are those of the ports' host sides in the fabric. Segments are any 32-bit numbers.
+ */
+import { addon, isNativeError } from "../native/index.ts"
+import * as Layout from "./bpf-layout.ts"
+import { Members, type Segment } from "./bpf-members.ts"
+import { attempt, KernelError } from "./errors.ts"
+
+export type { Counters, Port, PortEntry } from "./bpf-layout.ts"
+export type { Segment } from "./bpf-members.ts"
+
+/** Seconds after which a silent station is forgotten, unless the segment says otherwise (IEEE 802.1D, 7.9.2). */
+const defaultAgeingS = 300
+
+/** The program could not be loaded. `log` is everything that libbpf and the verifier said. */
+export class LoadError extends KernelError {
+  readonly log: string
+
+  constructor(failure: { object: string; code: string; log: string }) {
+    super({ operation: "load eBPF object", object: failure.object, code: failure.code, detail: summary(failure.log) })
+    this.name = "LoadError"
+    this.log = failure.log
+  }
+}
+
+/** The verifier's verdict is the line before its statistics; without one, libbpf's first complaint says most. */
+const summary = (log: string): string => {
+  const lines = log.split("\n").filter((line) => line.trim() !== "")
+  const statistics = lines.findIndex((line) => /^processed \d+ insns/.test(line))
+  const line = statistics > 0 ? lines[statistics - 1] : lines[0]
+  return (line ?? "").replace(/^libbpf: /, "").trim()
+}
+
+/** Where a station was last heard. */
+export interface Station {
+  readonly segment: number
+  readonly mac: string
+  readonly ifindex: number
+  readonly ageS: number
+}
+
+/**
+ * Loads the object file `path` and returns its program, with empty maps or, when `reuse` is given, on the maps of that
+ * one: a new version of the program takes over a running lab. Compare the `tag`s: if they are equal the filters that
+ * are there need no change. Throws LoadError.
+ */
+export const load = (path: string, reuse?: PortProgram): PortProgram => {
+  const names = reuse === undefined ? [] : Layout.mapNames
+  const descriptors = Int32Array.from(names, (name) => reuse!.maps[name])
+  try {
+    return open(addon.bpfLoad(path, Layout.programName, names, descriptors))!
+  } catch (error) {
+    if (!isNativeError(error)) throw error
+    const log = "log" in error && typeof error.log === "string" && error.log !== "" ? error.log : error.message
+    throw new LoadError({ object: path, code: error.code, log })
+  }
+}
+
+/**
+ * The program with this id and the maps it uses. Undefined when there is none, when it is not ours, or when it was made
+ * for another layout of the maps: then `load` a fresh one and replace every filter.
+ */
+export const adopt = (programId: number): PortProgram | undefined => {
+  const programFd = attempt("open eBPF program", String(programId), () => addon.bpfProgramOpen(programId))
+  return programFd < 0 ? undefined : open(programFd)
+}
+
+/** Takes over `programFd`: closes it when it is not a program of our layout. */
+const open = (programFd: number): PortProgram | undefined => {
+  const program = addon.bpfProgramInfo(programFd)
+  const maps: Partial<Record<Layout.MapName, number>> = {}
+  const foreign: number[] = []
+  for (const id of program.name === Layout.programName ? program.mapIds : []) {
+    const fd = addon.bpfMapOpen(id)
+    if (fd < 0) continue
+    const map = addon.bpfMapInfo(fd)
+    const name = Layout.mapNames.find((known) => known === map.name)
+    const fits = name !== undefined && map.keySize === Layout.sizes[name].key && map.valueSize === Layout.sizes[name].value
+    if (fits) maps[name] = fd
+    else foreign.push(fd)
+  }
+  foreign.forEach((fd) => addon.close(fd))
+  if (Layout.mapNames.every((name) => maps[name] !== undefined)) {
+    return new PortProgram(programFd, program, maps as Record<Layout.MapName, number>)
+  }
+  Object.values(maps).forEach((fd) => addon.close(fd))
+  addon.close(programFd)
+  return undefined
+}
+
+export class PortProgram {
+  readonly programFd: number
+  readonly programId: number
+  /** The kernel's digest of the program's instructions. */
+  readonly tag: string
+  readonly maps: Readonly<Record<Layout.MapName, number>>
+
+  private readonly entries = new Map<number, Layout.PortEntry>()
+  private readonly members: Members
+  private readonly freeSlots: number[] = []
+  private readonly cpus = addon.bpfCpus()
+
+  /** Use `load` or `adopt`. */
+  constructor(programFd: number, program: { id: number; tag: string }, maps: Readonly<Record<Layout.MapName, number>>) {
+    this.programFd = programFd
+    this.programId = program.id
+    this.tag = program.tag
+    this.maps = maps
+    this.members = new Members(maps)
+    const [keys, values] = this.dump("ports")
+    const indexes = new Uint32Array(keys.buffer)
+    for (let i = 0; i < indexes.length; i++) this.entries.set(indexes[i]!, Layout.decodePort(values, i * Layout.sizes.ports.value))
+    // Slot 0 counts the frames that belong to no port.
+    const used = new Set(Array.from(this.entries.values(), (entry) => entry.slot))
+    for (let slot = addon.bpfMapInfo(maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
+  }
+
+  /** Makes or changes a port. A port of a network becomes a member of its segment, which is made when it is not there. */
+  setPort(ifindex: number, port: Layout.Port): void {
+    this.setPorts([[ifindex, port]])
+  }
+
+  /** `setPort` for many. */
+  setPorts(ports: ReadonlyArray<readonly [ifindex: number, port: Layout.Port]>): void {
+    const left: [segment: number, ifindex: number][] = []
+    const joined = new Map<number, number[]>()
+    const added: number[] = []
+    for (const [ifindex, port] of ports) {
+      const before = this.entries.get(ifindex)
+      const entry = before === undefined ? this.newEntry(ifindex, port) : { ...before, port }
+      this.entries.set(ifindex, entry)
+      if (before === undefined) added.push(entry.slot)
+      const segment = port.kind === "network" ? port.segment : undefined
+      const segmentBefore = before?.port.kind === "network" ? before.port.segment : undefined
+      if (segmentBefore !== undefined && segmentBefore !== segment) left.push([segmentBefore, ifindex])
+      if (segment !== undefined) {
+        const others = joined.get(segment)
+        if (others === undefined) joined.set(segment, [ifindex])
+        else others.push(ifindex)
+      }
+    }
+    this.resetCounters(added)
+    this.write(ports.map(([ifindex]) => ifindex))
+    for (const [segment, ifindex] of left) this.members.leave(segment, [ifindex])
+    for (const [segment, ifindexes] of joined) this.members.join(segment, ifindexes, defaultAgeingS)
+  }
+
+  /** Frames from and to the port are dropped from now on; what was learnt about it is void. */
+  removePort(ifindex: number): void {
+    this.removePorts([ifindex])
+  }
+
+  removePorts(ifindexes: ReadonlyArray<number>): void {
+    const known = ifindexes.filter((ifindex) => this.entries.has(ifindex))
+    this.kernel("remove ports", () => addon.bpfDelete(this.maps.ports, Layout.keys32(...known), known.length))
+    for (const ifindex of known) {
+      const { port, slot } = this.entries.get(ifindex)!
+      if (port.kind === "network") this.members.leave(port.segment, [ifindex])
+      this.entries.delete(ifindex)
+      this.freeSlots.push(slot)
+    }
+  }
+
+  ports(): ReadonlyMap<number, Layout.PortEntry> {
+    return this.entries
+  }
+
+  /** The ifindexes that get a copy of what is flooded in the segment: exactly `ports`. They need not be ports yet. */
+  setSegment(segment: number, ports: ReadonlyArray<number>, options: { readonly ageingS?: number } = {}): void {
+    this.members.set(segment, ports, options.ageingS ?? defaultAgeingS)
+  }
+
+  /** Ports that still belong to it drop what they receive. */
+  removeSegment(segment: number): void {
+    this.members.remove(segment)
+  }
+
+  segments(): ReadonlyMap<number, Segment> {
+    return this.members.all()
+  }
+
+  /**
+   * Whether what is delivered to the port passes the egress of its host side, where a capture sees it. Costs a trip
+   * through the backlog; turn it on while the interface is promiscuous. Not a port: nothing happens.
+   */
+  setVisible(ifindex: number, visible: boolean): void {
+    const entry = this.entries.get(ifindex)
+    if (entry === undefined || entry.visible === visible) return
+    this.entries.set(ifindex, { ...entry, visible })
+    this.write([ifindex])
+  }
+
+  /** Undefined when there is no such port. */
+  counters(ifindex: number): Layout.Counters | undefined {
+    const entry = this.entries.get(ifindex)
+    return entry === undefined ? undefined : this.readCounters([entry.slot])[0]
+  }
+
+  countersAll(): ReadonlyMap<number, Layout.Counters> {
+    const ifindexes = [...this.entries.keys()]
+    const values = this.readCounters(ifindexes.map((ifindex) => this.entries.get(ifindex)!.slot))
+    return new Map(ifindexes.map((ifindex, i) => [ifindex, values[i]!]))
+  }
+
+  /** Frames of interfaces that are no ports: program attached, entry missing. */
+  strayCounters(): Layout.Counters {
+    return this.readCounters([0])[0]!
+  }
+
+  /** The stations that are known now, of one segment or of all. */
+  fdb(segment?: number): ReadonlyArray<Station> {
+    const [keys, values] = this.dump("fdb")
+    const now = process.hrtime.bigint()
+    const stations: Station[] = []
+    for (let i = 0; i < keys.length / Layout.sizes.fdb.key; i++) {
+      const { seenNs, serial, ...station } = Layout.decodeStation(keys, values, i)
+      const ageS = Math.max(0, Number(now - seenNs) / 1e9)
+      const known = this.entries.get(station.ifindex)?.serial === serial && ageS <= (this.members.ageingS(station.segment) ?? 0)
+      if (known && (segment === undefined || segment === station.segment)) stations.push({ ...station, ageS })
+    }
+    return stations
+  }
+
+  /** Closes the descriptors. Program and maps live on as long as a filter uses them. */
+  close(): void {
+    for (const fd of [this.programFd, ...Object.values(this.maps)]) addon.close(fd)
+  }
+
+  private newEntry(ifindex: number, port: Layout.Port): Layout.PortEntry {
+    const slot = this.freeSlots.pop()
+    if (slot === undefined) {
+      const detail = `the data path has room for ${this.entries.size} ports`
+      throw new KernelError({ operation: "add port", object: String(ifindex), code: "ENOSPC", detail })
+    }
+    return { port, visible: false, slot, serial: Math.floor(Math.random() * 0x1_0000_0000) }
+  }
+
+  private resetCounters(slots: ReadonlyArray<number>): void {
+    const keys = Layout.keys32(...slots)
+    const counters = new Uint8Array(slots.length * Layout.sizes.counters.value * this.cpus)
+    const learning = new Uint8Array(slots.length * Layout.sizes.learning.value)
+    this.kernel("reset counters", () => {
+      addon.bpfUpdate(this.maps.counters, keys, counters, slots.length)
+      addon.bpfUpdate(this.maps.learning, keys, learning, slots.length)
+    })
+  }
+
+  private write(ifindexes: ReadonlyArray<number>): void {
+    const values = Layout.concat(ifindexes.map((ifindex) => Layout.encodePort(this.entries.get(ifindex)!)))
+    this.kernel("set ports", () => addon.bpfUpdate(this.maps.ports, Layout.keys32(...ifindexes), values, ifindexes.length))
+  }
+
+  private readCounters(slots: ReadonlyArray<number>): ReadonlyArray<Layout.Counters> {
+    const length = Layout.sizes.counters.value * this.cpus
+    const values = this.kernel("read counters", () =>
+      addon.bpfLookup(this.maps.counters, Layout.keys32(...slots), slots.length, length)
+    )
+    return slots.map((_, i) => Layout.decodeCounters(values, i * length, this.cpus))
+  }
+
+  private dump(map: Layout.MapName): readonly [Uint8Array, Uint8Array] {
+    const { key, value } = Layout.sizes[map]
+    return this.kernel("read", () => addon.bpfDump(this.maps[map], key, value, addon.bpfMapInfo(this.maps[map]).maxEntries))
+  }
+
+  private kernel<A>(operation: string, action: () => A): A {
+    return attempt(operation, "eBPF map", action)
+  }
+}
