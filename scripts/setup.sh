@@ -94,7 +94,7 @@ advise() {
   end=$(tail -n 60 "$log" 2>/dev/null | tr 'A-Z' 'a-z')
   case $end in
     *'no space left'* | *'enough free space'* | *enospc* | *'write error'*)
-      hint "The disk is full: packages and node_modules need about 2 GB in /usr and in $root. Free now:"
+      hint "The disk is full: Debian packages need up to 1.5 GB in /usr, node modules 700 MB in the checkout. Free now:"
       df -h /usr "$root" 2>/dev/null | sed 's/^/    /' >&2 ;;
     *'could not get lock'* | *'unable to acquire'* | *'unable to lock'*)
       hint "Another package manager is at work (an automatic upgrade, perhaps). Wait until it has ended." ;;
@@ -129,7 +129,7 @@ install_packages() {
     hint "sudo apt-get update && sudo apt-get install -y --no-install-recommends $missing"
     exit 1
   fi
-  say "installing Debian packages: $missing"
+  say "installing Debian packages (a few minutes on a new machine): $missing"
   began
   # A new machine has no package lists; on others they are renewed only when they turn out to be too old.
   if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || ! apt_install "$missing"; then
@@ -155,12 +155,17 @@ install_modules() {
   say "installing node modules (npm ci, about 500 MB)"
   began
   rm -f "$installed"
+  # npm takes a full disk for an optional module that cannot be had, and reports success.
+  if [ "$(df --output=avail -k . | tail -n 1)" -lt 700000 ]; then
+    printf '\nno space left\n' >>"$log"
+    fail "cannot install the node modules: they need 700 MB in $root"
+  fi
   # No cache outside the checkout for a user without a home, such as a service account.
   [ -w "${HOME:-/nonexistent}" ] || export npm_config_cache="$root/.weft/npm-cache"
   # Nothing runs at installation: all modules bring their binaries. Engine warnings are about the Node that runs npm.
   logged npm ci --ignore-scripts --include=dev --include=optional --no-audit --no-fund --loglevel=error ||
     fail "cannot install the node modules (npm ci)"
-  cp package-lock.json "$installed"
+  cp package-lock.json "$installed" || fail "cannot write $root/$installed"
   say "installed ($(took))"
 }
 
