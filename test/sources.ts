@@ -2,7 +2,7 @@
  * Reads the checkout for the tests that look at the source itself: which files there are and what each one imports.
  */
 
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 
 export const checkout = resolve(import.meta.dirname, "..")
@@ -25,9 +25,10 @@ export interface Import {
   readonly names: ReadonlyArray<string>
 }
 
-/** Every file below the given folders whose name ends in one of `endings`, in order of its path. */
+/** Every file below the given folders whose name ends in one of `endings`, in order of its path. A folder may be absent. */
 export const read = (folders: ReadonlyArray<string>, endings: ReadonlyArray<string>): ReadonlyArray<Source> =>
   folders
+    .filter((folder) => existsSync(join(checkout, folder)))
     .flatMap((folder) =>
       readdirSync(join(checkout, folder), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile() && endings.some((ending) => entry.name.endsWith(ending)))
