@@ -7,6 +7,8 @@ export class KernelError extends Error {
   readonly object: string
   /** Symbolic errno: `EEXIST`; empty when the reason is not a system call's. */
   readonly code: string
+  /** The kernel's own words, or ours; may be empty. */
+  readonly detail: string
 
   constructor(failure: { operation: string; object: string; code: string; detail?: string }) {
     const detail = failure.detail === undefined || failure.detail === "" ? "" : ` (${failure.detail})`
@@ -15,6 +17,7 @@ export class KernelError extends Error {
     this.operation = failure.operation
     this.object = failure.object
     this.code = failure.code
+    this.detail = failure.detail ?? ""
   }
 }
 

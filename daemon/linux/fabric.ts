@@ -1,0 +1,87 @@
+/**
+ * The fabric: the one namespace of a daemon that holds the host side of every port of every lab.
+ *
+ * A host side carries the alternative name `weft.<lab>.<node>.<ifname>`, which is our mark and what people read in
+ * `ip -n weft.fabric link`. No addresses, no IPv6: nothing in here answers a node.
+ */
+import { dump, Batch } from "./rtnetlink.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
+import * as Tc from "../wire/rtnetlink/tc.ts"
+import * as Netns from "./netns.ts"
+import * as Sysctl from "./sysctl.ts"
+
+const markPrefix = "weft."
+/** Interfaces that are about to be removed are moved to this group first: removing a group costs the same as removing one. */
+const doomedGroup = 0x7fff_fffe
+
+/** The host side of a port, as it is in the kernel. */
+export interface FabricPort {
+  readonly lab: string
+  readonly node: string
+  readonly ifname: string
+  readonly link: Link.Link
+}
+
+export const markOf = (port: { lab: string; node: string; ifname: string }): string =>
+  `${markPrefix}${port.lab}.${port.node}.${port.ifname}`
+
+const parseMark = (link: Link.Link): FabricPort | undefined => {
+  const mark = link.altNames.find((name) => name.startsWith(markPrefix))
+  const match = mark === undefined ? null : /^weft\.([^.]+)\.([^.]+)\.(.+)$/.exec(mark)
+  return match === null ? undefined : { lab: match[1]!, node: match[2]!, ifname: match[3]!, link }
+}
+
+/** Opens the instance's fabric, making it when it is not there. */
+export const open = (instance: string): Netns.Netns => {
+  const name = Netns.fabricName(instance)
+  if (Netns.within(name, () => true) === undefined) Netns.create(name, instance)
+  const netns = Netns.open(name)!
+  Netns.assertOwned(name, instance, links(netns.fd))
+  for (const error of Sysctl.write(netns.fd, { "net.ipv6.conf.default.disable_ipv6": "1", "net.ipv6.conf.all.disable_ipv6": "1" })) {
+    // ENOENT: a kernel without IPv6, where there is nothing to turn off.
+    if (error.code !== "ENOENT") throw error
+  }
+  return netns
+}
+
+/** All interfaces of a namespace. */
+export const links = (netns: number): ReadonlyArray<Link.Link> =>
+  Array.from(dump(netns, Link.dumpLinks), (message) => Link.decode(message.body))
+
+/** Splits the fabric's interfaces into ports and others. What has no mark is a veth whose making was cut short. */
+export const ports = (fabric: number): { readonly marked: ReadonlyArray<FabricPort>; readonly unmarked: ReadonlyArray<Link.Link> } => {
+  const marked: FabricPort[] = []
+  const unmarked: Link.Link[] = []
+  for (const link of links(fabric)) {
+    const port = parseMark(link)
+    if (port !== undefined) marked.push(port)
+    else if (link.kind === "veth") unmarked.push(link)
+  }
+  return { marked, unmarked }
+}
+
+/** The eBPF program at the ingress of each interface, by ifindex. */
+export const programIds = (fabric: number, indexes: ReadonlyArray<number>): ReadonlyMap<number, number> => {
+  const ids = new Map<number, number>()
+  if (indexes.length === 0) return ids
+  for (const message of dump(fabric, (out) => indexes.forEach((index) => Tc.dumpIngressFilters(out, index)))) {
+    const filter = Tc.decodeFilter(message.body)
+    if (filter !== undefined) ids.set(filter.index, filter.programId)
+  }
+  return ids
+}
+
+/** Removes interfaces by group: a thousand take as long as one. Those that are gone already are fine. */
+export const removeLinks = (fabric: number, indexes: ReadonlyArray<number>): void => {
+  if (indexes.length === 0) return
+  const batch = new Batch(fabric)
+  for (const index of indexes) {
+    Link.setLink(batch.out, index, { group: doomedGroup })
+    batch.note("remove link", String(index))
+  }
+  Link.removeGroup(batch.out, doomedGroup)
+  batch.note("remove links", `${indexes.length} in the fabric`)
+  const failure = batch.commit()[0]
+  if (failure !== undefined) throw failure.error
+}
+

@@ -1,0 +1,280 @@
+/**
+ * The one loop that makes labs be what they should be.
+ *
+ *     desired (store) --+
+ *                       +--> diff --> apply --> look again --> until nothing differs
+ *     observed (kernel)-+
+ *
+ * Deploying, changing, repairing after a crash and destroying all go through `converge`; they differ only in what is
+ * desired. The store is written before the kernel is touched, so a daemon that is killed at any moment finds on its next
+ * start what it was about, and `recover` does the rest.
+ *
+ * One change of a lab at a time: a second one is refused, not queued. Different labs go side by side.
+ */
+import { KernelError } from "../linux/errors.ts"
+import type { EventLog } from "../observe/events.ts"
+import { diff, type Observed, type Step } from "../plan/diff.ts"
+import { kindOrder } from "../plan/order.ts"
+import type { Kind, Plan, Resource } from "../plan/resource.ts"
+import { allocateVnis, vnisOf } from "../plan/vni.ts"
+import { Lab, type Daemon } from "../resources/lab.ts"
+import type { Failure, Handler } from "../resources/handler.ts"
+import * as Snapshot from "../resources/snapshot.ts"
+import { handlers } from "../resources/table.ts"
+import type { LabEntry, LabState, Store } from "../store/store.ts"
+import { apply, type Report } from "./apply.ts"
+import { sweep } from "./sweep.ts"
+
+/** A change that was refused before anything was touched. */
+export class Refused extends Error {
+  readonly code: "not-found" | "busy"
+  constructor(code: "not-found" | "busy", message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+export interface Outcome {
+  /** How many resources were made, changed or removed. */
+  readonly changed: number
+  readonly failures: ReadonlyArray<Failure>
+  readonly rolledBack: boolean
+}
+
+export interface Watch {
+  /** Before anything is touched. */
+  readonly planned: (steps: ReadonlyArray<Step>) => void
+  readonly report: Report
+}
+
+/** After this many rounds, what still differs is a failure. Two are the rule: one that works, one that finds nothing. */
+const maxRounds = 4
+
+const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resources: [] })
+
+const byId = (resources: ReadonlyArray<Resource>): ReadonlyMap<string, Resource> =>
+  new Map(resources.map((resource) => [resource.id, resource]))
+
+export class Reconciler {
+  private readonly busy = new Set<string>()
+  private readonly daemon: Daemon
+  private readonly store: Store
+  private readonly events: EventLog
+  /** The daemon is ending: nothing new is begun. */
+  private closing = false
+
+  constructor(parts: { daemon: Daemon; store: Store; events: EventLog }) {
+    this.daemon = parts.daemon
+    this.store = parts.store
+    this.events = parts.events
+  }
+
+  /** What `deploy` would do. */
+  async plan(plan: Plan): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
+    const entry = await this.store.lab(plan.lab)
+    const desired = await this.placed(plan, entry)
+    const steps = await this.observing(desired, entry, async (lab) => diff(desired, await observe(lab)))
+    return { exists: entry !== undefined, steps }
+  }
+
+  /** Makes the lab be `plan`. Failures come in the outcome; it throws only when refused. */
+  async deploy(plan: Plan, options: { filename: string; rollback: boolean }, watch: Watch): Promise<Outcome> {
+    return this.exclusively(plan.lab, async () => {
+      const entry = await this.store.lab(plan.lab)
+      const desired = await this.placed(plan, entry)
+      const committed = await this.commit(entry, desired, entry === undefined ? "deploying" : "changing", options.filename)
+      const outcome = await this.converge(committed, watch)
+      if (outcome.failures.length === 0 || !options.rollback) return outcome
+      await this.rollBack(await this.require(plan.lab), watch)
+      return { ...outcome, rolledBack: true }
+    })
+  }
+
+  /** Removes everything of the lab, then its entry. */
+  async destroy(name: string, watch: Watch): Promise<Outcome> {
+    return this.exclusively(name, async () => {
+      const entry = await this.require(name)
+      return this.converge(await this.commit(entry, emptyPlan(name), "destroying", entry.filename), watch)
+    })
+  }
+
+  /** Start-up: finish what was begun, adopt what is there, remove what belongs to nothing. */
+  async recover(): Promise<void> {
+    const entries = await this.store.labs()
+    sweep(this.daemon, new Set(entries.map((entry) => entry.name)), this.events)
+    for (const entry of entries) {
+      const before = entry.state
+      const outcome = await this.exclusively(entry.name, () => this.converge(entry, { planned: () => {}, report: () => {} }))
+      const what = outcome.changed === 0 ? "adopted as it was" : `repaired: ${outcome.changed} changes`
+      const text = outcome.failures.length > 0 ? `cannot be made whole: ${outcome.failures[0]!.error.message}` : what
+      this.events.emit({ lab: entry.name, type: "lab.adopted", subject: entry.name, message: `${entry.name} was ${before}; ${text}` })
+    }
+  }
+
+  /** The entry, and everything in which the kernel differs from it now. */
+  async inspect(name: string): Promise<{ readonly entry: LabEntry; readonly drift: ReadonlyArray<Step>; readonly snapshot: LabView }> {
+    const entry = await this.require(name)
+    return this.observing(entry.plan, entry, async (lab) => {
+      const drift = this.busy.has(name) ? [] : diff(entry.plan, await observe(lab))
+      return { entry, drift, snapshot: viewOf(lab) }
+    })
+  }
+
+  async labs(): Promise<ReadonlyArray<LabEntry>> {
+    return this.store.labs()
+  }
+
+  async require(name: string): Promise<LabEntry> {
+    const entry = await this.store.lab(name)
+    if (entry !== undefined) return entry
+    const names = (await this.store.labs()).map((lab) => lab.name)
+    const there = names.length === 0 ? "no lab is deployed" : `deployed: ${names.join(", ")}`
+    throw new Refused("not-found", `No lab "${name}" (${there})`)
+  }
+
+  /** Waits for changes under way; after it, all are refused. */
+  async close(): Promise<void> {
+    this.closing = true
+    while (this.busy.size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+
+  private async exclusively<A>(name: string, action: () => Promise<A>): Promise<A> {
+    if (this.closing) throw new Refused("busy", "weftd is stopping")
+    if (this.busy.has(name)) throw new Refused("busy", `Lab "${name}" is being changed by another command: wait for it (weft events --follow)`)
+    this.busy.add(name)
+    try {
+      return await action()
+    } finally {
+      this.busy.delete(name)
+    }
+  }
+
+  /** The plan with VNIs that are this lab's own. */
+  private async placed(plan: Plan, entry: LabEntry | undefined): Promise<Plan> {
+    const others = (await this.store.labs()).filter((lab) => lab.name !== plan.lab)
+    const taken = new Set(others.flatMap((lab) => [...vnisOf(lab.plan.resources), ...vnisOf(lab.former)]))
+    return allocateVnis(plan, taken, entry === undefined ? [] : [...entry.former, ...entry.plan.resources])
+  }
+
+  private async commit(entry: LabEntry | undefined, plan: Plan, state: LabState, filename: string): Promise<LabEntry> {
+    const former = entry === undefined ? [] : [...byId([...entry.former, ...entry.plan.resources]).values()]
+    const lastGood = entry?.state === "ready" ? entry.plan : entry?.lastGood
+    const committed: LabEntry = {
+      name: plan.lab,
+      filename,
+      state,
+      plan,
+      ...(lastGood === undefined ? {} : { lastGood }),
+      former,
+      remembered: entry?.remembered ?? [],
+      deployedAt: new Date().toISOString()
+    }
+    await this.store.put(committed)
+    return committed
+  }
+
+  private async rollBack(entry: LabEntry, watch: Watch): Promise<void> {
+    const target = entry.lastGood
+    const state = target === undefined ? "destroying" : "changing"
+    const committed = await this.commit(entry, target ?? emptyPlan(entry.name), state, entry.filename)
+    await this.converge(committed, { ...watch, planned: () => {} })
+  }
+
+  /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. */
+  private async converge(entry: LabEntry, watch: Watch): Promise<Outcome> {
+    let changed = 0
+    let failures: ReadonlyArray<Failure> = []
+    let remembered = entry.remembered
+    for (let round = 0; ; round++) {
+      const current = { ...entry, remembered }
+      const result = await this.observing(entry.plan, current, async (lab) => {
+        const steps = diff(entry.plan, await observe(lab))
+        if (round === 0) watch.planned(steps)
+        if (steps.length === 0) return { steps, failures: [] }
+        if (round === maxRounds) return { steps, failures: steps.map(didNotSettle) }
+        const failed = await apply(lab, steps, (step, error) => this.report(entry.name, watch.report, step, error))
+        remembered = [...lab.records]
+        return { steps, failures: failed }
+      })
+      failures = result.failures
+      changed += round === maxRounds ? 0 : result.steps.length - failures.length
+      if (result.steps.length === 0 || failures.length > 0) break
+    }
+    await this.settle({ ...entry, remembered }, failures)
+    return { changed, failures, rolledBack: false }
+  }
+
+  private report(lab: string, report: Report, step: Step, error: KernelError | undefined): void {
+    if (error !== undefined) this.events.emit({ lab, type: "resource.failed", subject: step.id, message: error.message })
+    report(step, error)
+  }
+
+  /** Records how it ended: gone, ready or failed. */
+  private async settle(entry: LabEntry, failures: ReadonlyArray<Failure>): Promise<void> {
+    const { error: _, ...rest } = entry
+    if (failures.length > 0) {
+      const message = failures[0]!.error.message
+      await this.store.put({ ...rest, state: entry.state === "destroying" ? "destroying" : "failed", error: message })
+      this.events.emit({ lab: entry.name, type: "lab.failed", subject: entry.name, message })
+    } else if (entry.state === "destroying") {
+      await this.store.remove(entry.name)
+      this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message: `${entry.name} is gone` })
+    } else {
+      await this.store.put({ ...rest, state: "ready", former: [] })
+      this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready` })
+    }
+  }
+
+  /** Runs `use` with the lab as it is in the kernel; its namespaces are open meanwhile. */
+  private async observing<A>(plan: Plan, entry: LabEntry | undefined, use: (lab: Lab) => Promise<A>): Promise<A> {
+    const desired = byId(plan.resources)
+    const previous = byId(entry === undefined ? [] : [...entry.former, ...entry.plan.resources].filter((one) => !plan.resources.includes(one)))
+    const nodes = new Set<string>()
+    for (const resource of [...desired.values(), ...previous.values()]) if (resource.kind === "node") nodes.add(resource.spec.node)
+    const snapshot = Snapshot.take(plan.lab, this.daemon.instance, this.daemon.fabric, nodes)
+    const lab = new Lab({ name: plan.lab, daemon: this.daemon, snapshot, desired, previous, records: new Map(entry?.remembered) })
+    try {
+      return await use(lab)
+    } finally {
+      lab.close()
+      Snapshot.close(snapshot)
+    }
+  }
+}
+
+const didNotSettle = (step: Step): Failure => ({
+  id: step.id,
+  error: new KernelError({ operation: step.action, object: step.id, code: "unsettled", detail: "something changes it back" })
+})
+
+/** Everything of the lab that is in the kernel, by id. */
+const observe = async (lab: Lab): Promise<Observed> => {
+  const observed = new Map<string, { kind: Kind; spec: unknown }>()
+  for (const kind of kindOrder) {
+    for (const [id, spec] of await (handlers[kind] as Handler<Kind>).observe(lab)) observed.set(id, { kind, spec })
+  }
+  return observed as unknown as Observed
+}
+
+/** What `inspect` shows of the kernel's side, as plain data. */
+export interface LabView {
+  /** `node:ifname` -> host side's name and both ends' state. */
+  readonly ports: ReadonlyMap<string, { readonly fabricName: string; readonly index: number; readonly fabricIndex: number; readonly up: boolean; readonly mac: string; readonly mtu: number }>
+  /** Nodes whose namespace exists. */
+  readonly nodes: ReadonlySet<string>
+  readonly counters: ReadonlyMap<string, ReturnType<Daemon["program"]["counters"]>>
+}
+
+const viewOf = (lab: Lab): LabView => {
+  const ports = new Map<string, { fabricName: string; index: number; fabricIndex: number; up: boolean; mac: string; mtu: number }>()
+  const counters = new Map<string, ReturnType<Daemon["program"]["counters"]>>()
+  for (const [port, { node, ifname, link }] of lab.snapshot.fabricPorts) {
+    const inside = lab.snapshot.nodes.get(node)?.links.get(ifname)
+    if (inside === undefined) continue
+    const up = inside.up && inside.carrier
+    ports.set(port, { fabricName: link.name, index: inside.index, fabricIndex: link.index, up, mac: inside.mac, mtu: inside.mtu })
+    counters.set(port, lab.daemon.program.counters(link.index))
+  }
+  return { ports, nodes: new Set(lab.snapshot.nodes.keys()), counters }
+}
+

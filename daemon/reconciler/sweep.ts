@@ -1,0 +1,42 @@
+/**
+ * Removes what carries our mark and belongs to no lab: namespaces, host sides of ports, interfaces whose making was cut
+ * short, entries of the eBPF maps. Runs at start, before labs are looked at; a lab's own leftovers are its diff's business.
+ */
+import { readdirSync, rmSync } from "node:fs"
+import * as Fabric from "../linux/fabric.ts"
+import * as Netns from "../linux/netns.ts"
+import type { EventLog } from "../observe/events.ts"
+import type { Daemon } from "../resources/lab.ts"
+
+export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLog): void => {
+  const tell = (subject: string): void =>
+    events.emit({ lab: "", type: "daemon.swept", subject, message: `${subject} belonged to no lab: removed` })
+  for (const name of Netns.list()) {
+    const parsed = Netns.parseNodeName(name)
+    if (parsed === undefined || labs.has(parsed.lab) || Netns.owner(name) !== daemon.instance) continue
+    Netns.remove(name)
+    tell(name)
+  }
+  const { marked, unmarked } = Fabric.ports(daemon.fabric.fd)
+  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked]
+  Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
+  for (const link of strays) tell(`fabric interface ${link.name}`)
+  sweepProgram(daemon)
+  for (const directory of existing(daemon.labsDirectory)) {
+    if (!labs.has(directory)) rmSync(`${daemon.labsDirectory}/${directory}`, { recursive: true, force: true })
+  }
+}
+
+/** Entries of interfaces that are gone: an ifindex can be given out again. */
+const sweepProgram = ({ program, fabric }: Daemon): void => {
+  const alive = new Set(Fabric.links(fabric.fd).map((link) => link.index))
+  for (const index of program.ports().keys()) if (!alive.has(index)) program.removePort(index)
+}
+
+const existing = (directory: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,39 @@
+/** Addresses of interfaces in nodes. */
+import * as Address from "../wire/rtnetlink/address.ts"
+import type { AddressSpec } from "../plan/resource.ts"
+import { id } from "../plan/resource.ts"
+import { batchByNode, type Handler } from "./handler.ts"
+import { protocol, type Lab } from "./lab.ts"
+
+const linkScope = 253
+const hostScope = 254
+
+/** Every address that is not the kernel's own: link-local ones and loopback's come by themselves. */
+function* observe(lab: Lab): Generator<readonly [string, AddressSpec]> {
+  for (const [node, { addresses }] of lab.snapshot.nodes) {
+    for (const { index, address, scope } of addresses) {
+      const ifname = lab.ifname(node, index)
+      if (ifname === undefined) continue
+      const known = lab.known.has(id.address(node, ifname, address))
+      if (!known && (scope === linkScope || scope === hostScope || ifname === "lo" && address.startsWith("127."))) continue
+      yield [id.address(node, ifname, address), { node, ifname, address }]
+    }
+  }
+}
+
+export const handler: Handler<"address"> = {
+  kind: "address",
+  observe,
+  converge: (lab, steps) =>
+    batchByNode(lab, steps, (batch, step, tag) => {
+      const { node, ifname, address } = step.after!.spec
+      Address.addAddress(batch.out, lab.index(node, ifname), address, protocol)
+      batch.note("add address", `${address} to ${node}:${ifname}`, tag)
+    }),
+  remove: (lab, steps) =>
+    batchByNode(lab, steps, (batch, step, tag) => {
+      const { node, ifname, address } = step.before!
+      Address.removeAddress(batch.out, lab.index(node, ifname), address)
+      batch.note("remove address", `${address} from ${node}:${ifname}`, tag)
+    })
+}

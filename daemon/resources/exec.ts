@@ -1,0 +1,73 @@
+/**
+ * Commands that a node runs once when everything else of it is there. What has run, and in which namespace, is recorded
+ * with the lab: a namespace that was made anew runs them again.
+ *
+ * Commands of one node run one after the other, those of different nodes at the same time. A command that goes on in the
+ * background is fine; one that stays in the foreground is ended after a minute and counts as failed.
+ */
+import { KernelError } from "../linux/errors.ts"
+import * as Netns from "../linux/netns.ts"
+import { runInNetns } from "../linux/process.ts"
+import type { StepOf } from "../plan/diff.ts"
+import type { ExecSpec } from "../plan/resource.ts"
+import { byNode, type Failure, type Failures, type Handler } from "./handler.ts"
+import type { Lab } from "./lab.ts"
+
+const timeoutMs = 60_000
+const atOnce = 32
+
+function* observe(lab: Lab): Generator<readonly [string, ExecSpec]> {
+  for (const [id, record] of lab.records) {
+    const [, node, index] = id.split("/")
+    if (record.kind !== "exec" || node === undefined || lab.snapshot.nodes.get(node)?.netns.inode !== record.inode) continue
+    yield [id, { node, index: Number(index), argv: record.argv }]
+  }
+}
+
+const run = async (lab: Lab, step: StepOf<"exec">): Promise<Failure | undefined> => {
+  const { node, argv } = step.after!.spec
+  const name = Netns.nodeName(lab.name, node)
+  const fail = (code: string, detail: string): Failure => ({
+    id: step.id,
+    error: new KernelError({ operation: `run command in ${node}`, object: argv.join(" "), code, detail })
+  })
+  try {
+    const command = { netnsPath: Netns.path(name), etcDir: Netns.etcPath(name), hostname: node, argv }
+    const { code, stderr, stdout, timedOut } = await runInNetns(command, { timeoutMs })
+    if (timedOut) return fail("ETIMEDOUT", `still running after ${timeoutMs / 1000} s: start long-running commands in the background`)
+    if (code !== 0) return fail(`exit code ${code}`, lastLine(stderr === "" ? stdout : stderr))
+  } catch (error) {
+    return fail("EIO", error instanceof Error ? error.message : String(error))
+  }
+  lab.records.set(step.id, { kind: "exec", argv, inode: lab.netns(node).inode })
+  return undefined
+}
+
+const lastLine = (output: string): string => output.trimEnd().split("\n").at(-1) ?? ""
+
+/** In order; the first that fails ends the node's list. */
+const runInOrder = async (lab: Lab, steps: ReadonlyArray<StepOf<"exec">>): Promise<Failures> => {
+  for (const step of steps) {
+    const failure = await run(lab, step)
+    if (failure !== undefined) return [failure]
+  }
+  return []
+}
+
+export const handler: Handler<"exec"> = {
+  kind: "exec",
+  observe,
+  converge: async (lab, steps) => {
+    const nodes = [...byNode(steps).values()]
+    const failures: Failure[] = []
+    const worker = async (): Promise<void> => {
+      for (let group = nodes.shift(); group !== undefined; group = nodes.shift()) failures.push(...(await runInOrder(lab, group)))
+    }
+    await Promise.all(Array.from({ length: atOnce }, worker))
+    return failures
+  },
+  remove: (lab, steps) => {
+    for (const step of steps) lab.records.delete(step.id)
+    return []
+  }
+}

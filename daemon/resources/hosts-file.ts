@@ -1,0 +1,58 @@
+/** The lab's `/etc/hosts`: one file, which each node's `/etc/netns/<name>/hosts` links to. */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { KernelError } from "../linux/errors.ts"
+import type { HostsFileSpec } from "../plan/resource.ts"
+import { id } from "../plan/resource.ts"
+import { each, type Handler } from "./handler.ts"
+import type { Lab } from "./lab.ts"
+
+const preamble = "# Made by weft for the nodes of this lab; changes are lost.\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+
+export const hostsPath = (lab: Lab): string => `${lab.directory}/hosts`
+
+const render = (spec: HostsFileSpec): string =>
+  preamble + spec.entries.map((entry) => `${entry.address} ${entry.names.join(" ")}\n`).join("")
+
+const parse = (content: string): HostsFileSpec => ({
+  entries: content
+    .slice(preamble.length)
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.split(/\s+/))
+    .map(([address, ...names]) => ({ address: address!, names }))
+})
+
+/** A file system failure as our own error. */
+export const fileError = (operation: string, path: string, error: unknown): KernelError => {
+  const code = (error as NodeJS.ErrnoException).code ?? "EIO"
+  return new KernelError({ operation, object: path, code, detail: error instanceof Error ? error.message : String(error) })
+}
+
+/** Replaces a file's content in one step: readers see the old or the new, never half. */
+export const writeWhole = (path: string, content: string): void => {
+  try {
+    writeFileSync(`${path}.new`, content)
+    renameSync(`${path}.new`, path)
+  } catch (error) {
+    throw fileError("write", path, error)
+  }
+}
+
+function* observe(lab: Lab): Generator<readonly [string, HostsFileSpec]> {
+  try {
+    yield [id.hostsFile(), parse(readFileSync(hostsPath(lab), "utf8"))]
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw fileError("read", hostsPath(lab), error)
+  }
+}
+
+export const handler: Handler<"hosts-file"> = {
+  kind: "hosts-file",
+  observe,
+  converge: (lab, steps) =>
+    each(steps, (step) => {
+      mkdirSync(lab.directory, { recursive: true })
+      writeWhole(hostsPath(lab), render(step.after!.spec))
+    }),
+  remove: (lab, steps) => each(steps, () => rmSync(lab.directory, { recursive: true, force: true }))
+}

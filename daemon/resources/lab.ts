@@ -1,0 +1,157 @@
+/**
+ * What resource handlers work with while one lab is being converged: names, open namespaces, interface indexes.
+ *
+ * It starts from a snapshot and follows what the handlers make and remove, so that nothing has to be looked up twice.
+ */
+import { KernelError } from "../linux/errors.ts"
+import * as Netns from "../linux/netns.ts"
+import type { PortProgram } from "../linux/bpf.ts"
+import { id, type Kind, type NatSpec, type Resource, type ResourceOf } from "../plan/resource.ts"
+import type { Snapshot } from "./snapshot.ts"
+
+/** Route protocol number (rtm_protocol, nh_protocol, ifa_proto) that marks what is ours. See /etc/iproute2/rt_protos. */
+export const protocol = 94
+
+/** What the kernel cannot tell us later: kept with the lab, by resource id. */
+export type Remembered =
+  /** A command that has run, and the inode of the namespace in which it ran. */
+  | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number }
+  /** A rule set that was applied, and the digest of how nft lists it. */
+  | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
+
+/** One daemon's share of the machine. */
+export interface Daemon {
+  readonly instance: string
+  readonly fabric: Netns.Netns
+  readonly program: PortProgram
+  /** Holds a folder for each lab: `/run/weft/<instance>/labs`. */
+  readonly labsDirectory: string
+}
+
+export interface LabInit {
+  readonly name: string
+  readonly daemon: Daemon
+  readonly snapshot: Snapshot
+  /** What the lab should be, by id. */
+  readonly desired: ReadonlyMap<string, Resource>
+  /** What it should have been before: where the kernel keeps no mark of ours, this says what to look for. */
+  readonly previous: ReadonlyMap<string, Resource>
+  readonly records: ReadonlyMap<string, Remembered>
+}
+
+export class Lab {
+  readonly name: string
+  readonly daemon: Daemon
+  readonly snapshot: Snapshot
+  readonly desired: ReadonlyMap<string, Resource>
+  readonly previous: ReadonlyMap<string, Resource>
+  /** `desired` and `previous` together; where both have an id, the desired one. */
+  readonly known: ReadonlyMap<string, Resource>
+  /** Handlers change it; whoever made this Lab stores it. */
+  readonly records: Map<string, Remembered>
+  private readonly open = new Map<string, Netns.Netns>()
+  private readonly owned = new Set<string>()
+  private readonly indexes = new Map<string, number>()
+  private readonly highest = new Map<string, number>()
+  private readonly fabricIndexes = new Map<string, number>()
+
+  constructor(init: LabInit) {
+    this.name = init.name
+    this.daemon = init.daemon
+    this.snapshot = init.snapshot
+    this.desired = init.desired
+    this.previous = init.previous
+    this.known = new Map([...init.previous, ...init.desired])
+    this.records = new Map(init.records)
+    for (const [node, { netns, links }] of init.snapshot.nodes) {
+      this.open.set(node, netns)
+      for (const link of links.values()) this.setIndex(node, link.name, link.index)
+    }
+    for (const [port, { link }] of init.snapshot.fabricPorts) this.fabricIndexes.set(port, link.index)
+  }
+
+  /** The node's open namespace. Throws when it does not exist: whoever needs it depends on it. */
+  netns(node: string): Netns.Netns {
+    const netns = this.open.get(node)
+    if (netns !== undefined) return netns
+    throw new KernelError({ operation: "open network namespace", object: Netns.nodeName(this.name, node), code: "ENOENT" })
+  }
+
+  /** Opens a namespace that was just made. */
+  adopt(node: string): void {
+    const netns = Netns.open(Netns.nodeName(this.name, node))
+    if (netns === undefined) throw new KernelError({ operation: "open network namespace", object: node, code: "ENOENT" })
+    this.open.set(node, netns)
+    this.owned.add(node)
+    this.setIndex(node, "lo", 1)
+  }
+
+  forget(node: string): void {
+    if (this.owned.delete(node)) Netns.close(this.open.get(node)!)
+    this.open.delete(node)
+    this.highest.delete(node)
+  }
+
+  /** Closes what `adopt` opened; the snapshot's namespaces are its own. */
+  close(): void {
+    for (const node of [...this.owned]) this.forget(node)
+  }
+
+  /** ifindex of an interface inside its node. Throws when there is none. */
+  index(node: string, ifname: string): number {
+    const index = this.indexes.get(`${node}:${ifname}`)
+    if (index !== undefined) return index
+    throw new KernelError({ operation: "find interface", object: `${node}:${ifname}`, code: "ENODEV" })
+  }
+
+  /** The name of the interface with this ifindex in `node`, or undefined. */
+  ifname(node: string, index: number): string | undefined {
+    for (const link of this.snapshot.nodes.get(node)?.links.values() ?? []) if (link.index === index) return link.name
+    return undefined
+  }
+
+  setIndex(node: string, ifname: string, index: number): void {
+    this.indexes.set(`${node}:${ifname}`, index)
+    this.highest.set(node, Math.max(index, this.highest.get(node) ?? 0))
+  }
+
+  /** An ifindex that is free in the node: choosing it ourselves saves asking for it. */
+  freeIndex(node: string): number {
+    return (this.highest.get(node) ?? 1) + 1
+  }
+
+  /** ifindex of a port's host side, or undefined. `port` is `node:ifname`. */
+  fabricIndex(port: string): number | undefined {
+    return this.fabricIndexes.get(port)
+  }
+
+  setFabricIndex(port: string, index: number | undefined): void {
+    if (index === undefined) this.fabricIndexes.delete(port)
+    else this.fabricIndexes.set(port, index)
+  }
+
+  /** Names of the sysctls that the node had before. */
+  formerSysctls(node: string): ReadonlyArray<string> {
+    const former = this.previous.get(id.node(node))
+    return former?.kind === "node" ? Object.keys(former.spec.sysctls) : []
+  }
+
+  /** Where this lab keeps its files. */
+  get directory(): string {
+    return `${this.daemon.labsDirectory}/${this.name}`
+  }
+
+  /** The known resources of one kind. */
+  knownOf<K extends Kind>(kind: K): Iterable<ResourceOf<K>> {
+    return ofKind(this.known, kind)
+  }
+
+  /** The desired resources of one kind. */
+  desiredOf<K extends Kind>(kind: K): Iterable<ResourceOf<K>> {
+    return ofKind(this.desired, kind)
+  }
+}
+
+function* ofKind<K extends Kind>(resources: ReadonlyMap<string, Resource>, kind: K): Generator<ResourceOf<K>> {
+  for (const resource of resources.values()) if (resource.kind === kind) yield resource as ResourceOf<K>
+}

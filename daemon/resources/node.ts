@@ -1,0 +1,76 @@
+/**
+ * Nodes: named network namespaces and the sysctls in them.
+ *
+ * Removing a node first ends every process that runs in its namespace: a namespace lives as long as anyone is in it.
+ */
+import { rmSync, symlinkSync } from "node:fs"
+import { KernelError } from "../linux/errors.ts"
+import * as Netns from "../linux/netns.ts"
+import { endProcesses } from "../linux/process.ts"
+import * as Sysctl from "../linux/sysctl.ts"
+import type { StepOf } from "../plan/diff.ts"
+import type { NodeSpec } from "../plan/resource.ts"
+import { id } from "../plan/resource.ts"
+import { asFailure, each, type Failure, type Failures, type Handler } from "./handler.ts"
+import { hostsPath } from "./hosts-file.ts"
+import type { Lab } from "./lab.ts"
+
+const endGraceMs = 500
+
+function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
+  const specs = new Map(Array.from(lab.knownOf("node"), ({ spec }) => [spec.node, spec]))
+  for (const [node, { netns }] of lab.snapshot.nodes) {
+    const spec = specs.get(node)
+    const names = [...new Set([...Object.keys(spec?.sysctls ?? {}), ...lab.formerSysctls(node)])]
+    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls: Sysctl.read(netns.fd, names) }]
+  }
+}
+
+/** Files that commands in the node find in /etc: what `ip netns exec` binds there. */
+const makeEtc = (lab: Lab, name: string): void => {
+  const etc = Netns.makeEtc(name)
+  rmSync(`${etc}/hosts`, { force: true })
+  symlinkSync(hostsPath(lab), `${etc}/hosts`)
+}
+
+/** What to write: everything that differs, and the kernel's own value where nobody wants another any more. */
+const settings = (step: StepOf<"node">): Record<string, string> => {
+  const wanted = step.after!.spec.sysctls
+  const now: Readonly<Record<string, string>> = step.before?.sysctls ?? {}
+  const changed = Object.fromEntries(Object.entries(wanted).filter(([name, value]) => now[name] !== value))
+  const dropped = Object.keys(now).filter((name) => wanted[name] === undefined)
+  return dropped.length === 0 ? changed : { ...changed, ...Sysctl.initialValues(dropped) }
+}
+
+const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
+  const failures: Failure[] = []
+  for (const step of steps) {
+    try {
+      const name = Netns.nodeName(lab.name, step.node)
+      if (step.action !== "update") {
+        Netns.create(name, lab.daemon.instance)
+        lab.adopt(step.node)
+        makeEtc(lab, name)
+      }
+      const error = Sysctl.write(lab.netns(step.node).fd, settings(step))[0]
+      if (error !== undefined) failures.push({ id: step.id, error: inNode(step.node, error) })
+    } catch (error) {
+      failures.push(asFailure(step.id, error))
+    }
+  }
+  return failures
+}
+
+const inNode = (node: string, error: KernelError): KernelError =>
+  new KernelError({ operation: error.operation, object: `${error.object} in ${node}`, code: error.code, detail: error.detail })
+
+const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<Failures> => {
+  await endProcesses(new Set(steps.map((step) => lab.netns(step.node).inode)), endGraceMs)
+  return each(steps, (step) => {
+    lab.forget(step.node)
+    Netns.remove(Netns.nodeName(lab.name, step.node))
+  })
+}
+
+export const handler: Handler<"node"> = { kind: "node", observe, converge, remove }
+

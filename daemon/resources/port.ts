@@ -1,0 +1,131 @@
+/**
+ * Ports: veth pairs between a node and the fabric, with our eBPF program at the ingress of the fabric side.
+ *
+ * A pair is made in its final namespaces in one request; its mark, its qdisc and its program follow in the same batch.
+ * What was cut short between them is found as an unmarked veth in the fabric and removed (`reconciler/sweep.ts`), or as a
+ * marked one without a program, which `observe` reports as absent so that it is completed.
+ */
+import * as Fabric from "../linux/fabric.ts"
+import { Batch } from "../linux/rtnetlink.ts"
+import type { StepOf } from "../plan/diff.ts"
+import type { PortSpec } from "../plan/resource.ts"
+import { id } from "../plan/resource.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
+import * as Tc from "../wire/rtnetlink/tc.ts"
+import { asFailure, batchByNode, type Failure, type Failures, type Handler } from "./handler.ts"
+import type { Lab } from "./lab.ts"
+
+export const programName = "weft_port"
+
+const name = (port: { node: string; ifname: string }): string => `${port.node}:${port.ifname}`
+
+function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
+  const { fabricPorts, nodes } = lab.snapshot
+  const programs = Fabric.programIds(lab.daemon.fabric.fd, Array.from(fabricPorts.values(), (port) => port.link.index))
+  for (const { node, ifname, link } of fabricPorts.values()) {
+    const inside = nodes.get(node)?.links.get(ifname)
+    const whole = programs.get(link.index) === lab.daemon.program.programId && link.up && inside?.up === true
+    const absent = inside === undefined || inside.index !== link.peer
+    // An end that is down, or has lost its program, shows as an mtu of 0: converge repairs it in place.
+    const mtu = whole && inside.mtu === link.mtu ? inside.mtu : 0
+    if (!absent) yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu, fabricName: link.name }]
+    else if (!lab.known.has(id.port(node, ifname))) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: 0, fabricName: link.name }]
+  }
+}
+
+/** What makes a fabric side ours and makes it forward. */
+const dress = (lab: Lab, batch: Batch, index: number, tag: number, port: PortSpec): void => {
+  Tc.addClsact(batch.out, index)
+  batch.note("add clsact qdisc", name(port), tag)
+  Tc.addIngressFilter(batch.out, index, lab.daemon.program.programFd, programName)
+  batch.note("attach eBPF program", name(port), tag)
+}
+
+const add = (lab: Lab, batch: Batch, step: StepOf<"port">, tag: number, index: number): void => {
+  const { spec } = step.after!
+  const stale = lab.fabricIndex(name(spec))
+  if (stale !== undefined) {
+    Link.removeLink(batch.out, stale)
+    batch.note("remove link", name(spec), tag)
+  }
+  const inside = lab.freeIndex(spec.node)
+  Link.addVeth(batch.out, {
+    local: { name: spec.fabricName, index, mtu: spec.mtu },
+    peer: { name: spec.ifname, index: inside, mtu: spec.mtu, mac: spec.mac },
+    peerNetns: lab.netns(spec.node).fd,
+    group: 0
+  })
+  batch.note("add link", name(spec), tag)
+  Link.addAltName(batch.out, index, Fabric.markOf({ lab: lab.name, node: spec.node, ifname: spec.ifname }))
+  batch.note("mark link", name(spec), tag)
+  dress(lab, batch, index, tag, spec)
+  lab.setIndex(spec.node, spec.ifname, inside)
+  lab.setFabricIndex(name(spec), index)
+}
+
+const addAll = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
+  if (steps.length === 0) return []
+  const failures: Failure[] = []
+  const batch = new Batch(lab.daemon.fabric.fd)
+  let index = Math.max(1, ...Fabric.links(lab.daemon.fabric.fd).map((link) => link.index))
+  for (const [tag, step] of steps.entries()) {
+    try {
+      add(lab, batch, step, tag, ++index)
+    } catch (error) {
+      failures.push(asFailure(step.id, error))
+    }
+  }
+  for (const { tag, error } of batch.commit()) {
+    const step = steps[tag]!
+    // The first failure of a port explains the others.
+    if (!failures.some((failure) => failure.id === step.id)) failures.push({ id: step.id, error })
+    lab.setFabricIndex(name(step.after!.spec), undefined)
+  }
+  return failures
+}
+
+const change = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
+  const outside = new Batch(lab.daemon.fabric.fd)
+  for (const [tag, step] of steps.entries()) {
+    const { spec } = step.after!
+    const index = lab.fabricIndex(name(spec))!
+    Link.setLink(outside.out, index, { mtu: spec.mtu, up: true })
+    outside.note("change link", name(spec), tag)
+    dress(lab, outside, index, tag, spec)
+  }
+  const failures = outside.commit().map(({ tag, error }) => ({ id: steps[tag]!.id, error }))
+  const inside = batchByNode(lab, steps, (batch, step, tag) => {
+    const { spec } = step.after!
+    Link.setLink(batch.out, lab.index(spec.node, spec.ifname), { mtu: spec.mtu, mac: spec.mac, up: true })
+    batch.note("change link", name(spec), tag)
+  })
+  return [...failures, ...inside]
+}
+
+const remove = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
+  const indexes: number[] = []
+  for (const step of steps) {
+    const index = lab.fabricIndex(name(step.before!))
+    if (index === undefined) continue
+    lab.daemon.program.removePort(index)
+    lab.setFabricIndex(name(step.before!), undefined)
+    indexes.push(index)
+  }
+  try {
+    Fabric.removeLinks(lab.daemon.fabric.fd, indexes)
+    return []
+  } catch (error) {
+    return steps.map((step) => asFailure(step.id, error))
+  }
+}
+
+export const handler: Handler<"port"> = {
+  kind: "port",
+  observe,
+  converge: (lab, steps) => {
+    const removed = remove(lab, steps.filter((step) => step.action === "replace"))
+    const added = addAll(lab, steps.filter((step) => step.action !== "update"))
+    return [...removed, ...added, ...change(lab, steps.filter((step) => step.action === "update"))]
+  },
+  remove
+}

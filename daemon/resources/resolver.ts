@@ -1,0 +1,39 @@
+/** `/etc/resolv.conf` of nodes that have name servers: `/etc/netns/<name>/resolv.conf`. */
+import { readFileSync, rmSync } from "node:fs"
+import * as Netns from "../linux/netns.ts"
+import type { ResolverSpec } from "../plan/resource.ts"
+import { id } from "../plan/resource.ts"
+import { each, type Handler } from "./handler.ts"
+import { fileError, writeWhole } from "./hosts-file.ts"
+import type { Lab } from "./lab.ts"
+
+const pathOf = (lab: Lab, node: string): string => `${Netns.etcPath(Netns.nodeName(lab.name, node))}/resolv.conf`
+
+const render = (spec: ResolverSpec): string =>
+  (spec.search.length === 0 ? "" : `search ${spec.search.join(" ")}\n`) + spec.servers.map((server) => `nameserver ${server}\n`).join("")
+
+const parse = (node: string, content: string): ResolverSpec => {
+  const words = content.split("\n").map((line) => line.split(" "))
+  return {
+    node,
+    servers: words.filter(([key]) => key === "nameserver").map(([, server]) => server!),
+    search: words.find(([key]) => key === "search")?.slice(1) ?? []
+  }
+}
+
+function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
+  for (const { spec } of lab.knownOf("resolver")) {
+    try {
+      yield [id.resolver(spec.node), parse(spec.node, readFileSync(pathOf(lab, spec.node), "utf8"))]
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw fileError("read", pathOf(lab, spec.node), error)
+    }
+  }
+}
+
+export const handler: Handler<"resolver"> = {
+  kind: "resolver",
+  observe,
+  converge: (lab, steps) => each(steps, (step) => writeWhole(pathOf(lab, step.node), render(step.after!.spec))),
+  remove: (lab, steps) => each(steps, (step) => rmSync(pathOf(lab, step.node), { force: true }))
+}

@@ -1,0 +1,99 @@
+/**
+ * What one lab looks like in the kernel right now, read once and given to every kind's `observe`.
+ *
+ * Reading is one pass over the fabric and one over each namespace; after it, observing is pure. Namespaces are held open
+ * (by descriptor, identified by inode) until `close`, so that what is changed afterwards is what was looked at.
+ */
+import * as Fabric from "../linux/fabric.ts"
+import * as Netns from "../linux/netns.ts"
+import { dump } from "../linux/rtnetlink.ts"
+import * as Address from "../wire/rtnetlink/address.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
+import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
+import * as Route from "../wire/rtnetlink/route.ts"
+import * as Rule from "../wire/rtnetlink/rule.ts"
+import type { Message } from "../wire/netlink.ts"
+
+export interface NodeSnapshot {
+  readonly netns: Netns.Netns
+  readonly links: ReadonlyMap<string, Link.Link>
+  readonly addresses: ReadonlyArray<Address.Address>
+  readonly routes: ReadonlyArray<Route.Route>
+  readonly nexthops: ReadonlyArray<Nexthop.Nexthop>
+  readonly rules: ReadonlyArray<Rule.Rule>
+}
+
+export interface Snapshot {
+  readonly nodes: ReadonlyMap<string, NodeSnapshot>
+  /** `node:ifname` -> host side in the fabric. */
+  readonly fabricPorts: ReadonlyMap<string, Fabric.FabricPort>
+}
+
+const messageType = { link: 16, address: 20, route: 24, rule: 32, nexthop: 104 } as const
+
+const sort = (netns: Netns.Netns, answers: Iterable<Message>): NodeSnapshot => {
+  const links = new Map<string, Link.Link>()
+  const addresses: Address.Address[] = []
+  const routes: Route.Route[] = []
+  const nexthops: Nexthop.Nexthop[] = []
+  const rules: Rule.Rule[] = []
+  for (const { type, body } of answers) {
+    if (type === messageType.link) {
+      const link = Link.decode(body)
+      links.set(link.name, link)
+    } else if (type === messageType.address) addresses.push(Address.decode(body))
+    else if (type === messageType.nexthop) nexthops.push(Nexthop.decode(body))
+    else if (type === messageType.route) {
+      const route = Route.decode(body)
+      if (route !== undefined) routes.push(route)
+    } else if (type === messageType.rule) {
+      const rule = Rule.decode(body)
+      if (rule !== undefined) rules.push(rule)
+    }
+  }
+  return { netns, links, addresses, routes, nexthops, rules }
+}
+
+/** Reads one open namespace. */
+export const readNode = (netns: Netns.Netns): NodeSnapshot =>
+  sort(
+    netns,
+    dump(netns.fd, (out) => {
+      Link.dumpLinks(out)
+      Address.dumpAddresses(out)
+      Route.dumpRoutes(out)
+      Nexthop.dumpNexthops(out)
+      Rule.dumpRules(out, "ipv4")
+      Rule.dumpRules(out, "ipv6")
+    })
+  )
+
+/**
+ * Reads the lab. `nodes`: names that may exist (desired now or before); a namespace of such a name that is not marked as
+ * `instance`'s makes it throw. Call `close` when done.
+ */
+export const take = (lab: string, instance: string, fabric: Netns.Netns, nodes: Iterable<string>): Snapshot => {
+  const found = new Map<string, NodeSnapshot>()
+  try {
+    for (const node of nodes) {
+      const name = Netns.nodeName(lab, node)
+      const netns = Netns.open(name)
+      if (netns === undefined) continue
+      const snapshot = readNode(netns)
+      found.set(node, snapshot)
+      Netns.assertOwned(name, instance, [...snapshot.links.values()])
+    }
+    const fabricPorts = new Map<string, Fabric.FabricPort>()
+    for (const port of Fabric.ports(fabric.fd).marked) {
+      if (port.lab === lab) fabricPorts.set(`${port.node}:${port.ifname}`, port)
+    }
+    return { nodes: found, fabricPorts }
+  } catch (error) {
+    close({ nodes: found, fabricPorts: new Map() })
+    throw error
+  }
+}
+
+export const close = (snapshot: Snapshot): void => {
+  for (const { netns } of snapshot.nodes.values()) Netns.close(netns)
+}

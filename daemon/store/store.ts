@@ -1,0 +1,37 @@
+/**
+ * What the daemon remembers: for each lab what it should be, and what the kernel cannot tell.
+ *
+ * The desired state is written before anything is made, and a lab's entry goes only when nothing of it is left: at any
+ * moment the entry plus the kernel's marks say what there is to do.
+ */
+import type { Plan, Resource } from "../plan/resource.ts"
+import type { Remembered } from "../resources/lab.ts"
+
+export type LabState = "deploying" | "changing" | "ready" | "failed" | "destroying"
+
+export interface LabEntry {
+  readonly name: string
+  /** As the user typed it. */
+  readonly filename: string
+  readonly state: LabState
+  /** What the lab should be. */
+  readonly plan: Plan
+  /** The last plan that was fully there: where a rollback goes to. */
+  readonly lastGood?: Plan
+  /** What it should have been since then, and may still be in part. */
+  readonly former: ReadonlyArray<Resource>
+  readonly remembered: ReadonlyArray<readonly [string, Remembered]>
+  /** RFC 3339. */
+  readonly deployedAt: string
+  /** Why it is `failed`. */
+  readonly error?: string
+}
+
+export interface Store {
+  labs(): Promise<ReadonlyArray<LabEntry>>
+  lab(name: string): Promise<LabEntry | undefined>
+  /** Durable when it resolves. */
+  put(entry: LabEntry): Promise<void>
+  remove(name: string): Promise<void>
+  close(): Promise<void>
+}
