@@ -21,5 +21,6 @@ launch() {
   shift 2
   set_up_is_valid || "$root/scripts/setup.sh" || exit 1
   # shellcheck disable=SC2086
-  exec "$root/.weft/bin/node" --disable-warning=ExperimentalWarning $flags "$root/$entry" "$@"
+  exec "$root/.weft/bin/node" --disable-warning=ExperimentalWarning --import "$root/scripts/compile-cache.ts" $flags \
+    "$root/$entry" "$@"
 }
