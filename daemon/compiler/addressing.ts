@@ -1,0 +1,230 @@
+/**
+ * Who has which address.
+ *
+ * Explicit addresses (loopbacks, ports, public addresses of NAT) are claimed first; then every segment hands out the rest
+ * of its prefixes in port order, the node named as `gateway` first. The result does not depend on anything but the file.
+ */
+import type { Path, Reporter } from "../topology/diagnostic.ts"
+import * as Ip from "../topology/ip.ts"
+import type { Located, Node, Port, Segment, Topology } from "../topology/model.ts"
+
+export interface AssignedAddress {
+  readonly address: Ip.Prefix
+  /** Where it was written, or the port it was handed to. */
+  readonly path: Path
+}
+
+export interface Addressing {
+  readonly ofPort: (port: Port) => ReadonlyArray<AssignedAddress>
+  readonly ofLoopback: (node: string) => ReadonlyArray<AssignedAddress>
+  /** Does any node of the lab answer for this address? */
+  readonly exists: (address: Ip.Address) => boolean
+}
+
+interface Owner {
+  readonly node: string
+  readonly label: string
+  readonly path: Path
+  /** A port forward names the address; the port that gets it may be the node's own. */
+  readonly soft: boolean
+}
+
+/** Assigns every address of the lab. What is wrong is reported; the result is then good enough to find more errors. */
+export const assignAddresses = (topology: Topology, reporter: Reporter): Addressing => {
+  const used = new Map<string, Owner>()
+  const all = new Set<string>()
+  const ofPort = new Map<Port, Array<AssignedAddress>>()
+  const ofLoopback = new Map<string, ReadonlyArray<AssignedAddress>>()
+
+  // With `overlap: allow` an address must be unique in its segment only.
+  const key = (address: Ip.Address, scope: string): string =>
+    `${topology.overlap ? scope : ""}/${address.family}/${address.bits}`
+
+  const claim = (address: Ip.Address, scope: string, owner: Owner): boolean => {
+    const name = key(address, scope)
+    const earlier = used.get(name)
+    if (earlier !== undefined && !((owner.soft || earlier.soft) && earlier.node === owner.node)) {
+      const { line } = reporter.locate(earlier.path)
+      reporter.error(owner.path, `${Ip.formatAddress(address)} is already used by ${earlier.label} at line ${line}`)
+      return false
+    }
+    if (earlier === undefined || earlier.soft) used.set(name, owner)
+    all.add(key(address, ""))
+    return true
+  }
+
+  for (const node of topology.nodes.values()) {
+    ofLoopback.set(node.name, node.loopback.flatMap((item) => {
+      const parsed = Ip.parsePrefix(item.value) ?? withHostLength(item.value)
+      const owner = { node: node.name, label: `the loopback of ${node.name}`, path: item.path, soft: false }
+      return parsed !== undefined && claim(parsed, node.name, owner) ? [{ address: parsed, path: item.path }] : []
+    }))
+  }
+  const prefixes = new Map(topology.segments.map((segment) => [segment, parseCidrs(segment)]))
+  if (!topology.overlap) refuseOverlaps(prefixes, reporter)
+  for (const segment of topology.segments) {
+    for (const port of segment.ports) {
+      if (port.addresses === undefined) continue
+      const owner = { node: port.node, label: label(port), soft: false }
+      ofPort.set(port, port.addresses.flatMap((item) => {
+        const address = explicitAddress(item, segment, prefixes.get(segment)!, reporter)
+        return address !== undefined && claim(address, scopeOf(segment), { ...owner, path: item.path })
+          ? [{ address, path: item.path }]
+          : []
+      }))
+    }
+  }
+  for (const node of topology.nodes.values()) claimPublic(node, prefixes, claim)
+
+  const handOut = (segment: Segment, cidr: Located<Ip.Prefix>): void => {
+    const { first, last } = Ip.usable(cidr.value)
+    const scope = scopeOf(segment)
+    const at = (bits: bigint): Ip.Prefix => ({ family: cidr.value.family, bits, length: cidr.value.length })
+    const waiting = segment.ports.filter((port) =>
+      port.addresses === undefined || (port.addresses.length > 0 && !ofPort.get(port)!.some((a) => Ip.contains(cidr.value, a.address)))
+    )
+    const { queue, fixed } = gatewayFirst(segment, waiting, cidr.value, topology)
+    const give = (port: Port, bits: bigint): void => {
+      claim(at(bits), scope, { node: port.node, label: label(port), path: port.path, soft: false })
+      const list = ofPort.get(port)
+      const assigned = { address: at(bits), path: port.path }
+      if (list === undefined) ofPort.set(port, [assigned])
+      else list.push(assigned)
+    }
+    if (fixed !== undefined && !used.has(key(fixed.address, scope))) {
+      if (fixed.port !== undefined) give(fixed.port, fixed.address.bits)
+      else used.set(key(fixed.address, scope), { node: "", label: "the gateway", path: segment.path, soft: false })
+    }
+    let next = first
+    const free = (bits: bigint, node: string): boolean => {
+      const owner = used.get(key(at(bits), scope))
+      return owner === undefined || (owner.soft && owner.node === node)
+    }
+    for (const [index, port] of queue.entries()) {
+      if (port === fixed?.port && used.has(key(fixed.address, scope))) continue
+      let bits = next
+      while (bits <= last && !free(bits, port.node)) bits++
+      // An address held for one node's port forward is passed over by others, and not lost for the node itself.
+      if (bits > last) {
+        reporter.error(cidr.path, `${Ip.formatPrefix(cidr.value)} is exhausted: ${last - first + 1n} usable addresses, ` +
+          `${queue.length - index} more ports need one`)
+        return
+      }
+      give(port, bits)
+      while (next <= last && used.get(key(at(next), scope))?.soft === false) next++
+    }
+  }
+  for (const [segment, cidrs] of prefixes) for (const cidr of cidrs) handOut(segment, cidr)
+
+  return {
+    ofPort: (port) => ofPort.get(port) ?? [],
+    ofLoopback: (node) => ofLoopback.get(node) ?? [],
+    exists: (address) => all.has(key(address, ""))
+  }
+}
+
+export const label = (port: Port): string => `${port.node}:${port.ifname}`
+
+const scopeOf = (segment: Segment): string => `${segment.kind}/${segment.name}`
+
+const withHostLength = (text: string): Ip.Prefix | undefined => {
+  const address = Ip.parseAddress(text)
+  return address === undefined ? undefined : { ...address, length: Ip.hostLength(address.family) }
+}
+
+const parseCidrs = (segment: Segment): ReadonlyArray<Located<Ip.Prefix>> =>
+  segment.cidrs.flatMap(({ value, path }) => {
+    const prefix = Ip.parsePrefix(value)
+    return prefix === undefined ? [] : [{ value: prefix, path }]
+  })
+
+type Prefixes = ReadonlyMap<Segment, ReadonlyArray<Located<Ip.Prefix>>>
+
+/** Sorted by first address, a prefix overlaps another exactly if it begins before the widest one so far ends. */
+const refuseOverlaps = (prefixes: Prefixes, reporter: Reporter): void => {
+  const flat = Array.from(prefixes, ([segment, list]) => list.map((prefix) => ({ ...prefix, segment }))).flat()
+  const order = flat.map((item, index) => ({ ...item, index })).sort((a, b) =>
+    a.value.family === b.value.family
+      ? a.value.bits < b.value.bits ? -1 : a.value.bits > b.value.bits ? 1 : a.value.length - b.value.length
+      : a.value.family < b.value.family ? -1 : 1
+  )
+  let widest: typeof order[number] | undefined
+  for (const item of order) {
+    if (widest !== undefined && widest.value.family === item.value.family && Ip.contains(widest.value, item.value)) {
+      const [earlier, later] = widest.index < item.index ? [widest, item] : [item, widest]
+      const { line } = reporter.locate(earlier.path)
+      reporter.error(later.path, `${Ip.formatPrefix(later.value)} overlaps ${Ip.formatPrefix(earlier.value)} of ` +
+        `${earlier.segment.name} at line ${line}: use another prefix, or write "overlap: allow" at the top`)
+    } else widest = item
+  }
+}
+
+const explicitAddress = (
+  item: Located<string>,
+  segment: Segment,
+  prefixes: ReadonlyArray<Located<Ip.Prefix>>,
+  reporter: Reporter
+): Ip.Prefix | undefined => {
+  const bare = Ip.parseAddress(item.value)
+  const written = bare ?? Ip.parsePrefix(item.value)!
+  const family = prefixes.filter((prefix) => prefix.value.family === written.family)
+  const home = family.find((prefix) => Ip.contains(prefix.value, written))
+  if (home === undefined && family.length > 0 && !Ip.isLinkLocal(written)) {
+    const text = family.map((prefix) => Ip.formatPrefix(prefix.value)).join(" and ")
+    reporter.error(item.path, `${item.value} is outside ${text}, the prefix of ${segment.name}`)
+    return undefined
+  }
+  if (bare !== undefined && home === undefined) {
+    reporter.error(item.path, `${item.value} needs a prefix length, such as ${item.value}/24: ${segment.name} has no cidr to take it from`)
+    return undefined
+  }
+  const address: Ip.Prefix = { family: written.family, bits: written.bits, length: bare === undefined ? Ip.parsePrefix(item.value)!.length : home!.value.length }
+  const { first, last } = Ip.usable(address)
+  if (address.bits < first || address.bits > last) {
+    const what = address.family === "ipv6" ? "subnet-router anycast" : address.bits < first ? "network" : "broadcast"
+    reporter.error(item.path, `${item.value} is the ${what} address of its prefix`)
+    return undefined
+  }
+  return address
+}
+
+/** Public addresses of NAT are taken even though no port has them: nobody else may get them. */
+const claimPublic = (
+  node: Node,
+  prefixes: Prefixes,
+  claim: (address: Ip.Address, scope: string, owner: Owner) => boolean
+): void => {
+  const one = (text: string, path: Path, soft: boolean): void => {
+    const address = Ip.parseAddress(text)!
+    const home = node.ports.find((port) => {
+      return prefixes.get(port.segment)!.some((prefix) => Ip.contains(prefix.value, address))
+    })
+    const scope = home === undefined ? node.name : scopeOf(home.segment)
+    claim(address, scope, { node: node.name, label: `NAT of ${node.name}`, path, soft })
+  }
+  for (const { value, path } of node.nat.oneToOne) one(value.public, [...path, "public"], false)
+  for (const { value, path } of node.nat.portForward) {
+    if (value.address !== undefined) one(value.address, [...path, "address"], true)
+  }
+}
+
+/**
+ * The gateway of a network gets its first address. A gateway given as an address belongs to the network's only router;
+ * with none, or several, it is merely kept free.
+ */
+const gatewayFirst = (segment: Segment, waiting: ReadonlyArray<Port>, cidr: Ip.Prefix, topology: Topology) => {
+  if (segment.gateway === undefined || segment.gateway === "none") return { queue: waiting, fixed: undefined }
+  for (const item of segment.gateway) {
+    const address = Ip.parseAddress(item.value)
+    if (address === undefined) {
+      const first = waiting.filter((port) => port.node === item.value)
+      return { queue: [...first, ...waiting.filter((port) => port.node !== item.value)], fixed: undefined }
+    }
+    if (!Ip.contains(cidr, address)) continue
+    const routers = segment.ports.filter((port) => topology.nodes.get(port.node)?.kind === "router")
+    const port = routers.length === 1 && waiting.includes(routers[0]!) ? routers[0] : undefined
+    return { queue: waiting, fixed: { address, port } }
+  }
+  return { queue: waiting, fixed: undefined }
+}
+

@@ -1,0 +1,237 @@
+/**
+ * A topology -> the plan: every namespace, port, segment, address, route, rule, NAT table, file and command of the lab.
+ *
+ *     addressing.ts  who has which address
+ *     routing.ts     routes, nexthop groups, default gateways, rules
+ *     nat.ts         NAT and MSS clamping
+ *     sysctls.ts     what nodes are set to
+ *     derive.ts      MAC addresses, VNIs, names of host sides, ids of groups
+ *
+ * Pure and linear in the size of the topology. Dependencies name only what is not covered by another dependency: an
+ * address stands for its port, and a port for its node.
+ */
+import { id, type NodeInfo, type Plan, type Resource, type ResourceOf, type SegmentInfo, type Source } from "../plan/resource.ts"
+import { type Diagnostic, inOrder, type Path, Reporter } from "../topology/diagnostic.ts"
+import * as Ip from "../topology/ip.ts"
+import type { Node, Port, Segment, Topology } from "../topology/model.ts"
+import { type Addressing, assignAddresses, label } from "./addressing.ts"
+import * as Derive from "./derive.ts"
+import { compileNat } from "./nat.ts"
+import { checkSegmentGateways, compileRoutes, compileRules, type RoutingContext, routingContext } from "./routing.ts"
+import { defaultSysctls } from "./sysctls.ts"
+
+export type CompileResult =
+  | { readonly ok: true; readonly plan: Plan; readonly warnings: ReadonlyArray<Diagnostic> }
+  | { readonly ok: false; readonly diagnostics: ReadonlyArray<Diagnostic> }
+
+/** Compiles a checked topology. Errors (exhausted prefixes, used addresses, unreachable gateways, ...) come all at once. */
+export const compile = (topology: Topology): CompileResult => {
+  const reporter = new Reporter(topology.filename, topology.locate)
+  const addressing = assignAddresses(topology, reporter)
+  const context = routingContext(topology, addressing, reporter)
+  const builder = new Builder(context)
+  for (const node of topology.nodes.values()) builder.node(node)
+  builder.segments()
+  checkSegmentGateways(context)
+  for (const node of topology.nodes.values()) builder.contents(node)
+  builder.hostsFile()
+  for (const node of topology.nodes.values()) builder.files(node)
+  const diagnostics = inOrder(reporter.diagnostics)
+  return reporter.errors > 0 ? { ok: false, diagnostics } : { ok: true, plan: builder.plan(), warnings: diagnostics }
+}
+
+const defaultMtu = 1500
+/** RFC 8200 5: below it the kernel switches IPv6 off on the interface. */
+const minimumIpv6Mtu = 1280
+
+const segmentId = (segment: Segment): string =>
+  segment.kind === "p2p" ? id.link(segment.name) : id.network(segment.name)
+
+class Builder {
+  private readonly resources: Array<Resource> = []
+  private readonly infos: Array<SegmentInfo> = []
+  /** What a command of the node waits for. */
+  private readonly readyOf = new Map<string, Array<string>>()
+  private readonly context: RoutingContext
+  private readonly topology: Topology
+  private readonly addressing: Addressing
+
+  constructor(context: RoutingContext) {
+    this.context = context
+    this.topology = context.topology
+    this.addressing = context.addressing
+  }
+
+  plan(): Plan {
+    const nodes = Array.from(this.topology.nodes.values(), ({ name, kind, group, labels }): NodeInfo => ({
+      name,
+      kind,
+      ...(group === undefined ? {} : { group }),
+      labels
+    }))
+    return { lab: this.topology.lab, nodes, segments: this.infos, resources: this.resources }
+  }
+
+  private add<R extends Resource>(resource: Omit<R, "source">, path: Path, at: "key" | "value" = "value"): void {
+    const source: Source = this.topology.locate(path, at)
+    this.resources.push({ ...resource, source } as Resource)
+  }
+
+  node(node: Node): void {
+    const { name } = node
+    const sysctls: Record<string, string> = { ...defaultSysctls(node.kind) }
+    for (const [key, { value, path }] of node.sysctls) {
+      sysctls[key] = value
+      const interfaceName = /^net\.ipv[46]\.(?:conf|neigh)\.(.+)\.[^.]+$/.exec(key)?.[1]
+      if (interfaceName !== undefined && !["all", "default", "lo"].includes(interfaceName)) {
+        const message = `${interfaceName} does not exist yet when sysctls are set: use "default", or exec: ["sysctl -w ${key}=..."]`
+        this.context.reporter.error(path, message, { at: "key" })
+      }
+    }
+    const spec = { node: name, nodeKind: node.kind, sysctls }
+    this.add<ResourceOf<"node">>({ kind: "node", id: id.node(name), spec, dependsOn: [] }, node.path, "key")
+    this.readyOf.set(name, [id.node(name)])
+  }
+
+  segments(): void {
+    const { lab } = this.topology
+    const vnis = new Set<number>()
+    for (const segment of this.topology.segments) {
+      this.warnOfMtus(segment)
+      for (const port of segment.ports) this.port(port)
+      let attempt = 0
+      let vni = Derive.vni(lab, segment.kind, segment.name, attempt)
+      while (vnis.has(vni)) vni = Derive.vni(lab, segment.kind, segment.name, ++attempt)
+      vnis.add(vni)
+      const ports = segment.ports.map(label)
+      const { kind, name, ageingS, labels } = segment
+      // The order of ports means nothing to the data path: sorted, so that reordering them in the file changes nothing.
+      const spec = { segmentKind: kind, name, vni, ports: ports.toSorted(), ageingS }
+      const dependsOn = segment.ports.map((port) => id.port(port.node, port.ifname))
+      this.add<ResourceOf<"segment">>({ kind: "segment", id: segmentId(segment), spec, dependsOn }, segment.path, "key")
+      const cidrs = segment.cidrs.map((cidr) => Ip.formatPrefix(Ip.parsePrefix(cidr.value)!))
+      this.infos.push({ name, kind, ports, cidrs, labels })
+    }
+  }
+
+  private mtu(port: Port): number {
+    return port.mtu?.value ?? port.segment.mtu?.value ?? this.topology.nodes.get(port.node)?.mtu?.value ?? defaultMtu
+  }
+
+  private warnOfMtus(segment: Segment): void {
+    const [first] = segment.ports
+    const other = segment.ports.find((port) => this.mtu(port) !== this.mtu(first!))
+    if (first === undefined || other === undefined) return
+    const text = [first, other].map((port) => `${label(port)} has ${this.mtu(port)}`).join(", ")
+    this.context.reporter.warning(segment.path, `the ports of ${segment.name} differ in MTU: ${text}`)
+  }
+
+  private port(port: Port): void {
+    const { node, ifname } = port
+    const { lab } = this.topology
+    const mtu = this.mtu(port)
+    const addresses = this.addressing.ofPort(port)
+    if (mtu < minimumIpv6Mtu && addresses.some((assigned) => assigned.address.family === "ipv6")) {
+      const path = (port.mtu ?? port.segment.mtu ?? this.topology.nodes.get(node)?.mtu)?.path ?? port.path
+      this.context.reporter.error(path, `${label(port)} has an IPv6 address and MTU ${mtu}: IPv6 needs at least ${minimumIpv6Mtu}`)
+    }
+    const spec = {
+      node,
+      ifname,
+      mac: port.mac?.value ?? Derive.mac(lab, node, ifname),
+      mtu,
+      fabricName: Derive.fabricName(lab, node, ifname)
+    }
+    const portId = id.port(node, ifname)
+    this.add<ResourceOf<"port">>({ kind: "port", id: portId, spec, dependsOn: [id.node(node)] }, port.path)
+    for (const { address, path } of addresses) this.address({ node, ifname, address, path })
+    // The segment covers the port; an exec waits for both the wire and the addresses.
+    this.readyOf.get(node)?.push(segmentId(port.segment))
+  }
+
+  private address(options: { readonly node: string; readonly ifname: string; readonly address: Ip.Prefix; readonly path: Path }): void {
+    const { node, ifname, path } = options
+    const address = Ip.formatPrefix(options.address)
+    const dependsOn = [ifname === "lo" ? id.node(node) : id.port(node, ifname)]
+    const resourceId = id.address(node, ifname, address)
+    this.add<ResourceOf<"address">>({ kind: "address", id: resourceId, spec: { node, ifname, address }, dependsOn }, path)
+    this.readyOf.get(node)?.push(resourceId)
+  }
+
+  /** Loopback, NAT, routes and rules of a node. */
+  contents(node: Node): void {
+    const { name } = node
+    for (const { address, path } of this.addressing.ofLoopback(name)) this.address({ node: name, ifname: "lo", address, path })
+    const ready = this.readyOf.get(name)!
+    const nat = compileNat(node, this.context)
+    for (const { port, address, path } of nat?.publicAddresses ?? []) {
+      this.address({ node: name, ifname: port.ifname, address, path })
+    }
+    this.routes(node)
+    for (const { spec, path } of compileRules(node, this.context.reporter)) {
+      const ruleId = id.rule(name, spec.family, spec.priority)
+      this.add<ResourceOf<"rule">>({ kind: "rule", id: ruleId, spec, dependsOn: [id.node(name)] }, path)
+      ready.push(ruleId)
+    }
+    if (nat !== undefined) {
+      // Rules match interfaces by name: they may come later.
+      this.add<ResourceOf<"nat">>({ kind: "nat", id: id.nat(name), spec: nat.spec, dependsOn: [id.node(name)] }, node.path, "key")
+      ready.push(id.nat(name))
+    }
+  }
+
+  private routes(node: Node): void {
+    const ready = this.readyOf.get(node.name)!
+    const made = new Set<string>()
+    for (const { spec, ports, group, after, path } of compileRoutes(node, this.context)) {
+      const below = ports.flatMap((port) => this.usable(port))
+      if (after !== undefined) {
+        const afterId = id.route(after.node, after.table, after.to, after.metric)
+        if (!made.has(afterId)) {
+          this.add<ResourceOf<"route">>({ kind: "route", id: afterId, spec: after, dependsOn: below }, path)
+        }
+        made.add(afterId)
+        below.push(afterId)
+      }
+      let dependsOn = below.length === 0 ? [id.node(node.name)] : below
+      if (group !== undefined) {
+        const groupId = id.nexthop(group.node, group.id)
+        this.add<ResourceOf<"nexthop">>({ kind: "nexthop", id: groupId, spec: group, dependsOn }, path)
+        dependsOn = [groupId]
+      }
+      const routeId = id.route(spec.node, spec.table, spec.to, spec.metric)
+      this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec, dependsOn }, path)
+      ready.push(routeId)
+    }
+  }
+
+  /** What must exist before a route can leave by the port. */
+  private usable(port: Port): ReadonlyArray<string> {
+    const addresses = this.addressing.ofPort(port).map(({ address }) => id.address(port.node, port.ifname, Ip.formatPrefix(address)))
+    return [...addresses, segmentId(port.segment)]
+  }
+
+  hostsFile(): void {
+    const entries = Array.from(this.topology.nodes.values()).flatMap((node) => {
+      const assigned = [...this.addressing.ofLoopback(node.name), ...node.ports.flatMap((port) => this.addressing.ofPort(port))]
+      const names = [node.name, `${node.name}.${this.topology.lab}`]
+      return assigned.map(({ address }) => ({ address: Ip.formatAddress(address), names }))
+    })
+    this.add<ResourceOf<"hosts-file">>({ kind: "hosts-file", id: id.hostsFile(), spec: { entries }, dependsOn: [] }, ["nodes"], "key")
+  }
+
+  /** Resolver and commands of a node, which come last. */
+  files(node: Node): void {
+    const { name, dns } = node
+    const ready = [...new Set(this.readyOf.get(name)), id.hostsFile()]
+    if (dns !== undefined) {
+      const spec = { node: name, servers: dns.value.servers, search: dns.value.search }
+      this.add<ResourceOf<"resolver">>({ kind: "resolver", id: id.resolver(name), spec, dependsOn: [id.node(name)] }, dns.path)
+      ready.push(id.resolver(name))
+    }
+    for (const [index, { value: argv, path }] of node.exec.entries()) {
+      const dependsOn = index === 0 ? ready : [id.exec(name, index - 1)]
+      this.add<ResourceOf<"exec">>({ kind: "exec", id: id.exec(name, index), spec: { node: name, index, argv }, dependsOn }, path)
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * A topology as the compiler reads it: groups and defaults merged, every name checked, every port named, shorthand
+ * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
+ */
+import type { Locate, Path } from "./diagnostic.ts"
+
+/** A value and the path in the file it was written at: a node's MTU may come from its group or from `defaults`. */
+export interface Located<T> {
+  readonly value: T
+  readonly path: Path
+}
+
+export interface Topology {
+  readonly filename: string
+  readonly lab: string
+  /** Segments may have overlapping prefixes and addresses may repeat. */
+  readonly overlap: boolean
+  /** In document order. */
+  readonly nodes: ReadonlyMap<string, Node>
+  /** Networks, then links, in document order. */
+  readonly segments: ReadonlyArray<Segment>
+  readonly locate: Locate
+}
+
+export type NodeKind = "host" | "router"
+
+export interface Node {
+  readonly name: string
+  readonly kind: NodeKind
+  readonly group?: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly mtu?: Located<number>
+  readonly sysctls: ReadonlyMap<string, Located<string>>
+  /** Program and arguments each. */
+  readonly exec: ReadonlyArray<Located<ReadonlyArray<string>>>
+  readonly dns?: Located<{ readonly servers: ReadonlyArray<string>; readonly search: ReadonlyArray<string> }>
+  /** Absent: the segment decides. */
+  readonly gateway?: Gateway
+  readonly loopback: ReadonlyArray<Located<string>>
+  readonly routes: ReadonlyArray<Located<Route>>
+  readonly rules: ReadonlyArray<Located<Rule>>
+  readonly nat: Nat
+  /** In the order of attachment: networks, then links. */
+  readonly ports: ReadonlyArray<Port>
+  readonly path: Path
+}
+
+/** `none`, or addresses and node names. */
+export type Gateway = ReadonlyArray<Located<string>> | "none"
+
+export interface Port {
+  readonly node: string
+  readonly ifname: string
+  readonly segment: Segment
+  readonly mac?: Located<string>
+  readonly mtu?: Located<number>
+  /** Absent: handed out. Empty: the port has none. */
+  readonly addresses?: ReadonlyArray<Located<string>>
+  /** Where the port is attached to its segment. */
+  readonly path: Path
+}
+
+export interface Segment {
+  readonly kind: "p2p" | "network"
+  readonly name: string
+  readonly cidrs: ReadonlyArray<Located<string>>
+  /** In document order. */
+  readonly ports: ReadonlyArray<Port>
+  readonly gateway?: Gateway
+  readonly mtu?: Located<number>
+  readonly ageingS: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly path: Path
+}
+
+export interface Way {
+  /** Address, NODE or NODE:PORT; absent when the destination is on the link of `dev`. */
+  readonly to?: string
+  readonly dev?: string
+  readonly weight: number
+  readonly path: Path
+}
+
+export interface Route {
+  /** `default` or prefixes, as written. */
+  readonly to: ReadonlyArray<Located<string>>
+  readonly type: "unicast" | "blackhole" | "unreachable" | "prohibit"
+  /** Empty exactly when `type` discards. */
+  readonly ways: ReadonlyArray<Way>
+  readonly metric?: number
+  readonly table: number
+}
+
+export interface Rule {
+  readonly from?: string
+  readonly to?: string
+  readonly iif?: string
+  readonly oif?: string
+  readonly fwmark?: number
+  readonly table: number
+  readonly priority?: number
+}
+
+export interface Nat {
+  readonly masquerade: ReadonlyArray<
+    Located<{ readonly out: string; readonly from: ReadonlyArray<string>; readonly except: ReadonlyArray<string> }>
+  >
+  readonly oneToOne: ReadonlyArray<Located<{ readonly public: string; readonly private: string; readonly on?: string }>>
+  readonly portForward: ReadonlyArray<
+    Located<{
+      readonly on?: string
+      readonly address?: string
+      readonly protocol: "tcp" | "udp"
+      readonly port: number
+      /** `ADDRESS`, `NODE`, either with a port behind a colon. */
+      readonly to: string
+    }>
+  >
+  readonly mssClamp: ReadonlyArray<Located<{ readonly out?: string; readonly mss: number | "pmtu" }>>
+}
