@@ -110,8 +110,8 @@ const rules: ReadonlyArray<Rule> = [
     example: { path: "daemon/a.ts", text: "\n".repeat(maxLines + 1) },
   },
   {
-    name: "no tabs",
-    applies: isCode,
+    name: "no tabs (but in bpf/, which looks like the kernel's own code)",
+    applies: (path) => isCode(path) && !path.startsWith("bpf/"),
     check: linesWhere((line) => line.includes("\t")),
     example: { path: "daemon/a.ts", text: "\tx" },
   },
