@@ -1,0 +1,116 @@
+/**
+ * A lab as a graph to draw: nodes and networks are elements, links and attachments are edges, sites are clusters.
+ * `layout.ts` gives every element a place, `svg.ts` draws, `text.ts` writes Mermaid and DOT.
+ */
+
+import type { InspectResponse, Node, Port, Segment } from "../../messages.ts"
+
+export type Shape = "host" | "router" | "network"
+
+export interface Element {
+  /** `node/pc` or `network/lan`: unique, stable. */
+  readonly id: string
+  readonly shape: Shape
+  readonly title: string
+  /** Small lines under the title: addresses of a host with one port, loopbacks of a router, prefixes of a network. */
+  readonly lines: ReadonlyArray<string>
+  /** Site or group; empty: belongs to none. */
+  readonly cluster: string
+  readonly degree: number
+}
+
+export interface Edge {
+  readonly a: string
+  readonly b: string
+  /** Interface and address at each end; empty where the element itself says it. */
+  readonly aLabel: string
+  readonly bLabel: string
+  /** Prefixes of a point-to-point link. */
+  readonly label: string
+}
+
+export interface Graph {
+  readonly title: string
+  readonly subtitle: string
+  readonly elements: ReadonlyArray<Element>
+  readonly edges: ReadonlyArray<Edge>
+}
+
+/** @returns elements in the order of the lab, so that the same lab is always drawn the same way */
+export const graphOf = (lab: InspectResponse): Graph => {
+  const nodes = new Map(lab.nodes.map((node) => [node.name, node]))
+  const ports = new Map<string, { readonly node: Node; readonly port: Port }>(lab.nodes.flatMap((node) => node.ports.map((port) => [`${node.name}:${port.name}`, { node, port }] as const)))
+  const networks = lab.segments.filter((segment) => segment.kind === "network" || segment.ports.length !== 2)
+  const links = lab.segments.filter((segment) => !networks.includes(segment))
+  const degree = (node: Node): number => node.ports.filter(({ segment }) => segment !== "").length
+
+  const elements: Array<Element> = lab.nodes.map((node) => ({
+    id: `node/${node.name}`,
+    shape: node.kind === "host" ? "host" : "router",
+    title: node.name,
+    lines: linesOf(node),
+    cluster: clusterOfNode(node),
+    degree: degree(node)
+  }))
+  for (const network of networks) {
+    elements.push({
+      id: `network/${network.name}`,
+      shape: "network",
+      title: network.name,
+      lines: network.cidrs,
+      cluster: clusterOfNetwork(network, nodes),
+      degree: network.ports.length
+    })
+  }
+
+  const edges: Array<Edge> = []
+  const endLabel = (name: string): string => {
+    const end = ports.get(name)
+    return end === undefined || degree(end.node) < 2 ? "" : portLabel(end.port)
+  }
+  for (const link of links) {
+    const [a = "", b = ""] = link.ports
+    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: link.cidrs.join(" ") })
+  }
+  for (const network of networks) {
+    for (const port of network.ports) {
+      edges.push({ a: nodeId(port), b: `network/${network.name}`, aLabel: endLabel(port), bLabel: "", label: "" })
+    }
+  }
+  const known = new Set(elements.map(({ id }) => id))
+  return {
+    title: lab.lab.name,
+    subtitle: `${lab.nodes.length} nodes · ${networks.length} networks · ${links.length} links`,
+    elements,
+    edges: edges.filter(({ a, b }) => known.has(a) && known.has(b) && a !== b)
+  }
+}
+
+const nodeId = (port: string): string => `node/${port.slice(0, port.indexOf(":"))}`
+
+const clusterOfNode = (node: Node): string => node.labels["site"] ?? node.group
+
+/** The site that most of its nodes are in; none when no site has more than half. */
+const clusterOfNetwork = (network: Segment, nodes: ReadonlyMap<string, Node>): string => {
+  const given = network.labels["site"]
+  if (given !== undefined) return given
+  const members = network.ports.flatMap((port) => nodes.get(port.slice(0, port.indexOf(":"))) ?? [])
+  const counted = Map.groupBy(members, clusterOfNode)
+  for (const [cluster, of] of counted) if (of.length * 2 > members.length) return cluster
+  // A network between two sites' hosts and routers: it is drawn where its hosts are.
+  const hosts = new Set(members.filter(({ kind }) => kind === "host").map(clusterOfNode))
+  return hosts.size === 1 ? [...hosts][0]! : ""
+}
+
+const linesOf = (node: Node): ReadonlyArray<string> => {
+  const attached = node.ports.filter(({ segment }) => segment !== "")
+  if (attached.length === 1) return attached[0]!.addresses.slice(0, 2)
+  return node.ports.filter(({ name }) => name === "lo").flatMap(({ addresses }) => addresses.slice(0, 2))
+}
+
+/** `eth1 10.0.0.1`: the prefix length stands at the link or the network. */
+const portLabel = (port: Port): string => {
+  const first = port.addresses.find((address) => !address.startsWith("fe80"))
+  const address = first === undefined ? "" : ` ${first.split("/")[0]}`
+  return `${port.name}${address}`
+}
