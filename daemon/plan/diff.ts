@@ -40,7 +40,7 @@ export type Observed = ReadonlyMap<string, { readonly [K in Kind]: ObservedOf<K>
 /** Attributes that the kernel lets us change on the living object; any other difference means making it anew. */
 const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   node: ["nodeKind", "sysctls"],
-  port: ["mac", "mtu"],
+  port: ["mac", "mtu", "state"],
   segment: ["segmentKind", "name", "vni", "ports", "ageingS"],
   address: [],
   nexthop: ["members"],

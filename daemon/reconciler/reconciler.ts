@@ -24,6 +24,7 @@ import { handlers } from "../resources/table.ts"
 import type { LabEntry, LabState, Store } from "../store/store.ts"
 import { apply, type Report } from "./apply.ts"
 import { sweep } from "./sweep.ts"
+import { viewOf, type LabView } from "./view.ts"
 
 /** A change that was refused before anything was touched. */
 export class Refused extends Error {
@@ -112,16 +113,24 @@ export class Reconciler {
   }
 
   /** The entry, and everything in which the kernel differs from it now. */
-  async inspect(name: string): Promise<{ readonly entry: LabEntry; readonly drift: ReadonlyArray<Step>; readonly snapshot: LabView }> {
+  async inspect(name: string): Promise<{ readonly entry: LabEntry; readonly drift: ReadonlyArray<Step>; readonly view: LabView }> {
     const entry = await this.require(name)
     return this.observing(entry.plan, entry, async (lab) => {
       const drift = this.busy.has(name) ? [] : diff(entry.plan, await observe(lab))
-      return { entry, drift, snapshot: viewOf(lab) }
+      return { entry, drift, view: viewOf(lab) }
     })
   }
 
   async labs(): Promise<ReadonlyArray<LabEntry>> {
     return this.store.labs()
+  }
+
+  /** The name of the lab when there is exactly one. */
+  async onlyLab(): Promise<string> {
+    const labs = await this.store.labs()
+    if (labs.length === 1) return labs[0]!.name
+    const names = labs.map((lab) => lab.name).join(", ")
+    throw new Refused("not-found", labs.length === 0 ? "No lab is deployed" : `Which lab? Deployed: ${names}`)
   }
 
   async require(name: string): Promise<LabEntry> {
@@ -255,26 +264,3 @@ const observe = async (lab: Lab): Promise<Observed> => {
   }
   return observed as unknown as Observed
 }
-
-/** What `inspect` shows of the kernel's side, as plain data. */
-export interface LabView {
-  /** `node:ifname` -> host side's name and both ends' state. */
-  readonly ports: ReadonlyMap<string, { readonly fabricName: string; readonly index: number; readonly fabricIndex: number; readonly up: boolean; readonly mac: string; readonly mtu: number }>
-  /** Nodes whose namespace exists. */
-  readonly nodes: ReadonlySet<string>
-  readonly counters: ReadonlyMap<string, ReturnType<Daemon["program"]["counters"]>>
-}
-
-const viewOf = (lab: Lab): LabView => {
-  const ports = new Map<string, { fabricName: string; index: number; fabricIndex: number; up: boolean; mac: string; mtu: number }>()
-  const counters = new Map<string, ReturnType<Daemon["program"]["counters"]>>()
-  for (const [port, { node, ifname, link }] of lab.snapshot.fabricPorts) {
-    const inside = lab.snapshot.nodes.get(node)?.links.get(ifname)
-    if (inside === undefined) continue
-    const up = inside.up && inside.carrier
-    ports.set(port, { fabricName: link.name, index: inside.index, fabricIndex: link.index, up, mac: inside.mac, mtu: inside.mtu })
-    counters.set(port, lab.daemon.program.counters(link.index))
-  }
-  return { ports, nodes: new Set(lab.snapshot.nodes.keys()), counters }
-}
-

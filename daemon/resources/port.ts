@@ -24,13 +24,24 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
   const programs = Fabric.programIds(lab.daemon.fabric.fd, Array.from(fabricPorts.values(), (port) => port.link.index))
   for (const { node, ifname, link } of fabricPorts.values()) {
     const inside = nodes.get(node)?.links.get(ifname)
-    const whole = programs.get(link.index) === lab.daemon.program.programId && link.up && inside?.up === true
-    const absent = inside === undefined || inside.index !== link.peer
-    // An end that is down, or has lost its program, shows as an mtu of 0: converge repairs it in place.
-    const mtu = whole && inside.mtu === link.mtu ? inside.mtu : 0
-    if (!absent) yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu, fabricName: link.name }]
-    else if (!lab.known.has(id.port(node, ifname))) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: 0, fabricName: link.name }]
+    const known = lab.known.has(id.port(node, ifname))
+    if (inside === undefined || inside.index !== link.peer) {
+      // One end without the other: as good as absent, unless nobody wants it, and then it is there to be removed.
+      if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name }]
+      continue
+    }
+    const state = stateOf(lab, programs.get(link.index), link, inside)
+    const spec = { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name }
+    yield [id.port(node, ifname), state === undefined ? spec : { ...spec, state }]
   }
+}
+
+/** What is wrong with a port that exists; undefined: nothing. */
+const stateOf = (lab: Lab, programId: number | undefined, outside: Link.Link, inside: Link.Link): string | undefined => {
+  if (!inside.up || !outside.up) return "down"
+  if (outside.mtu !== inside.mtu) return `the fabric side's mtu is ${outside.mtu}`
+  if (programId === lab.daemon.program.programId) return undefined
+  return programId === undefined ? "without its eBPF program" : "with another eBPF program"
 }
 
 /** What makes a fabric side ours and makes it forward. */

@@ -13,13 +13,19 @@ import type { Lab } from "./lab.ts"
 /** The ports of `spec` whose entries in the program are as `spec` wants them. */
 const attached = (lab: Lab, spec: SegmentSpec, entries: ReadonlyMap<number, PortEntry>, members: ReadonlySet<number>): string[] => {
   const indexes = spec.ports.map((port) => lab.fabricIndex(port))
-  return spec.ports.filter((_, i) => {
+  return spec.ports.filter((name, i) => {
     const index = indexes[i]
-    const entry = index === undefined ? undefined : entries.get(index)
-    if (index === undefined || entry === undefined) return false
-    if (spec.segmentKind === "network") return entry.kind === "network" && entry.segment === spec.vni && members.has(index)
-    return entry.kind === "p2p" && entry.peer === indexes[1 - i]
+    const port = index === undefined ? undefined : entries.get(index)?.port
+    if (index === undefined || port === undefined || port.mac !== macOf(lab, name)) return false
+    if (port.kind === "network") return spec.segmentKind === "network" && port.segment === spec.vni && members.has(index)
+    return spec.segmentKind === "p2p" && port.peer === indexes[1 - i]
   })
+}
+
+/** The address of the node's side, which the program needs to hand frames over as the node's own. */
+const macOf = (lab: Lab, port: string): string => {
+  const resource = lab.known.get(`port/${port}`)
+  return resource?.kind === "port" ? resource.spec.mac : ""
 }
 
 function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
@@ -53,7 +59,7 @@ const leave = (lab: Lab, before: SegmentSpec, after: SegmentSpec | undefined): v
     const index = lab.fabricIndex(port)
     const entry = index === undefined ? undefined : entries.get(index)
     if (index === undefined || entry === undefined || staying.has(port)) continue
-    const here = entry.kind === "network" ? entry.segment === before.vni : before.segmentKind === "p2p"
+    const here = entry.port.kind === "network" ? entry.port.segment === before.vni : before.segmentKind === "p2p"
     if (here && !claimedByOther(lab, port, before)) program.removePort(index)
   }
   if (before.segmentKind === "network" && before.vni !== (after?.segmentKind === "network" ? after.vni : undefined)) {
@@ -69,14 +75,13 @@ const claimedByOther = (lab: Lab, port: string, before: SegmentSpec): boolean =>
 const join = (lab: Lab, spec: SegmentSpec): void => {
   const { program } = lab.daemon
   const indexes = spec.ports.map((port) => fabricIndex(lab, port))
+  const macs = spec.ports.map((port) => macOf(lab, port))
   if (spec.segmentKind === "p2p") {
-    const [a, b] = indexes as [number, number]
-    program.setPort(a, { kind: "p2p", peer: b })
-    program.setPort(b, { kind: "p2p", peer: a })
+    program.setPorts(indexes.map((index, i) => [index, { kind: "p2p", peer: indexes[1 - i]!, mac: macs[i]! }]))
     return
   }
   program.setSegment(spec.vni, indexes, { ageingS: spec.ageingS })
-  for (const index of indexes) program.setPort(index, { kind: "network", segment: spec.vni })
+  program.setPorts(indexes.map((index, i) => [index, { kind: "network", segment: spec.vni, mac: macs[i]! }]))
 }
 
 export const handler: Handler<"segment"> = {

@@ -1,0 +1,148 @@
+/**
+ * weftd: the only file that knows every layer. It opens things in order, each closed again in reverse when the daemon
+ * ends:
+ *
+ *     lock -> state -> fabric -> eBPF program -> recover labs -> serve
+ *
+ * A daemon that ends leaves its labs forwarding; one with no labs leaves nothing.
+ */
+import { mkdirSync, rmdirSync, rmSync } from "node:fs"
+import { hostname, release } from "node:os"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import * as Bpf from "./linux/bpf.ts"
+import * as Fabric from "./linux/fabric.ts"
+import * as Netns from "./linux/netns.ts"
+import { addon } from "./native/index.ts"
+import { EventLog } from "./observe/events.ts"
+import { Reconciler } from "./reconciler/reconciler.ts"
+import type { Daemon } from "./resources/lab.ts"
+import { makeLabs } from "./rpc/labs.ts"
+import { serve } from "./rpc/server.ts"
+import * as LevelStore from "./store/level.ts"
+
+interface Config {
+  readonly instance: string
+  readonly socket: string
+  readonly state: string
+  readonly runDirectory: string
+}
+
+const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR]
+
+  --instance NAME  several daemons on one machine need different names (default: main)
+  --socket PATH    where to serve (default: /run/weft/weftd.sock, /run/weft/NAME/weftd.sock for another instance)
+  --state DIR      where to remember labs (default: /var/lib/weft/NAME)
+`
+
+/** Reads the command line; prints and exits on a bad one. */
+const configure = (argv: ReadonlyArray<string>): Config => {
+  try {
+    const options = { instance: { type: "string" }, socket: { type: "string" }, state: { type: "string" }, help: { type: "boolean" } } as const
+    const { values } = parseArgs({ args: [...argv], options })
+    if (values.help === true) {
+      process.stdout.write(usage)
+      process.exit(0)
+    }
+    const instance = values.instance ?? "main"
+    if (!/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(instance)) throw new Error(`Bad instance name "${instance}": letters, digits and dashes`)
+    const runDirectory = `/run/weft/${instance}`
+    const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
+    return { instance, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory }
+  } catch (error) {
+    process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
+    process.exit(2)
+  }
+}
+
+const acquire = <A>(what: string, open: () => A | Promise<A>, close: (it: A) => void | Promise<void>): Effect.Effect<A, Error, Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: async () => open(),
+      catch: (error) => new Error(`${what}: ${(error as Error).message}`, { cause: error })
+    }),
+    (it) => Effect.promise(async () => close(it))
+  )
+
+/** One daemon for each instance: its lock dies with it, whatever kills it. */
+const lock = ({ instance, runDirectory }: Config): number => {
+  mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
+  const descriptor = addon.lockFile(`${runDirectory}/lock`)
+  if (descriptor < 0) throw new Error(`another weftd of instance "${instance}" is running`)
+  return descriptor
+}
+
+const unlock = (descriptor: number, { runDirectory }: Config): void => {
+  rmSync(`${runDirectory}/lock`, { force: true })
+  addon.close(descriptor)
+  for (const directory of [`${runDirectory}/labs`, runDirectory, "/run/weft"]) {
+    try {
+      rmdirSync(directory)
+    } catch {
+      // Not empty: labs are deployed, or other instances run.
+      return
+    }
+  }
+}
+
+/** The program that the fabric's filters hold, when it is the one we would load; else a fresh one on the same maps. */
+const openProgram = (fabric: Netns.Netns): Bpf.PortProgram => {
+  const objectPath = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
+  const indexes = Fabric.ports(fabric.fd).marked.map((port) => port.link.index)
+  for (const id of new Set(Fabric.programIds(fabric.fd, indexes).values())) {
+    const adopted = Bpf.adopt(id)
+    if (adopted === undefined) continue
+    const fresh = Bpf.load(objectPath, adopted)
+    const [kept, other] = fresh.tag === adopted.tag ? [adopted, fresh] : [fresh, adopted]
+    other.close()
+    return kept
+  }
+  return Bpf.load(objectPath)
+}
+
+/** Without ports nothing needs the fabric. */
+const closeFabric = (fabric: Netns.Netns): void => {
+  const empty = Fabric.ports(fabric.fd).marked.length === 0
+  Netns.close(fabric)
+  if (empty) Netns.remove(fabric.name)
+}
+
+const log = (message: string): void => {
+  process.stderr.write(`${new Date().toISOString()} ${message}\n`)
+}
+
+const daemon = (config: Config) =>
+  Effect.gen(function* () {
+    yield* acquire("Cannot start", () => lock(config), (descriptor) => unlock(descriptor, config))
+    const store = yield* acquire("Cannot start", () => LevelStore.open(config.state), (open) => open.close())
+    yield* acquire("Cannot start", Netns.prepare, () => {})
+    const fabric = yield* acquire("Cannot make the fabric", () => Fabric.open(config.instance), closeFabric)
+    const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())
+    const events = new EventLog()
+    events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
+    const parts: Daemon = { instance: config.instance, fabric, program, labsDirectory: `${config.runDirectory}/labs` }
+    const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
+    yield* Effect.promise(() => reconciler.recover())
+    const host = hostname()
+    const services = { Labs: makeLabs({ reconciler, events, host }), Nodes: {}, Host: {} }
+    yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
+    log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
+    yield* Effect.never
+  })
+
+const main = (): void => {
+  const config = configure(process.argv.slice(2))
+  if (process.getuid?.() !== 0) {
+    process.stderr.write("weftd: it makes network namespaces and loads eBPF programs, which needs root. Type: sudo bin/weftd\n")
+    process.exit(1)
+  }
+  const program = Effect.scoped(daemon(config)).pipe(
+    Effect.tapError((error) => Effect.sync(() => log(`weftd: ${error.message}`)))
+  )
+  NodeRuntime.runMain(program, { disableErrorReporting: true })
+}
+
+main()
