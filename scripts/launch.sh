@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # Read by bin/weft and bin/weftd after they have set `root`: starts Node 24 with an entry file, and runs the set-up
 # first when there has been none, or when something that it compiles or installs has changed since.
 #

@@ -91,7 +91,7 @@ fail() {
 
 # advise: what to do, from what the end of the log says.
 advise() {
-  end=$(tail -n 60 "$log" 2>/dev/null | tr 'A-Z' 'a-z')
+  end=$(tail -n 60 "$log" 2>/dev/null | tr '[:upper:]' '[:lower:]')
   case $end in
     *'no space left'* | *'enough free space'* | *enospc* | *'write error'*)
       hint "The disk is full: Debian packages need up to 1.5 GB in /usr, node modules 700 MB in the checkout. Free now:"
