@@ -89,6 +89,19 @@ export interface Addon {
   /** False when no such process is in the namespace (any more). */
   signalInNetns(pid: number, inode: number, signal: number): boolean
 
+  // socket.cc: addresses are 4 or 16 octets
+  echoOpen(netns: number, address: Uint8Array): number
+  /** Octets sent or a negative errno; `stamp[0]`: when, in ms. */
+  sendStamped(descriptor: number, packet: Uint8Array, stamp: Float64Array): number
+  /** Octets received or a negative errno; `stamp[0]`: when the kernel got them, in ms of the same clock. */
+  receiveStamped(descriptor: number, target: Uint8Array, stamp: Float64Array): number
+  tcpBind(netns: number, address: Uint8Array): number
+  tcpConnect(netns: number, address: Uint8Array, port: number): number
+  /** A positive errno, or 0. */
+  socketError(descriptor: number): number
+  localAddress(descriptor: number): Uint8Array
+  localPort(descriptor: number): number
+
   // bpf.cc
   /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */
   bpfLoad(path: string, program: string, names: ReadonlyArray<string>, descriptors: Int32Array): number

@@ -1,7 +1,7 @@
 /**
  * Namespaces and an exec service for the tests of commands in nodes: what the daemon has, without the daemon.
  */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -10,8 +10,6 @@ import * as loader from "@grpc/proto-loader"
 import { isSignal, spawnInNetns } from "../../daemon/linux/process.ts"
 import { addon } from "../../daemon/native/index.ts"
 import { type Exec, type ExecRequest, makeExec } from "../../daemon/rpc/exec.ts"
-
-export const isRoot = process.getuid?.() === 0
 
 /** Namespaces named `weft-test-<pid>-<name>`, all gone after `remove`. */
 export const makeNamespace = (name: string): { path: string; etcDir: string; inode: number; remove: () => void } => {
@@ -35,16 +33,6 @@ export const makeNamespace = (name: string): { path: string; etcDir: string; ino
   }
 }
 
-export const descriptorCount = (): number => readdirSync("/proc/self/fd").length
-
-/** Waits for the kernel or a peer: resolves when `holds`, rejects after `deadlineMs`. */
-export const until = async (what: string, holds: () => boolean, deadlineMs = 5000): Promise<void> => {
-  const end = performance.now() + deadlineMs
-  while (!holds()) {
-    if (performance.now() > end) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
 
 type Call = grpc.ClientDuplexStream<ExecRequest, Record<string, unknown>>
 
@@ -71,7 +59,9 @@ export const serveExec = async (node: { path: string; etcDir: string }): Promise
   const { Nodes } = root.weft.v1
   const exec = makeExec({
     resolveNode: (name) =>
-      name === "pc" ? { lab: "t", node: "pc", netnsPath: node.path, etcDir: node.etcDir } : { error: `There is no node "${name}"`, suggestion: "pc" },
+      name === "pc"
+        ? { lab: "t", node: "pc", netnsPath: node.path, etcDir: node.etcDir }
+        : { error: `There is no node "${name}"`, suggestion: "pc" },
     spawn: spawnInNetns,
     isSignal
   })

@@ -1,11 +1,11 @@
 import t from "tap"
 import { processesIn } from "../../daemon/linux/process.ts"
-import { collect, descriptorCount, isRoot, makeNamespace, serveExec, until } from "./exec-harness.ts"
+import { collect, makeNamespace, serveExec } from "./exec-harness.ts"
+import { descriptorCount, needsRoot, until } from "./harness.ts"
 
-const skip = isRoot ? false : "needs root: namespaces"
 const tty = { tty: true, size: { columns: 100, rows: 30 } }
 
-t.test("exec on a terminal", { skip }, async (t) => {
+t.test("exec on a terminal", { skip: needsRoot }, async (t) => {
   const namespace = makeNamespace("tty")
   const before = descriptorCount()
   const server = await serveExec(namespace)

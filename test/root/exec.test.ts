@@ -2,11 +2,10 @@ import { readFileSync } from "node:fs"
 import { status } from "@grpc/grpc-js"
 import t from "tap"
 import { endProcesses, processesIn, runInNetns, spawnInNetns } from "../../daemon/linux/process.ts"
-import { collect, descriptorCount, isRoot, makeNamespace, serveExec, until } from "./exec-harness.ts"
+import { collect, makeNamespace, serveExec } from "./exec-harness.ts"
+import { descriptorCount, needsRoot, until } from "./harness.ts"
 
-const skip = isRoot ? false : "needs root: namespaces"
-
-t.test("exec", { skip }, async (t) => {
+t.test("exec", { skip: needsRoot }, async (t) => {
   const namespace = makeNamespace("exec")
   const before = descriptorCount()
   const server = await serveExec(namespace)
@@ -180,7 +179,7 @@ t.test("exec", { skip }, async (t) => {
   })
 })
 
-t.test("runInNetns", { skip }, async (t) => {
+t.test("runInNetns", { skip: needsRoot }, async (t) => {
   const namespace = makeNamespace("run")
   const command = (script: string) => ({ netnsPath: namespace.path, argv: ["sh", "-c", script] })
   t.match(await runInNetns(command("cat; exit 2"), { timeoutMs: 5000, stdin: "text" }), { code: 2, stdout: "text", timedOut: false })
