@@ -2,10 +2,10 @@
  * Identifiers that follow from names, so that the same topology always yields the same lab, on any machine.
  * All come from SHA-256 of the names, joined by a character that no name contains.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 
 const digest = (...parts: ReadonlyArray<string | number>): Buffer =>
-  createHash("sha256").update(parts.join("\0")).digest()
+  hash("sha256", parts.join("\0"), "buffer")
 
 /** A locally administered unicast address (IEEE 802-2014 8.2): `02:` and 40 bits of hash. */
 export const mac = (lab: string, node: string, ifname: string): string =>

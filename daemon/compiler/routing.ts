@@ -28,6 +28,7 @@ export interface RoutingContext {
   readonly reporter: Reporter
   /** Ports of each segment by node, so that a look-up does not walk a network of a thousand ports. */
   readonly portsBySegment: ReadonlyMap<Segment, ReadonlyMap<string, ReadonlyArray<Port>>>
+  readonly routerPorts: ReadonlyMap<Segment, ReadonlyArray<Port>>
 }
 
 export const routingContext = (topology: Topology, addressing: Addressing, reporter: Reporter): RoutingContext => {
@@ -41,7 +42,10 @@ export const routingContext = (topology: Topology, addressing: Addressing, repor
     }
     portsBySegment.set(segment, byNode)
   }
-  return { topology, addressing, reporter, portsBySegment }
+  const routerPorts = new Map(topology.segments.map((segment) =>
+    [segment, segment.ports.filter((port) => topology.nodes.get(port.node)?.kind === "router")] as const
+  ))
+  return { topology, addressing, reporter, portsBySegment, routerPorts }
 }
 
 /** A way with its names resolved. */
@@ -296,7 +300,7 @@ const defaultGateways = (node: Node, context: RoutingContext): ReadonlyArray<Hop
       for (const item of segment.gateway) choose(segmentGateway(node, port, item, context), item.path)
       continue
     }
-    const routers = segment.ports.filter((peer) => context.topology.nodes.get(peer.node)?.kind === "router")
+    const routers = context.routerPorts.get(segment)!
     const [router] = routers
     if (routers.length > 1) ambiguous ??= segment
     else if (router !== undefined) choose(neighbour(port, router, context), segment.path)

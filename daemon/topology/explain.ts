@@ -24,7 +24,7 @@ export const decoder = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) 
   return (value: unknown, path: Path, reporter: Reporter): S["Type"] | undefined => {
     const result = decode(value)
     if (Result.isSuccess(result)) return result.success
-    explain({ issue: result.failure.issue, path, value, reporter, ast: schema.ast, missing: false })
+    explain({ issue: result.failure.issue, path, value, reporter, ast: schema.ast })
     return undefined
   }
 }
@@ -36,27 +36,29 @@ interface Context {
   readonly value: unknown
   readonly reporter: Reporter
   readonly ast: SchemaAST.AST
-  readonly missing: boolean
+  /** What the check that failed says it wants. */
+  readonly expected?: unknown
 }
 
 const explain = (context: Context): void => {
   const { issue, path, value, reporter } = context
   switch (issue._tag) {
     case "Composite":
-      for (const child of issue.issues) explain({ ...context, issue: child, ast: issue.ast })
+      for (const child of withoutConsequences(issue)) explain({ ...context, issue: child, ast: issue.ast })
       return
     case "Pointer": {
       const key = issue.path[0]!
-      const missing = issue.issue._tag === "MissingKey"
       const inside = typeof value === "object" && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
       const rest = issue.path.slice(1)
       const next = rest.length === 0 ? issue.issue : ({ ...issue, path: rest } as SchemaIssue.Pointer)
-      explain({ ...context, issue: next, path: [...path, key as string | number], value: inside, missing })
+      explain({ ...context, issue: next, path: [...path, key as string | number], value: inside })
       return
     }
     case "Filter":
+      explain({ ...context, issue: issue.issue, expected: issue.filter.annotations?.["expected"] })
+      return
     case "Encoding":
-      explain({ ...context, issue: issue.issue, ast: issue._tag === "Filter" ? context.ast : issue.ast })
+      explain({ ...context, issue: issue.issue, ast: issue.ast })
       return
     case "AnyOf":
       if (issue.issues.length > 0) {
@@ -75,8 +77,9 @@ const explain = (context: Context): void => {
     }
     case "InvalidValue": {
       const message = issue.annotations?.["message"]
-      const said = typeof message === "string" ? message : "is not valid"
-      const shown = typeof value === "string" || typeof value === "number" ? `${quote(String(value))}: ` : ""
+      const wanted = context.expected
+      const said = typeof message === "string" ? message : typeof wanted === "string" ? `expected ${wanted}` : "is not valid"
+      const shown = typeof value === "string" ? `${quote(value)}: ` : typeof value === "number" ? `${value}: ` : ""
       const suggestion = typeof value === "string" && said.includes("a name has small") ? nameSuggestion(value) : undefined
       return reporter.error(path, `${shown}${said}`, { suggestion })
     }
@@ -88,6 +91,22 @@ const explain = (context: Context): void => {
   }
 }
 
+/** A required key that is missing because it is misspelt needs no complaint of its own. */
+const withoutConsequences = (composite: SchemaIssue.Composite): ReadonlyArray<SchemaIssue.Issue> => {
+  const misspelt = new Set<string | undefined>()
+  for (const issue of composite.issues) {
+    if (issue._tag === "Pointer" && issue.issue._tag === "UnexpectedKey") {
+      misspelt.add(closest(String(issue.path[0]), knownKeys(composite.ast)))
+    }
+  }
+  return composite.issues.filter((issue) =>
+    !(issue._tag === "Pointer" && issue.issue._tag === "MissingKey" && misspelt.has(String(issue.path[0])))
+  )
+}
+
+const knownKeys = (ast: SchemaAST.AST): ReadonlyArray<string> =>
+  ast._tag === "Objects" ? ast.propertySignatures.map((signature) => String(signature.name)) : []
+
 const wrongType = ({ path, value, reporter }: Context, ast: SchemaAST.AST): void => {
   const words = literals(ast)
   if (words.length > 0 && typeof value === "string") {
@@ -98,13 +117,14 @@ const wrongType = ({ path, value, reporter }: Context, ast: SchemaAST.AST): void
     return reporter.error(path, `has no value: expected ${expected(ast)}, or remove the key`, { at: "key" })
   }
   const numberAsText = ast._tag === "String" && (typeof value === "number" || typeof value === "boolean")
-  const hint = numberAsText ? `: put it in quotes, "${String(value)}"` : ""
+  const textAsNumber = typeof value === "string" && ast._tag === "Number" && value.trim() !== "" && !Number.isNaN(Number(value))
+  const hint = numberAsText ? `: put it in quotes, "${String(value)}"` : textAsNumber ? ": remove the quotes" : ""
   reporter.error(path, `expected ${expected(ast)}, not ${describe(value)}${hint}`)
 }
 
 const unknownKey = ({ path, reporter }: Context, ast: SchemaAST.AST): void => {
   const key = String(path.at(-1))
-  const known = ast._tag === "Objects" ? ast.propertySignatures.map((signature) => String(signature.name)) : []
+  const known = knownKeys(ast)
   const hint = Object.hasOwn(hints, key) ? `: ${hints[key]}` : ""
   const suggestion = hint === "" ? closest(key, known) : undefined
   const list = suggestion === undefined && hint === "" ? `: expected one of ${known.join(", ")}` : ""
@@ -119,7 +139,7 @@ const literals = (ast: SchemaAST.AST): ReadonlyArray<string> =>
     : []
 
 const expected = (ast: SchemaAST.AST): string => {
-  const annotation = ast.annotations?.["expected"]
+  const annotation = ast.annotations?.["expected"] ?? ast.checks?.at(-1)?.annotations?.["expected"]
   if (typeof annotation === "string") return annotation
   const words = literals(ast)
   if (words.length > 0) return words.map(quote).join(" or ")

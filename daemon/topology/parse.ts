@@ -17,7 +17,7 @@ import { nameProblem, nameSuggestion } from "./names.ts"
 import * as Schema from "./schema.ts"
 import { inheritance, located } from "./settings.ts"
 import { readSource, type Source } from "./source.ts"
-import { wire } from "./wiring.ts"
+import { checkReferences, wire } from "./wiring.ts"
 
 export interface TopologySource extends Source {
   /** Deploy under this name instead of the one in the file. */
@@ -74,6 +74,12 @@ export const examine = (source: TopologySource): Examined => {
   if (asRecord(raw["nodes"]) === undefined) return { diagnostics: inOrder(reporter.diagnostics) }
 
   const before = reporter.errors
+  for (const [name, network] of networks) {
+    if (network === undefined) checkReferences(member(raw["networks"], name, "ports"), ["networks", name, "ports"], nodes, reporter)
+  }
+  for (const { link, index } of links) {
+    if (link === undefined) checkReferences(member(raw["links"], index, "endpoints"), ["links", index, "endpoints"], nodes, reporter)
+  }
   const lenient = !complete || [...networks.values()].includes(undefined) || links.some(({ link }) => link === undefined)
   const wiring = wire({
     nodes,
@@ -136,6 +142,9 @@ const decodeAll = <T>(
 
 const asRecord = (value: unknown): Readonly<Record<string, unknown>> | undefined =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+
+const member = (collection: unknown, key: string | number, field: string): unknown =>
+  asRecord((collection as Readonly<Record<string | number, unknown>>)[key])?.[field]
 
 const asArray = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 

@@ -21,10 +21,10 @@ const text = (options: {
   )
 
 const integer = (minimum: number, maximum: number, description: string) => {
-  const message = `expected a whole number from ${minimum} to ${maximum}`
-  return Schema.Number.annotate({ description, expected: `a whole number from ${minimum} to ${maximum}` }).check(
-    Schema.makeFilter((value: number) =>
-      Number.isInteger(value) && value >= minimum && value <= maximum ? undefined : message, {
+  const expected = `a whole number from ${minimum} to ${maximum}`
+  return Schema.Finite.annotate({ description, expected }).check(
+    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, {
+      expected,
       toJsonSchema: () => ({ type: "integer", minimum, maximum })
     })
   )
@@ -77,17 +77,18 @@ const Word = Schema.String.annotate({ expected: "text" }).check(
   Schema.makeFilter((value: string) => (value.trim() === "" ? "the text is empty" : undefined))
 )
 
-const Plain = Schema.Union([Schema.String, Schema.Number, Schema.Boolean])
+const Plain = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean])
   .annotate({ expected: "text, a number or a boolean" })
 
 const Mtu = integer(68, 65535, "Octets of the IP packet that fit, as `ip link` counts them")
 const Labels = Schema.Record(Schema.String, Plain)
-  .annotate({ expected: "a map of labels", description: "Free words for people and tools: site: office" })
+  .annotate({ identifier: "Labels", expected: "a map of labels", description: "Free words for people and tools: site: office" })
 
 const Command = Schema.Union([Word, Schema.Array(Schema.String)])
   .annotate({ expected: "a command: text, or a list of program and arguments" })
 
 const Commands = Schema.Array(Command).annotate({
+  identifier: "Commands",
   expected: "a list of commands",
   description: "Commands run once, in order, when the rest of the node is ready; split into words, never given to a shell"
 })
@@ -104,7 +105,7 @@ const Dns = Schema.Struct({
     "a domain",
     "Search domains"
   ))
-}).annotate({ expected: "a map with servers and search" })
+}).annotate({ identifier: "Dns", expected: "a map with servers and search" })
 
 const RouteWay = Schema.Union([
   Word,
@@ -130,7 +131,7 @@ const Route = Schema.Struct({
   metric: optional(integer(0, 4294967295, "Lower wins")),
   table: optional(integer(1, 4294967295, "Routing table, 254 (main) unless given")),
   type: optional(Schema.Literals(["unicast", "blackhole", "unreachable", "prohibit"]))
-}).annotate({ expected: "a route such as {to: default, via: 10.0.0.1}" })
+}).annotate({ identifier: "Route", expected: "a route such as {to: default, via: 10.0.0.1}" })
 
 const Rule = Schema.Struct({
   from: optional(Subnet),
@@ -140,7 +141,7 @@ const Rule = Schema.Struct({
   fwmark: optional(integer(0, 4294967295, "Firewall mark")),
   table: integer(1, 4294967295, "Routing table to look in"),
   priority: optional(integer(1, 32765, "Lower is asked first; 1000 and up in order of appearance unless given"))
-}).annotate({ expected: "a rule such as {from: 10.0.0.0/8, table: 100}" })
+}).annotate({ identifier: "Rule", expected: "a rule such as {from: 10.0.0.0/8, table: 100}" })
 
 const Masquerade = Schema.Union([
   Ifname,
@@ -164,13 +165,14 @@ const PortForward = Schema.Struct({
 }).annotate({ expected: "{on, address, protocol, port, to}" })
 
 const Nat = Schema.Struct({
-  masquerade: optional(Schema.Union([Ifname, Schema.Array(Masquerade)]).annotate({
-    expected: "an interface name, or a list of interface names and {out, from, except}",
-    description: "Source NAT to the address of the interface that the packet leaves by"
-  })),
+  masquerade: optional(oneOrMore(
+    Masquerade,
+    "an interface name or {out, from, except}",
+    "Source NAT to the address of the interface that the packet leaves by"
+  )),
   "one-to-one": optional(Schema.Array(OneToOne).annotate({ expected: "a list of {public, private, on}" })),
   "port-forward": optional(Schema.Array(PortForward).annotate({ expected: "a list of {on, address, protocol, port, to}" }))
-}).annotate({ expected: "a map with masquerade, one-to-one and port-forward" })
+}).annotate({ identifier: "Nat", expected: "a map with masquerade, one-to-one and port-forward" })
 
 const Mss = Schema.Union([Schema.Literal("pmtu"), integer(48, 65495, "TCP payload octets")])
   .annotate({ expected: '"pmtu" or a number of octets' })
@@ -178,7 +180,7 @@ const MssClamp = Schema.Union([
   Schema.Literal("pmtu"),
   integer(48, 65495, "TCP payload octets"),
   Schema.Array(Schema.Struct({ out: optional(Ifname), mss: Mss }))
-]).annotate({ expected: '"pmtu", a number of octets, or a list of {out, mss}' })
+]).annotate({ identifier: "MssClamp", expected: '"pmtu", a number of octets, or a list of {out, mss}' })
 
 /** What `defaults`, groups and nodes have in common. */
 const settings = {
@@ -201,7 +203,7 @@ const settings = {
 
 export const nodeKinds = ["host", "router"] as const
 const Kind = Schema.Literals(nodeKinds)
-const Settings = Schema.Struct(settings).annotate({ expected: "a map of settings" })
+const Settings = Schema.Struct(settings).annotate({ identifier: "Settings", expected: "a map of settings" })
 
 export const Defaults = Schema.Struct({
   ...settings,
@@ -217,7 +219,7 @@ const PortSettings = Schema.Struct({
   mac: optional(Mac),
   mtu: optional(Mtu),
   addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24"))
-}).annotate({ expected: "a map with mac, mtu and addresses" })
+}).annotate({ identifier: "PortSettings", expected: "a map with mac, mtu and addresses" })
 
 export const Node = Schema.Struct({
   ...settings,
@@ -235,7 +237,7 @@ const PortReference = Schema.Union([
     mtu: optional(Mtu),
     addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24"))
   })
-]).annotate({ expected: "NODE, NODE:PORT or {port, addresses, mac, mtu}" })
+]).annotate({ identifier: "PortReference", expected: "NODE, NODE:PORT or {port, addresses, mac, mtu}" })
 
 const segment = {
   cidr: optional(oneOrMore(Cidr, "a prefix such as 10.0.0.0/24", "Addresses are handed out from here in port order")),

@@ -119,21 +119,32 @@ const attachments = (
   references.flatMap((reference, index) => {
     const at = typeof reference === "string" ? [...path, index] : [...path, index, "port"]
     const text = typeof reference === "string" ? reference : reference.port
-    const colon = text.indexOf(":")
-    const node = colon < 0 ? text : text.slice(0, colon)
-    const ifname = colon < 0 ? undefined : text.slice(colon + 1)
-    if (!nodes.has(node)) {
-      reporter.error(at, `there is no node ${quote(node)}`, { suggestion: closest(node, nodes.keys()) })
-      return []
-    }
-    const problem = ifname === undefined ? undefined : ifnameProblem(ifname)
-    if (problem !== undefined) {
-      reporter.error(at, `${quote(text)}: ${problem}`)
-      return []
-    }
+    const found = resolveReference(text, at, nodes, reporter)
+    if (found === undefined) return []
     const settings = typeof reference === "string" ? {} : reference
-    return { node, ifname, settings, path: typeof reference === "string" ? at : [...path, index] }
+    return { ...found, settings, path: typeof reference === "string" ? at : [...path, index] }
   })
+
+const resolveReference = (text: string, path: Path, nodes: WiringOptions["nodes"], reporter: Reporter) => {
+  const colon = text.indexOf(":")
+  const node = colon < 0 ? text : text.slice(0, colon)
+  const ifname = colon < 0 ? undefined : text.slice(colon + 1)
+  const problem = ifname === undefined ? undefined : ifnameProblem(ifname)
+  if (!nodes.has(node)) reporter.error(path, `there is no node ${quote(node)}`, { suggestion: closest(node, nodes.keys()) })
+  else if (problem !== undefined) reporter.error(path, `${quote(text)}: ${problem}`)
+  else return { node, ifname }
+  return undefined
+}
+
+/** Looks for unknown nodes in the port list of a segment that is wrong in another way, and is not wired. */
+export const checkReferences = (list: unknown, path: Path, nodes: WiringOptions["nodes"], reporter: Reporter): void => {
+  for (const [index, item] of (Array.isArray(list) ? list : []).entries()) {
+    const text: unknown = typeof item === "object" && item !== null && "port" in item ? item.port : item
+    if (typeof text !== "string" || text.trim() === "") continue
+    const where = text === item ? [...path, index] : [...path, index, "port"]
+    resolveReference(text, where, nodes, reporter)
+  }
+}
 
 /** `ports: [pc, pc]` is a slip; two named ports of one node on one network are not. */
 const refuseRepeats = (ends: ReadonlyArray<Attachment>, reporter: Reporter): void => {
