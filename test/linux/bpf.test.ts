@@ -1,0 +1,87 @@
+/** What the eBPF sources and their mirror in TypeScript must agree on. Needs no privilege: nothing is loaded. */
+import { execFileSync } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import t from "tap"
+import * as Layout from "../../daemon/linux/bpf-layout.ts"
+import { describe, DropReason, dropReasons, dropReasonsMax } from "../../daemon/linux/drop-reasons.ts"
+
+const bpf = resolve(import.meta.dirname, "../../bpf")
+const read = (name: string): string => readFileSync(join(bpf, name), "utf8")
+
+t.test("DropReason mirrors drop_reasons.h", async (t) => {
+  const header = read("lib/drop_reasons.h")
+  const camel = (name: string) => name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+  const entries = Array.from(header.matchAll(/^\s*REASON\((\w+), (\d+)\)/gm), ([, name, number]) => [camel(name!), Number(number)])
+  t.ok(entries.length > 0)
+  t.strictSame(Object.fromEntries(entries), { ...DropReason })
+  t.equal(new Set(Object.values(DropReason)).size, dropReasons.length, "numbers are unique")
+  t.match(header, new RegExp(`#define DROP_REASONS_MAX ${dropReasonsMax}$`, "m"))
+  t.ok(dropReasons.every((reason) => DropReason[reason] < dropReasonsMax && describe(reason).length > 0))
+})
+
+t.test("bpf-layout.ts has the sizes and offsets of layout.h", async (t) => {
+  const expected: ReadonlyArray<readonly [expression: string, value: number]> = [
+    ["sizeof(struct port)", Layout.sizes.ports.value],
+    ["offsetof(struct port, flags)", 4],
+    ["offsetof(struct port, target)", 8],
+    ["offsetof(struct port, slot)", 12],
+    ["offsetof(struct port, serial)", 16],
+    ["offsetof(struct port, mac)", 20],
+    ["sizeof(struct segment)", Layout.sizes.segments.value],
+    ["offsetof(struct segment, size)", 8],
+    ["sizeof(struct member_key)", Layout.sizes.members.key],
+    ["sizeof(struct station_key)", Layout.sizes.fdb.key],
+    ["offsetof(struct station_key, mac)", 4],
+    ["sizeof(struct station)", Layout.sizes.fdb.value],
+    ["offsetof(struct station, serial)", 4],
+    ["offsetof(struct station, seen_ns)", 8],
+    ["sizeof(struct counters)", Layout.sizes.counters.value],
+    ["offsetof(struct counters, to_packets)", 16],
+    ["offsetof(struct counters, unlearnt)", 32],
+    ["offsetof(struct counters, drops)", 40],
+    ["sizeof(struct learning)", Layout.sizes.learning.value]
+  ]
+  const source = [
+    "#include <stddef.h>",
+    '#include "lib/layout.h"',
+    ...expected.map(([expression, value]) => `_Static_assert(${expression} == ${value}, "${expression}");`)
+  ].join("\n")
+  const include = `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`
+  execFileSync("clang", ["-target", "bpf", "-I", bpf, "-isystem", include, "-fsyntax-only", "-x", "c", "-"], {
+    input: `${source}\n`,
+    stdio: ["pipe", "inherit", "inherit"]
+  })
+  t.match(read("port.bpf.c"), `int ${Layout.programName}(struct __sk_buff *skb)`, "the program has the name that adopt looks for")
+  t.ok(Layout.programName.length < 16, "which the kernel does not cut short")
+})
+
+t.test("encodePort and decodePort are inverse", async (t) => {
+  const entries: ReadonlyArray<Layout.PortEntry> = [
+    { port: { kind: "p2p", peer: 0x0102_0304, mac: "02:11:22:33:44:55" }, visible: true, slot: 9, serial: 0xfedc_ba98 },
+    { port: { kind: "network", segment: 0xffff_fff0, mac: "02:00:00:00:00:01" }, visible: false, slot: 16383, serial: 0 }
+  ]
+  for (const entry of entries) {
+    const octets = Layout.concat([Uint8Array.of(1, 2, 3), Layout.encodePort(entry)])
+    t.strictSame(Layout.decodePort(octets, 3), entry)
+  }
+  t.throws(() => Layout.encodePort({ ...entries[0]!, port: { kind: "p2p", peer: 1, mac: "02:11" } }), /not a MAC address/)
+})
+
+t.test("decodeCounters adds up all CPUs", async (t) => {
+  const cpus = 3
+  const values = new BigUint64Array((cpus * Layout.sizes.counters.value) / 8).map((_, i) => BigInt(i % 16))
+  const counters = Layout.decodeCounters(new Uint8Array(values.buffer), 0, cpus)
+  t.match(counters, { from: { packets: 0, octets: 3 }, to: { packets: 6, octets: 9 }, unlearnt: 12, drops: { noPort: 15, undeliverable: 33 } })
+})
+
+t.test("encodeSegment and decodeSegment are inverse", async (t) => {
+  t.strictSame(Layout.decodeSegment(Layout.encodeSegment({ ageingS: 1.5, size: 70000 }), 0), { ageingS: 1.5, size: 70000 })
+})
+
+t.test("every eBPF source carries the dual licence", async (t) => {
+  for (const name of ["port.bpf.c", "lib/deliver.h", "lib/drop_reasons.h", "lib/layout.h", "lib/maps.h", "lib/network.h", "lib/p2p.h"]) {
+    t.match(read(name).split("\n")[0], "/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */", name)
+  }
+  t.match(read("port.bpf.c"), 'SEC("license") = "Dual BSD/GPL"')
+})
