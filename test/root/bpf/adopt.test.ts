@@ -102,7 +102,7 @@ t.test("a program that the verifier refuses", { skip: needsRoot }, async (t) => 
   } catch (error) {
     t.type(error, Bpf.LoadError)
     const { message, log } = error as Bpf.LoadError
-    t.match(message, `Cannot load eBPF object "${bad}": EACCES (invalid access to packet`)
+    t.match(message, `Cannot load eBPF object "${bad}": EACCES (R1 offset is outside of the packet`)
     t.notMatch(message, "\n")
     t.match(log, "BEGIN PROG LOAD LOG")
   }
