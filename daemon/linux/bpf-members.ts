@@ -115,7 +115,8 @@ export class Members {
   }
 
   all(): ReadonlyMap<number, Segment> {
-    return new Map(Array.from(this.states, ([id, state]) => [id, { ports: [...state.indexes.keys()], ageingS: state.ageingS }]))
+    const ports = (state: State) => state.slots.filter((ifindex) => ifindex !== vacant)
+    return new Map(Array.from(this.states, ([id, state]) => [id, { ports: ports(state), ageingS: state.ageingS }]))
   }
 
   /** Seconds after which a station of the segment is forgotten; undefined when there is no such segment. */

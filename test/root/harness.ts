@@ -110,7 +110,8 @@ export class World {
     const namespace = { name: full, path, fd: addon.netnsOpen(path) }
     this.namespaces.push(namespace)
     if (options.ipv6 !== true) {
-      addon.writeFiles(namespace.fd, ["/proc/sys/net/ipv6/conf/all/disable_ipv6", "/proc/sys/net/ipv6/conf/default/disable_ipv6"], ["1", "1"])
+      const settings = ["all", "default"].map((scope) => `/proc/sys/net/ipv6/conf/${scope}/disable_ipv6`)
+      addon.writeFiles(namespace.fd, settings, ["1", "1"])
     }
     return namespace
   }
