@@ -48,6 +48,8 @@ export interface Addon {
   netnsCreate(path: string, setup: Uint8Array): void
   netnsRemove(path: string): void
   netnsOpen(path: string): number
+  /** A new namespace that lives as long as its descriptor (and what is in it). */
+  netnsAnonymous(): number
   inode(descriptor: number): number
   close(descriptor: number): void
 

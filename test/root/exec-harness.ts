@@ -103,4 +103,3 @@ export const collect = (call: Call, onOutput: (stdout: string) => void = () => u
     call.on("error", () => undefined)
     call.on("status", ({ code, details }: grpc.StatusObject) => resolve({ stdout, stderr, exit, status: code, details }))
   })
-

@@ -88,6 +88,19 @@ napi_value netnsOpen(napi_env env, napi_callback_info info) {
   return fromInteger(env, descriptor);
 }
 
+// netnsAnonymous(): a descriptor of a new namespace without a name: it is gone when the caller closes it.
+napi_value netnsAnonymous(napi_env env, napi_callback_info) {
+  const int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (home < 0) return throwErrno(env, errno, "open", "/proc/thread-self/ns/net");
+  // As in netnsCreate: its destructor brings the thread back.
+  const InNamespace restore(home);
+  close(home);
+  if (unshare(CLONE_NEWNET) != 0) return throwErrno(env, errno, "unshare", "network namespace");
+  const int descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return throwErrno(env, errno, "open", "/proc/thread-self/ns/net");
+  return fromInteger(env, descriptor);
+}
+
 // inode(descriptor): what identifies a namespace.
 napi_value inode(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
@@ -109,6 +122,7 @@ void registerNetns(napi_env env, napi_value exports) {
   define(env, exports, "netnsCreate", netnsCreate);
   define(env, exports, "netnsRemove", netnsRemove);
   define(env, exports, "netnsOpen", netnsOpen);
+  define(env, exports, "netnsAnonymous", netnsAnonymous);
   define(env, exports, "inode", inode);
   define(env, exports, "close", closeDescriptor);
 }
