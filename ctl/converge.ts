@@ -17,11 +17,12 @@ export interface Outcome {
  * @param options.verb what the bar is labelled with: `Deploying demo`
  * @param options.onInterrupt what to say when the user presses Ctrl-C; the operation goes on in the daemon. Absent: the
  *   caller deals with signals
+ * @param options.abandoned rejects when the caller loses interest; this function then rejects with the same reason
  * @throws {Failure} when the stream breaks
  */
 export const follow = async (
   stream: AsyncIterable<Progress>,
-  options: { readonly verb: string; readonly onInterrupt?: string }
+  options: { readonly verb: string; readonly onInterrupt?: string; readonly abandoned?: Promise<never> }
 ): Promise<Outcome> => {
   const style = styleOf(process.stderr)
   const view = display(process.stderr, { verb: options.verb, style, now: () => performance.now() })
@@ -31,9 +32,13 @@ export const follow = async (
     process.exit(130)
   }
   if (options.onInterrupt !== undefined) process.once("SIGINT", interrupted)
+  const abandoned = options.abandoned ?? new Promise<never>(() => {})
+  const steps = stream[Symbol.asyncIterator]()
   let planned: Planned | undefined
   try {
-    for await (const progress of stream) {
+    for (;;) {
+      const { done, value: progress } = await Promise.race([steps.next(), abandoned])
+      if (done === true) break
       view.feed(progress)
       if (progress.event === "planned") planned = progress.planned
       if (progress.event === "done") return { planned, end: { kind: "done", done: progress.done } }

@@ -14,7 +14,8 @@ export const run = async (input: InputOf<typeof specs.validate>, _context: Conte
   const { content, filename } = readTopology(input.file)
   const source = Buffer.from(content).toString("utf8")
   const loaded = load({ filename, content: source })
-  const diagnostics = loaded.diagnostics.map((diagnostic): Diagnostic => ({
+  const found = loaded.ok ? loaded.warnings : loaded.diagnostics
+  const diagnostics = found.map((diagnostic): Diagnostic => ({
     ...diagnostic,
     severity: diagnostic.severity === "error" ? "ERROR" : "WARNING",
     suggestion: diagnostic.suggestion ?? ""
@@ -24,7 +25,7 @@ export const run = async (input: InputOf<typeof specs.validate>, _context: Conte
   if (input.output !== "table") {
     await printValue(input.output, {
       ok: !failed,
-      diagnostics: loaded.diagnostics,
+      diagnostics: found,
       ...(loaded.ok ? { lab: loaded.plan.lab, ...sizeOf(loaded.plan) } : {})
     })
     return failed ? Exit.usage : Exit.done

@@ -145,7 +145,7 @@ export const labelsOf = (routes: ReadonlyArray<Route>, layout: Layout): Readonly
         if (taken.some((other) => overlap(area, other))) continue
         const crossed = lines.filter((line, index) => index !== own && line.some((each) => within(each, area))).length
         if (crossed > mostCrossed) continue
-        const onItself = lines[own]!.some((each) => within(each, area)) ? 1.5 : 0
+        const onItself = lines[own]!.some((each) => within(each, area)) ? (kind === "link" ? 1.5 : 7) : 0
         const cost = at + 4 * crossed + onItself + 0.3 * aside
         if (best === undefined || cost < best.cost) best = { label, area, cost }
       }
