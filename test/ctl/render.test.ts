@@ -1,0 +1,123 @@
+import t from "tap"
+import type { Change, Progress, ReachResult } from "../../ctl/messages.ts"
+import { diagnosticLines } from "../../ctl/render/diagnostics.ts"
+import { labLines } from "../../ctl/render/lab.ts"
+import { planLines, summaryOf } from "../../ctl/render/plan.ts"
+import { block, display } from "../../ctl/render/progress.ts"
+import { matrixLines } from "../../ctl/render/reach.ts"
+import { table } from "../../ctl/render/table.ts"
+import { colours, plain, styleOf, visibleLength } from "../../ctl/terminal.ts"
+import { change } from "./fake-daemon.ts"
+import { hybrid, spineLeaf } from "./fixtures.ts"
+
+t.test("table folds what folds and never exceeds the width", async (t) => {
+  const columns = [{ title: "A" }, { title: "B", folds: true }, { title: "N", align: "right" }] as const
+  const rows = [["name", "one two three four five six seven", "1"], ["x", ["10.0.0.1/24", "2001:db8::1/64"], "22"]]
+  t.strictSame(table(columns, rows, { width: 30, style: plain }), [
+    "A     B                      N",
+    "name  one two three four     1",
+    "      five six seven",
+    "x     10.0.0.1/24           22",
+    "      2001:db8::1/64"
+  ])
+  t.strictSame(table(columns, rows, { width: Number.POSITIVE_INFINITY, style: plain })[1], "name  one two three four five six seven   1")
+})
+
+for (const width of [80, 100]) {
+  t.test(`inspect fits ${width} columns`, async (t) => {
+    for (const lab of [hybrid(), spineLeaf(4, 8, 4)]) {
+      const lines = labLines(lab, { width, style: colours, routes: true, counters: true, nowMs: 0 })
+      t.strictSame(lines.filter((line) => visibleLength(line) > width), [])
+    }
+  })
+}
+
+t.test("plan lists changes by node with each attribute, and counts a replacement twice", async (t) => {
+  const changes: ReadonlyArray<Change> = [
+    change("CREATE", "node/pc", [{ path: "nodeKind", before: "", after: '"host"' }]),
+    change("UPDATE", "port/fw:wan", [{ path: "mtu", before: "1500", after: "1400" }], "mtu can be changed in place"),
+    change("REPLACE", "route/fw/254/default/0", [{ path: "via", before: '"a"', after: '"b"' }], "via cannot be changed"),
+    change("REMOVE", "address/pc:eth0/10.0.0.9/24", [{ path: "address", before: '"10.0.0.9/24"', after: "" }], "not in the topology any more")
+  ]
+  t.strictSame(planLines({ diagnostics: [], lab: "x", exists: true, changes }, plain), [
+    'Lab "x" would change:',
+    "",
+    "node pc",
+    "    + node/pc",
+    "        + nodeKind = host",
+    "    - address/pc:eth0/10.0.0.9/24  # not in the topology any more",
+    "",
+    "node fw",
+    "    ~ port/fw:wan  # mtu can be changed in place",
+    "        ~ mtu = 1500 → 1400",
+    "  -/+ route/fw/254/default/0  # via cannot be changed",
+    "        ~ via = a → b",
+    "",
+    "Plan: 2 to add, 1 to change, 2 to remove."
+  ])
+  t.strictSame(summaryOf([]), { add: 0, change: 0, remove: 0 })
+})
+
+t.test("diagnostics quote the line with a caret and keep control characters out", async (t) => {
+  const diagnostic = { severity: "ERROR" as const, filename: "a.yaml", line: 2, column: 9, path: "nodes.a", message: "bad \u001b[31m", suggestion: "host" }
+  t.strictSame(diagnosticLines([diagnostic], plain, "nodes:\n  a: {k: hst}\n"), [
+    "a.yaml:2:9: nodes.a: bad �[31m (did you mean host?)",
+    "    2 |   a: {k: hst}",
+    "      |         ^"
+  ])
+  const far = diagnosticLines([{ ...diagnostic, line: 1, column: 5000 }], plain, "x".repeat(10_000))
+  t.ok(far.every((line) => line.length < 130))
+})
+
+const planned: Progress = { event: "planned", planned: { lab: "x", diagnostics: [], creates: 100, updates: 0, replaces: 0, removes: 0 } }
+const done = (index: number, error = ""): Progress => ({ event: "change", change: { change: change("CREATE", `node/n${index}`), error } })
+
+t.test("progress without a terminal is at most a line per second, and every failure", async (t) => {
+  let [now, text] = [0, ""]
+  const view = display({ write: (each) => (text += each) }, { verb: "Deploying", style: plain, now: () => now })
+  view.feed(planned)
+  for (let index = 1; index <= 50; index++) {
+    now += 50
+    view.feed(done(index, index === 7 ? "no room" : ""))
+  }
+  view.end()
+  t.strictSame(text.split("\n"), ["failed: node/n7: no room", "Deploying: 19/100 (node/n20) 1.0 s", "Deploying: 39/100 (node/n40) 2.0 s", ""])
+})
+
+t.test("progress on a terminal redraws one block and leaves nothing", async (t) => {
+  let [now, text] = [0, ""]
+  const view = display({ isTTY: true, columns: 60, write: (each) => (text += each) }, { verb: "Deploying", style: plain, now: () => now })
+  view.feed(planned)
+  now += 100
+  view.feed(done(1))
+  now += 100
+  view.feed(done(2))
+  view.end()
+  t.equal(text.split("\u001b[3A\u001b[J").length - 1, 3)
+  t.ok(text.endsWith("\u001b[3A\u001b[J"))
+  const lines = block({ total: 1000, done: 999, failed: 12, current: "x".repeat(200), byKind: new Map([["address", 500]]) }, { verb: "Destroying demo", width: 80, style: colours, elapsedS: 1234.5 })
+  t.ok(lines.every((line) => visibleLength(line) <= 80), lines.join("\n"))
+})
+
+t.test("the reachability matrix fits, with numbers where names do not", async (t) => {
+  const matrix = (count: number, width: number) => {
+    const hosts = Array.from({ length: count }, (_, index) => ({ name: `some-host-${index}`, site: "office" }))
+    const results = hosts.flatMap(({ name: from }) => hosts.map(({ name: to }): ReachResult => ({ from, to, address: "", icmp: from !== "some-host-0", icmpRttMs: 0.123, tcp: true, seenAs: "", source: "", error: "" })))
+    return matrixLines(hosts, results, { width, style: plain, expected: () => true })
+  }
+  for (const count of [2, 7, 12, 20]) t.ok(matrix(count, 94).every((line) => line.length <= 94), `${count} hosts`)
+  t.match(matrix(2, 80)[1], /✗✓/)
+  t.match(matrix(2, 80)[2], /✓✓ 0\.12/)
+})
+
+t.test("NO_COLOR wins over a terminal", async (t) => {
+  const before = { ...process.env }
+  t.teardown(() => Object.assign(process.env, before))
+  delete process.env["FORCE_COLOR"]
+  delete process.env["NO_COLOR"]
+  process.env["TERM"] = "xterm"
+  t.equal(styleOf({ isTTY: true }), colours)
+  t.equal(styleOf({ isTTY: false }), plain)
+  process.env["NO_COLOR"] = "1"
+  t.equal(styleOf({ isTTY: true }), plain)
+})
