@@ -175,10 +175,12 @@ const explicitAddress = (
     return undefined
   }
   if (bare !== undefined && home === undefined) {
-    reporter.error(item.path, `${item.value} needs a prefix length, such as ${item.value}/24: ${segment.name} has no cidr to take it from`)
+    const example = `${item.value}/${written.family === "ipv4" ? 24 : 64}`
+    reporter.error(item.path, `${item.value} needs a prefix length, such as ${example}: ${segment.name} has no cidr to take it from`)
     return undefined
   }
-  const address: Ip.Prefix = { family: written.family, bits: written.bits, length: bare === undefined ? Ip.parsePrefix(item.value)!.length : home!.value.length }
+  const length = bare === undefined ? Ip.parsePrefix(item.value)!.length : home!.value.length
+  const address: Ip.Prefix = { family: written.family, bits: written.bits, length }
   const { first, last } = Ip.usable(address)
   if (address.bits < first || address.bits > last) {
     const what = address.family === "ipv6" ? "subnet-router anycast" : address.bits < first ? "network" : "broadcast"
@@ -227,4 +229,3 @@ const gatewayFirst = (segment: Segment, waiting: ReadonlyArray<Port>, cidr: Ip.P
   }
   return { queue: waiting, fixed: undefined }
 }
-

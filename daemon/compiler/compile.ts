@@ -98,6 +98,7 @@ class Builder {
     const vnis = new Set<number>()
     for (const segment of this.topology.segments) {
       this.warnOfMtus(segment)
+      this.refuseSharedMacs(segment)
       for (const port of segment.ports) this.port(port)
       let attempt = 0
       let vni = Derive.vni(lab, segment.kind, segment.name, attempt)
@@ -124,6 +125,16 @@ class Builder {
     if (first === undefined || other === undefined) return
     const text = [first, other].map((port) => `${label(port)} has ${this.mtu(port)}`).join(", ")
     this.context.reporter.warning(segment.path, `the ports of ${segment.name} differ in MTU: ${text}`)
+  }
+
+  private refuseSharedMacs(segment: Segment): void {
+    const seen = new Map<string, Port>()
+    for (const port of segment.ports) {
+      if (port.mac === undefined) continue
+      const earlier = seen.get(port.mac.value)
+      if (earlier === undefined) seen.set(port.mac.value, port)
+      else this.context.reporter.error(port.mac.path, `${label(earlier)} on the same segment has the MAC address ${port.mac.value}, too`)
+    }
   }
 
   private port(port: Port): void {

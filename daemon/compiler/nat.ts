@@ -3,7 +3,7 @@
  * ARP and neighbour solicitations for them are answered.
  */
 import type { NatSpec } from "../plan/resource.ts"
-import { closest, type Path, quote } from "../topology/diagnostic.ts"
+import { type Path, quote } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Node, Port } from "../topology/model.ts"
 import { findPort, type RoutingContext } from "./routing.ts"
@@ -103,8 +103,8 @@ const forwardTarget = (text: string, publicAddress: string | undefined, path: Pa
   }
   const target = topology.nodes.get(host)
   if (target === undefined) {
-    const wrong = topology.segments.some((segment) => segment.ports.some((p) => p.node === host))
-    if (!wrong) reporter.error(path, `there is no node ${quote(host)}`, { suggestion: closest(host, topology.nodes.keys()) })
+    // A node that is left out because it is wrong has been complained about.
+    if (!context.portsByNode.has(host)) reporter.error(path, `there is no node ${quote(host)}`, { meant: { word: host, among: topology.nodes.keys() } })
     return undefined
   }
   const all = [...target.ports.flatMap(addressing.ofPort), ...addressing.ofLoopback(host)].map((assigned) => assigned.address)

@@ -5,9 +5,10 @@
  * prefix with canonical text, each by one gateway or by a nexthop group.
  */
 import type { NexthopSpec, RouteSpec, RuleSpec } from "../plan/resource.ts"
-import { closest, type Path, quote, type Reporter } from "../topology/diagnostic.ts"
+import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Located, Node, Port, Route, Segment, Topology, Way } from "../topology/model.ts"
+import { nameProblem } from "../topology/names.ts"
 import { type Addressing, label } from "./addressing.ts"
 import { nexthopId } from "./derive.ts"
 
@@ -29,23 +30,74 @@ export interface RoutingContext {
   /** Ports of each segment by node, so that a look-up does not walk a network of a thousand ports. */
   readonly portsBySegment: ReadonlyMap<Segment, ReadonlyMap<string, ReadonlyArray<Port>>>
   readonly routerPorts: ReadonlyMap<Segment, ReadonlyArray<Port>>
+  /** Ports of each node, also of those that could not be read. */
+  readonly portsByNode: ReadonlyMap<string, ReadonlyArray<Port>>
+  readonly connected: (node: Node) => Connected
+}
+
+/** The subnets that a node is on, ready for longest-prefix matches. */
+interface Connected {
+  /** Longest first. */
+  readonly lengths: ReadonlyArray<{ readonly family: Ip.Family; readonly length: number }>
+  readonly portOfSubnet: ReadonlyMap<string, Port>
+  readonly portOfAddress: ReadonlyMap<string, Port>
 }
 
 export const routingContext = (topology: Topology, addressing: Addressing, reporter: Reporter): RoutingContext => {
   const portsBySegment = new Map<Segment, Map<string, Array<Port>>>()
+  const portsByNode = new Map<string, Array<Port>>()
   for (const segment of topology.segments) {
     const byNode = new Map<string, Array<Port>>()
     for (const port of segment.ports) {
-      const list = byNode.get(port.node)
-      if (list === undefined) byNode.set(port.node, [port])
-      else list.push(port)
+      append(byNode, port.node, port)
+      append(portsByNode, port.node, port)
     }
     portsBySegment.set(segment, byNode)
   }
   const routerPorts = new Map(topology.segments.map((segment) =>
     [segment, segment.ports.filter((port) => topology.nodes.get(port.node)?.kind === "router")] as const
   ))
-  return { topology, addressing, reporter, portsBySegment, routerPorts }
+  const cache = new Map<Node, Connected>()
+  const connected = (node: Node): Connected => {
+    const known = cache.get(node) ?? connectedSubnets(node, addressing)
+    cache.set(node, known)
+    return known
+  }
+  return { topology, addressing, reporter, portsBySegment, routerPorts, portsByNode, connected }
+}
+
+const append = <K, V>(map: Map<K, Array<V>>, key: K, value: V): void => {
+  const list = map.get(key)
+  if (list === undefined) map.set(key, [value])
+  else list.push(value)
+}
+
+const addressKey = ({ family, bits }: Ip.Address): string => `${family} ${bits}`
+
+const connectedSubnets = (node: Node, addressing: Addressing): Connected => {
+  const lengths = new Map<string, { readonly family: Ip.Family; readonly length: number }>()
+  const portOfSubnet = new Map<string, Port>()
+  const portOfAddress = new Map<string, Port>()
+  for (const port of node.ports) {
+    for (const { address } of addressing.ofPort(port)) {
+      const { family, length } = address
+      lengths.set(`${family} ${length}`, { family, length })
+      portOfAddress.set(addressKey(address), port)
+      const subnet = Ip.formatPrefix(Ip.network(address))
+      if (!portOfSubnet.has(subnet)) portOfSubnet.set(subnet, port)
+    }
+  }
+  return { lengths: [...lengths.values()].sort((a, b) => b.length - a.length), portOfSubnet, portOfAddress }
+}
+
+/** The port whose subnet the address is in: the longest prefix, then the first port. */
+const portTowards = (address: Ip.Address, { lengths, portOfSubnet }: Connected): Port | undefined => {
+  for (const { family, length } of lengths) {
+    if (family !== address.family) continue
+    const port = portOfSubnet.get(Ip.formatPrefix(Ip.network({ ...address, length })))
+    if (port !== undefined) return port
+  }
+  return undefined
 }
 
 /** A way with its names resolved. */
@@ -208,24 +260,22 @@ const resolveAddress = ({ node, address, device, path, context }: Target & { rea
     reporter.error(path, `the link-local gateway ${text} needs "dev": it may be on any link`)
     return undefined
   }
-  let best: { readonly port: Port; readonly length: number } | undefined
-  for (const port of device === undefined ? node.ports : [device]) {
-    for (const subnet of subnetsOf(port, context)) {
-      if (subnet.family === address.family && subnet.bits === address.bits) {
-        reporter.error(path, `${text} is ${label(port)} itself: a gateway is another node's address`)
-        return undefined
-      }
-      if (Ip.contains(subnet, address) && (best === undefined || subnet.length > best.length)) best = { port, length: subnet.length }
-    }
+  const connected = context.connected(node)
+  const own = connected.portOfAddress.get(addressKey(address))
+  if (own !== undefined) {
+    reporter.error(path, `${text} is ${label(own)} itself: a gateway is another node's address`)
+    return undefined
   }
-  if (best === undefined && device === undefined) {
-    const subnets = node.ports.flatMap((port) => subnetsOf(port, context)).map((subnet) => Ip.formatPrefix(Ip.network(subnet)))
-    const list = subnets.length === 0 ? "it has no address" : `it is on ${[...new Set(subnets)].slice(0, 8).join(", ")}`
+  const port = device ?? portTowards(address, connected)
+  if (port === undefined) {
+    const subnets = [...connected.portOfSubnet.keys()]
+    const list = subnets.length === 0 ? "it has no address" : `it is on ${subnets.slice(0, 8).join(", ")}`
     reporter.error(path, `${node.name} has no port in a subnet with the gateway ${text}: ${list}`)
     return undefined
   }
   if (!addressing.exists(address)) reporter.warning(path, `no port has the address ${text}`)
-  return { family: address.family, gateway: address, port: best?.port ?? device!, weight: 1, offLink: best === undefined }
+  const offLink = !subnetsOf(port, context).some((subnet) => Ip.contains(subnet, address))
+  return { family: address.family, gateway: address, port, weight: 1, offLink }
 }
 
 /** NODE or NODE:PORT as a next hop: its address on the segment that both are on, for each family that both have. */
@@ -234,16 +284,14 @@ const resolveNodeName = ({ node, to, device, path, context }: Target & { readonl
   const colon = to.indexOf(":")
   const name = colon < 0 ? to : to.slice(0, colon)
   const ifname = colon < 0 ? undefined : to.slice(colon + 1)
-  const isNode = topology.nodes.has(name) || topology.segments.some((segment) => segment.ports.some((port) => port.node === name))
-  if (!isNode) {
-    const message = /^[0-9a-fA-F:.]+$/.test(to) ? `${quote(to)} is neither an address nor a node` : `there is no node ${quote(name)}`
-    reporter.error(path, message, { suggestion: closest(name, topology.nodes.keys()) })
+  if (!context.portsByNode.has(name) && !topology.nodes.has(name)) {
+    const isName = nameProblem(name) === undefined && !to.includes("::")
+    const message = isName ? `there is no node ${quote(name)}` : `${quote(to)}: expected an address, NODE or NODE:PORT`
+    reporter.error(path, message, { meant: { word: name, among: topology.nodes.keys() } })
     return [undefined]
   }
-  const pairs = (device === undefined ? node.ports : [device]).flatMap((port) =>
-    (context.portsBySegment.get(port.segment)!.get(name) ?? [])
-      .filter((peer) => peer !== port && (ifname === undefined || peer.ifname === ifname))
-      .map((peer) => ({ port, peer }))
+  const pairs = pairsBetween(node, name, context).filter(({ port, peer }) =>
+    (device === undefined || port === device) && (ifname === undefined || peer.ifname === ifname)
   )
   if (pairs.length === 0) {
     const what = ifname === undefined ? quote(name) : `the port ${quote(to)}`
@@ -268,6 +316,16 @@ const resolveNodeName = ({ node, to, device, path, context }: Target & { readonl
     return [undefined]
   }
   return hops
+}
+
+/** Ports of two nodes that lie on one segment. Walks the shorter list: a hub may have thousands of ports. */
+const pairsBetween = (node: Node, name: string, { portsByNode, portsBySegment }: RoutingContext) => {
+  const theirs = portsByNode.get(name) ?? []
+  const onSegment = (segment: Segment, owner: string): ReadonlyArray<Port> => portsBySegment.get(segment)!.get(owner) ?? []
+  const pairs = theirs.length < node.ports.length
+    ? theirs.flatMap((peer) => onSegment(peer.segment, node.name).map((port) => ({ port, peer })))
+    : node.ports.flatMap((port) => onSegment(port.segment, name).map((peer) => ({ port, peer })))
+  return pairs.filter(({ port, peer }) => port !== peer)
 }
 
 /** The neighbour's address in a subnet of our port. */
@@ -338,7 +396,7 @@ export const checkSegmentGateways = ({ topology, portsBySegment, reporter }: Rou
       const address = Ip.parseAddress(value)
       const names = portsBySegment.get(segment)!
       if (address === undefined && !names.has(value)) {
-        reporter.error(path, `${quote(value)} is not on ${segment.name}`, { suggestion: closest(value, names.keys()) })
+        reporter.error(path, `${quote(value)} is not on ${segment.name}`, { meant: { word: value, among: names.keys() } })
       }
       const family = prefixes.filter((prefix) => prefix.family === address?.family)
       if (address !== undefined && family.length > 0 && !family.some((prefix) => Ip.contains(prefix, address))) {
@@ -354,7 +412,7 @@ export const findPort = (node: Node, ifname: string, path: Path, reporter: Repor
   if (port !== undefined) return port
   const names = node.ports.map((candidate) => candidate.ifname)
   const list = names.length === 0 ? "no ports" : names.slice(0, 8).join(", ")
-  reporter.error(path, `${node.name} has no port ${quote(ifname)}: it has ${list}`, { suggestion: closest(ifname, names) })
+  reporter.error(path, `${node.name} has no port ${quote(ifname)}: it has ${list}`, { meant: { word: ifname, among: names } })
   return undefined
 }
 

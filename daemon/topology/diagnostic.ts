@@ -61,14 +61,14 @@ export const closest = (word: string, candidates: Iterable<string>): string | un
   let bestDistance = limit + 1
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase(), limit)
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
   }
   return best
 }
 
-/** Damerau-Levenshtein distance (adjacent swaps count once), three rows at a time. */
-const editDistance = (a: string, b: string): number => {
+/** Damerau-Levenshtein distance (adjacent swaps count once), three rows at a time; gives up beyond `limit`. */
+const editDistance = (a: string, b: string, limit: number): number => {
   let beforePrevious: Array<number> = []
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
@@ -81,6 +81,8 @@ const editDistance = (a: string, b: string): number => {
       }
       row.push(best)
     }
+    // Every way to the end leads through this row.
+    if (Math.min(...row) > limit) return limit + 1
     beforePrevious = previous
     previous = row
   }
@@ -90,6 +92,11 @@ const editDistance = (a: string, b: string): number => {
 /** By line and column, errors and warnings together, as a compiler prints them. */
 export const inOrder = (diagnostics: ReadonlyArray<Diagnostic>): ReadonlyArray<Diagnostic> =>
   diagnostics.toSorted((a, b) => a.line - b.line || a.column - b.column)
+
+/** Nobody reads more at once, and a file made to be wrong could fill the memory. */
+const mostDiagnostics = 500
+/** Words compared in search of suggestions: with thousands of nodes and errors there are better ways to spend seconds. */
+const mostComparisons = 100_000
 
 /**
  * Collects diagnostics of one document. `locate` turns a path into a position; a path is reported once only, because a
@@ -107,33 +114,47 @@ export class Reporter {
     this.locate = locate
   }
 
-  /** How many errors there are so far. */
+  /** How many errors there are so far, shown or not. */
   errors = 0
+  private comparisons = 0
 
-  /** `at: "key"` points at the key of the last path element rather than at its value. */
-  error(path: Path, message: string, options?: { readonly suggestion?: string | undefined; readonly at?: "key" | "value" }): void {
-    this.add("error", path, message, options)
+  error(path: Path, message: string, hints: Hints = {}): void {
+    this.add("error", path, message, hints)
   }
 
   warning(path: Path, message: string): void {
-    this.add("warning", path, message)
+    this.add("warning", path, message, {})
   }
 
-  private add(
-    severity: Diagnostic["severity"],
-    path: Path,
-    message: string,
-    options?: { readonly suggestion?: string | undefined; readonly at?: "key" | "value" }
-  ): void {
+  private add(severity: Diagnostic["severity"], path: Path, message: string, hints: Hints): void {
     const text = formatPath(path)
     const once = `${severity} ${text}`
     if (this.seen.has(once)) return
-    this.seen.add(once)
     if (severity === "error") this.errors++
-    const { line, column } = this.locate(path, options?.at ?? "value")
-    const suggestion = options?.suggestion === undefined ? {} : { suggestion: options.suggestion }
-    this.diagnostics.push({ severity, filename: this.filename, line, column, path: text, message, ...suggestion })
+    if (this.diagnostics.length >= mostDiagnostics) return
+    this.seen.add(once)
+    const { line, column } = this.locate(path, hints.at ?? "value")
+    const suggestion = hints.suggestion ?? this.guess(hints.meant)
+    this.diagnostics.push({
+      severity, filename: this.filename, line, column, path: text, message, ...(suggestion === undefined ? {} : { suggestion })
+    })
   }
+
+  private guess(meant: Hints["meant"]): string | undefined {
+    if (meant === undefined || this.comparisons > mostComparisons) return undefined
+    const among = [...meant.among]
+    this.comparisons += among.length
+    return closest(meant.word, among)
+  }
+}
+
+/** What makes an error easier to act on. */
+export interface Hints {
+  readonly suggestion?: string | undefined
+  /** A word that is not known, and the known ones: the closest becomes the suggestion. */
+  readonly meant?: { readonly word: string; readonly among: Iterable<string> }
+  /** Point at the key of the last path element rather than at its value. */
+  readonly at?: "key" | "value"
 }
 
 /** Position of a path's value or key; of its nearest existing ancestor when the path does not exist. */

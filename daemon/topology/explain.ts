@@ -111,7 +111,7 @@ const wrongType = ({ path, value, reporter }: Context, ast: SchemaAST.AST): void
   const words = literals(ast)
   if (words.length > 0 && typeof value === "string") {
     const message = `${quote(value)}: expected ${words.map(quote).join(" or ")}`
-    return reporter.error(path, message, { suggestion: closest(value, words) })
+    return reporter.error(path, message, { meant: { word: value, among: words } })
   }
   if (value === null) {
     return reporter.error(path, `has no value: expected ${expected(ast)}, or remove the key`, { at: "key" })

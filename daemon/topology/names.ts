@@ -18,7 +18,8 @@ export const nameProblem = (name: string): string | undefined => {
 
 /** The nearest valid spelling of a refused name, for the suggestion. */
 export const nameSuggestion = (name: string): string | undefined => {
-  const spelling = name.toLowerCase().replace(/[^a-z0-9-]+/g, "-").slice(0, 32).replace(/^-+|-+$/g, "")
+  if (name.length > 32) return undefined
+  const spelling = name.toLowerCase().replace(/[^a-z0-9-]+/g, "-").replace(/^-+|-+$/g, "")
   return spelling !== name && nameRegExp.test(spelling) ? spelling : undefined
 }
 

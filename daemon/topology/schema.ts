@@ -7,6 +7,7 @@
 import { Schema } from "effect"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
 import { ifnamePattern, ifnameProblem, macProblem, namePattern, nameProblem } from "./names.ts"
+import { splitWords, type Words } from "./words.ts"
 
 /** A string that `problem` has nothing to say against. `pattern` is what the JSON Schema can express of it. */
 const text = (options: {
@@ -66,12 +67,15 @@ const cidrProblem = (value: string): string | undefined => {
 }
 const Cidr = text({ description: "a prefix such as 10.0.0.0/24 or 2001:db8::/64", problem: cidrProblem })
 
-const interfaceProblem = (value: string): string | undefined => {
+const interfaceProblem = (example: string) => (value: string): string | undefined => {
   const address = parsePrefix(value) ?? parseAddress(value)
-  if (address === undefined) return "expected an address such as 10.0.0.1/24, or 10.0.0.1 for the segment's own length"
-  return unusableReason(address)
+  return address === undefined ? `expected an address such as ${example}` : unusableReason(address)
 }
-const InterfaceAddress = text({ description: "an address such as 10.0.0.1/24", problem: interfaceProblem })
+const InterfaceAddress = text({
+  description: "an address such as 10.0.0.1/24",
+  problem: interfaceProblem("10.0.0.1/24, or 10.0.0.1 where the segment's cidr gives the length")
+})
+const LoopbackAddress = text({ description: "an address such as 10.255.0.1/32", problem: interfaceProblem("10.255.0.1/32") })
 const Mac = text({ description: "a MAC address such as 02:00:00:00:00:01", problem: macProblem })
 const Word = Schema.String.annotate({ expected: "text" }).check(
   Schema.makeFilter((value: string) => (value.trim() === "" ? "the text is empty" : undefined))
@@ -84,7 +88,18 @@ const Mtu = integer(68, 65535, "Octets of the IP packet that fit, as `ip link` c
 const Labels = Schema.Record(Schema.String, Plain)
   .annotate({ identifier: "Labels", expected: "a map of labels", description: "Free words for people and tools: site: office" })
 
-const Command = Schema.Union([Word, Schema.Array(Schema.String)])
+const commandProblem = (command: Words): string | undefined => {
+  if (!command.ok) return command.message
+  if (command.words.some((word) => word.includes("\0"))) return "a word contains a NUL character"
+  return command.words[0] === undefined || command.words[0] === "" ? "the command has no program" : undefined
+}
+
+const Command = Schema.Union([
+  text({ description: "a command line", problem: (value) => commandProblem(splitWords(value)) }),
+  Schema.Array(Schema.String).check(
+    Schema.makeFilter((words: ReadonlyArray<string>) => commandProblem({ ok: true, words }))
+  )
+])
   .annotate({ expected: "a command: text, or a list of program and arguments" })
 
 const Commands = Schema.Array(Command).annotate({
@@ -225,7 +240,7 @@ export const Node = Schema.Struct({
   ...settings,
   kind: optional(Kind),
   group: optional(Word),
-  loopback: optional(oneOrMore(InterfaceAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
+  loopback: optional(oneOrMore(LoopbackAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
   ports: optional(Schema.Record(Schema.String, PortSettings).annotate({ expected: "a map from interface name to settings" }))
 }).annotate({ expected: "a map such as {kind: host}" })
 

@@ -7,7 +7,7 @@
  *
  * Each layer is read once, however many nodes inherit from it; its errors are therefore reported once, too.
  */
-import { closest, type Path, type Reporter } from "./diagnostic.ts"
+import { type Path, quote, type Reporter } from "./diagnostic.ts"
 import type { Gateway, Located, Nat, Node, NodeKind, Route, Rule, Way } from "./model.ts"
 import { sysctlProblem } from "./names.ts"
 import type { Defaults, Group, Node as RawNode, Settings } from "./schema.ts"
@@ -63,7 +63,7 @@ export const readLayer = (settings: Settings, path: Path, reporter: Reporter): L
     labels: textValues(settings.labels),
     mtu: settings.mtu === undefined ? undefined : { value: settings.mtu, path: at("mtu") },
     sysctls: readSysctls(settings.sysctls, at("sysctls"), reporter),
-    exec: readExec(settings.exec, at("exec"), reporter),
+    exec: readExec(settings.exec, at("exec")),
     dnsServers: settings.dns?.servers === undefined
       ? undefined
       : { value: asList(settings.dns.servers), path: at("dns", "servers") },
@@ -89,17 +89,11 @@ const readSysctls = (sysctls: Settings["sysctls"], path: Path, reporter: Reporte
   return result
 }
 
-const readExec = (exec: Settings["exec"], path: Path, reporter: Reporter): Layer["exec"] => {
-  const commands: Array<Located<ReadonlyArray<string>>> = []
-  for (const [index, command] of (exec ?? []).entries()) {
+const readExec = (exec: Settings["exec"], path: Path): Layer["exec"] =>
+  (exec ?? []).flatMap((command, index) => {
     const words = typeof command === "string" ? splitWords(command) : { ok: true as const, words: command }
-    if (!words.ok) reporter.error([...path, index], words.message)
-    else if (words.words[0] === undefined || words.words[0] === "") reporter.error([...path, index], "the command has no program")
-    else if (words.words.some((word) => word.includes("\0"))) reporter.error([...path, index], "a word contains a NUL character")
-    else commands.push({ value: words.words, path: [...path, index] })
-  }
-  return commands
-}
+    return words.ok ? [{ value: words.words, path: [...path, index] }] : []
+  })
 
 type RawRoute = NonNullable<Settings["routes"]>[number]
 
@@ -176,6 +170,9 @@ export interface InheritanceOptions {
   readonly reporter: Reporter
 }
 
+/** Of groups that extend each other. */
+const longestChain = 32
+
 /** Reads `defaults` and all groups at once; `merge` then answers for each node. */
 export const inheritance = ({ defaults, groups, lenient, reporter }: InheritanceOptions): Inheritance => {
   const general = readLayer(defaults, ["defaults"], reporter)
@@ -189,25 +186,30 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
   const chains = new Map<string, ReadonlyArray<string> | undefined>()
   /** The group and its bases, the most general first; `undefined` when one of them is unknown, wrong or in a cycle. */
   const chain = (name: string, via: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
-    if (chains.has(name)) return chains.get(name)
+    if (!chains.has(name)) chains.set(name, findChain(name, via))
+    return chains.get(name)
+  }
+  const findChain = (name: string, via: ReadonlyArray<string>): ReadonlyArray<string> | undefined => {
     const group = groups.get(name)
-    const circle = via.indexOf(name)
+    if (group?.group === undefined) return group && [name]
+    const path = ["groups", name, "group"]
+    if (!known(group.group, path)) return undefined
+    const below = [...via, name]
+    const circle = below.indexOf(group.group)
     if (circle >= 0) {
-      const cycle = [...via.slice(circle), name].join(" -> ")
-      reporter.error(["groups", via.at(-1)!, "group"], `groups extend each other in a circle: ${cycle}`)
+      reporter.error(path, `groups extend each other in a circle: ${[...below.slice(circle), group.group].join(" -> ")}`)
+      return undefined
     }
-    const base = circle >= 0 || group === undefined
-      ? undefined
-      : group.group === undefined
-      ? []
-      : known(group.group, ["groups", name, "group"]) && chain(group.group, [...via, name])
-    const result = base === undefined || base === false ? undefined : [...base, name]
-    chains.set(name, result)
-    return result
+    if (below.length >= longestChain) {
+      reporter.error(path, `groups extend each other more than ${longestChain} deep`)
+      return undefined
+    }
+    const bases = chain(group.group, below)
+    return bases && [...bases, name]
   }
   const known = (name: string, path: Path): boolean => {
     if (groups.has(name)) return true
-    if (!lenient) reporter.error(path, `there is no group "${name.slice(0, 64)}"`, { suggestion: closest(name, groups.keys()) })
+    if (!lenient) reporter.error(path, `there is no group ${quote(name)}`, { meant: { word: name, among: groups.keys() } })
     return false
   }
   for (const name of groups.keys()) chain(name, [])

@@ -10,6 +10,7 @@
  *
  * YAML 1.2 core schema: `no` is a word, not a boolean. No custom tags, no merge keys (`<<`): groups do that job.
  */
+import { isUtf8 } from "node:buffer"
 import { Composer, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from "yaml"
 import type { CST, Document, ParsedNode, YAMLError, YAMLMap, YAMLSeq } from "yaml"
 import { type Diagnostic, formatPath, type Locate } from "./diagnostic.ts"
@@ -52,7 +53,10 @@ export const readSource = (source: Source): Read => {
   }
 
   const text = decodeText(source.content)
-  if (!text.ok) return fail(0, text.message)
+  if (!text.ok) {
+    const { line, message } = text
+    return { ok: false, diagnostics: [{ severity: "error", filename: source.filename, line, column: 1, path: "", message }] }
+  }
   const parsed = parseYaml(text.value, lines)
   if (!parsed.ok) return fail(parsed.offset, parsed.message)
   const { document } = parsed
@@ -80,19 +84,33 @@ export const readSource = (source: Source): Read => {
     : { ok: true, value: converted.value, locate: converted.locate }
 }
 
-type Text = { readonly ok: true; readonly value: string } | { readonly ok: false; readonly message: string }
+type Text =
+  | { readonly ok: true; readonly value: string }
+  | { readonly ok: false; readonly line: number; readonly message: string }
 
 const decodeText = (content: string | Uint8Array): Text => {
   const octets = typeof content === "string" ? Buffer.byteLength(content) : content.length
   if (octets > limits.size) {
-    return { ok: false, message: `the file has ${octets} octets, at most ${limits.size} are read: is it a topology?` }
+    return { ok: false, line: 1, message: `the file has ${octets} octets, at most ${limits.size} are read: is it a topology?` }
   }
   if (typeof content === "string") return { ok: true, value: content.startsWith("\ufeff") ? content.slice(1) : content }
   try {
     return { ok: true, value: new TextDecoder("utf-8", { fatal: true }).decode(content) }
   } catch {
-    return { ok: false, message: "the file is not UTF-8 text: save it as UTF-8" }
+    return { ok: false, line: firstBrokenLine(content), message: "the file is not UTF-8 text: save it as UTF-8" }
   }
+}
+
+/** The line of the first octet that is not UTF-8. A line feed octet is never part of another character. */
+const firstBrokenLine = (content: Uint8Array): number => {
+  let line = 1
+  for (let start = 0; start < content.length; line++) {
+    const end = content.indexOf(10, start)
+    const octets = content.subarray(start, end < 0 ? content.length : end)
+    if (!isUtf8(octets)) return line
+    start += octets.length + 1
+  }
+  return line
 }
 
 type ParsedYaml =

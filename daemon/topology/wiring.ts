@@ -4,7 +4,7 @@
  * A reference is NODE or NODE:PORT. A port without a name gets the lowest free `ethN` of its node: explicit names are
  * taken first, then networks are served in document order, then links.
  */
-import { closest, type Path, quote, type Reporter } from "./diagnostic.ts"
+import { type Path, quote, type Reporter } from "./diagnostic.ts"
 import type { Located, Port, Segment } from "./model.ts"
 import { ifnameProblem } from "./names.ts"
 import { ageingSeconds, type Link, type Network, type Node as RawNode, type PortReference, type PortSettings } from "./schema.ts"
@@ -130,7 +130,7 @@ const resolveReference = (text: string, path: Path, nodes: WiringOptions["nodes"
   const node = colon < 0 ? text : text.slice(0, colon)
   const ifname = colon < 0 ? undefined : text.slice(colon + 1)
   const problem = ifname === undefined ? undefined : ifnameProblem(ifname)
-  if (!nodes.has(node)) reporter.error(path, `there is no node ${quote(node)}`, { suggestion: closest(node, nodes.keys()) })
+  if (!nodes.has(node)) reporter.error(path, `there is no node ${quote(node)}`, { meant: { word: node, among: nodes.keys() } })
   else if (problem !== undefined) reporter.error(path, `${quote(text)}: ${problem}`)
   else return { node, ifname }
   return undefined
@@ -229,7 +229,7 @@ const refuseUnattached = ({ nodes, reporter }: WiringOptions, portsOf: Wiring["p
       if (problem !== undefined) reporter.error(path, problem, { at: "key" })
       else if (!attached.includes(ifname)) {
         const message = `the port is on no network or link${attached.length === 0 ? "" : `: ${quote(name)} has ${attached.join(", ")}`}`
-        reporter.error(path, message, { suggestion: closest(ifname, attached), at: "key" })
+        reporter.error(path, message, { meant: { word: ifname, among: attached }, at: "key" })
       }
     }
   }
