@@ -84,7 +84,8 @@ const netnsDirectoryFinding = (): Finding => {
     accessSync(path, constants.W_OK)
     return fine(subject, path === "/run" ? "not there yet; weftd makes it" : "writable", neededFor)
   } catch {
-    return { subject, verdict: "MISSING", detail: `${path} is not writable`, neededFor, remedy: "mount -o remount,rw /run" }
+    const remedy = process.geteuid?.() === 0 ? "mount -o remount,rw /run" : "sudo bin/weftd"
+    return { subject, verdict: "MISSING", detail: `${path} is not writable`, neededFor, remedy }
   }
 }
 

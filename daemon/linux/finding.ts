@@ -1,8 +1,4 @@
-/**
- * What `doctor` says about one thing.
- */
-
-/** One thing that `doctor` looked at. */
+/** What `doctor` says about one thing that it looked at. */
 export interface Finding {
   readonly subject: string
   readonly verdict: "OK" | "WARNING" | "MISSING"

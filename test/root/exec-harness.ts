@@ -1,7 +1,7 @@
 /**
  * Namespaces and an exec service for the tests of commands in nodes: what the daemon has, without the daemon.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -21,7 +21,9 @@ export const makeNamespace = (name: string): { path: string; etcDir: string; ino
   const descriptor = addon.netnsOpen(path)
   const inode = addon.inode(descriptor)
   addon.close(descriptor)
-  writeFileSync(join(etcDir, "hosts"), "10.9.8.7 other.weft\n")
+  // As the daemon has it: one file for all nodes of a lab, and a link to it for each.
+  writeFileSync(join(etcDir, ".lab-hosts"), "10.9.8.7 other.weft\n")
+  symlinkSync(".lab-hosts", join(etcDir, "hosts"))
   return {
     path,
     etcDir,
