@@ -11,6 +11,7 @@ import { hostname, release } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import * as Bpf from "./linux/bpf.ts"
@@ -140,7 +141,7 @@ const main = (): void => {
     process.exit(1)
   }
   const program = Effect.scoped(daemon(config)).pipe(
-    Effect.tapError((error) => Effect.sync(() => log(`weftd: ${error.message}`)))
+    Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) || log(`weftd: ${Cause.pretty(cause)}`)))
   )
   NodeRuntime.runMain(program, { disableErrorReporting: true })
 }

@@ -152,6 +152,13 @@ export interface SpecByKind {
 
 export type Kind = keyof SpecByKind
 
+/** What the kernel cannot tell us later: kept with the lab, by resource id. */
+export type Remembered =
+  /** A command that has run, and the inode of the namespace in which it ran. */
+  | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number }
+  /** A rule set that was applied, and the digest of how nft lists it. */
+  | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
+
 /** Where in the topology file a resource comes from; lines and columns count from 1. */
 export interface Source {
   readonly line: number

@@ -6,18 +6,11 @@
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
-import { id, type Kind, type NatSpec, type Resource, type ResourceOf } from "../plan/resource.ts"
+import { id, type Kind, type Remembered, type Resource, type ResourceOf } from "../plan/resource.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 /** Route protocol number (rtm_protocol, nh_protocol, ifa_proto) that marks what is ours. See /etc/iproute2/rt_protos. */
 export const protocol = 94
-
-/** What the kernel cannot tell us later: kept with the lab, by resource id. */
-export type Remembered =
-  /** A command that has run, and the inode of the namespace in which it ran. */
-  | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number }
-  /** A rule set that was applied, and the digest of how nft lists it. */
-  | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
 
 /** One daemon's share of the machine. */
 export interface Daemon {

@@ -1,7 +1,8 @@
 /**
  * Ports: veth pairs between a node and the fabric, with our eBPF program at the ingress of the fabric side.
  *
- * A pair is made in its final namespaces in one request; its mark, its qdisc and its program follow in the same batch.
+ * A pair is made in its final namespaces in one request; its mark, its qdisc and its program follow in the same batch,
+ * and the node's side comes up last.
  * What was cut short between them is found as an unmarked veth in the fabric and removed (`reconciler/sweep.ts`), or as a
  * marked one without a program, which `observe` reports as absent so that it is completed.
  */
@@ -92,7 +93,12 @@ const addAll = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
     if (!failures.some((failure) => failure.id === step.id)) failures.push({ id: step.id, error })
     lab.setFabricIndex(name(step.after!.spec), undefined)
   }
-  return failures
+  const made = steps.filter((step) => !failures.some((failure) => failure.id === step.id))
+  const up = batchByNode(lab, made, (batch, step, tag) => {
+    Link.setLink(batch.out, lab.index(step.node, step.after!.spec.ifname), { up: true })
+    batch.note("bring up link", name(step.after!.spec), tag)
+  })
+  return [...failures, ...up]
 }
 
 const change = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {

@@ -94,7 +94,8 @@ const follow = async (call: ProgressCall, lab: string, diagnostics: ReadonlyArra
 const end = (call: ProgressCall, work: Promise<void>): void => {
   work.then(
     () => call.end(),
-    (error) => call.destroy(Object.assign(new Error(toStatus(error).details), toStatus(error)))
+    // grpc-js turns this event into the call's status.
+    (error) => call.emit("error", toStatus(error))
   )
 }
 

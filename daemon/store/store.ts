@@ -4,8 +4,7 @@
  * The desired state is written before anything is made, and a lab's entry goes only when nothing of it is left: at any
  * moment the entry plus the kernel's marks say what there is to do.
  */
-import type { Plan, Resource } from "../plan/resource.ts"
-import type { Remembered } from "../resources/lab.ts"
+import type { Plan, Remembered, Resource } from "../plan/resource.ts"
 
 export type LabState = "deploying" | "changing" | "ready" | "failed" | "destroying"
 

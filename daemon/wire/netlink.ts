@@ -46,6 +46,8 @@ export class Writer {
     this.view = new DataView(this.bytes.buffer)
   }
 
+  // `reserve` may replace `bytes` and `view`: call it before naming either.
+
   /** Octets written so far; valid until the next write. */
   finish(): Uint8Array {
     return this.bytes.subarray(0, this.at)
@@ -69,7 +71,7 @@ export class Writer {
   }
 
   private pad(): void {
-    while ((this.at & 3) !== 0) this.bytes[this.reserve(1)] = 0
+    while ((this.at & 3) !== 0) this.u8(0)
   }
 
   /** Starts a message with REQUEST and ACK set; returns its sequence number. */
@@ -90,15 +92,18 @@ export class Writer {
   }
 
   u8(value: number): void {
-    this.bytes[this.reserve(1)] = value
+    const start = this.reserve(1)
+    this.bytes[start] = value
   }
 
   u16(value: number): void {
-    this.view.setUint16(this.reserve(2), value, true)
+    const start = this.reserve(2)
+    this.view.setUint16(start, value, true)
   }
 
   u32(value: number): void {
-    this.view.setUint32(this.reserve(4), value, true)
+    const start = this.reserve(4)
+    this.view.setUint32(start, value, true)
   }
 
   attribute(type: number, value: Uint8Array): void {
@@ -108,17 +113,20 @@ export class Writer {
   }
 
   attributeU8(type: number, value: number): void {
-    this.bytes[this.attributeHeader(type, 1)] = value
+    const start = this.attributeHeader(type, 1)
+    this.bytes[start] = value
     this.pad()
   }
 
   attributeU16(type: number, value: number): void {
-    this.view.setUint16(this.attributeHeader(type, 2), value, true)
+    const start = this.attributeHeader(type, 2)
+    this.view.setUint16(start, value, true)
     this.pad()
   }
 
   attributeU32(type: number, value: number): void {
-    this.view.setUint32(this.attributeHeader(type, 4), value, true)
+    const start = this.attributeHeader(type, 4)
+    this.view.setUint32(start, value, true)
   }
 
   /** A NUL-terminated string. */

@@ -76,8 +76,9 @@ const end = (out: Writer, port: End, group: number): void => {
 }
 
 /**
- * Makes a veth pair, both ends up and in their final namespaces at once: `local` where the message is sent, `peer` in
- * the namespace behind `peerNetns`. An interface that never exists elsewhere cannot be left behind there.
+ * Makes a veth pair, both ends in their final namespaces at once: `local` where the message is sent, `peer` in the
+ * namespace behind `peerNetns`. An interface that never exists elsewhere cannot be left behind there. `local` is up;
+ * `peer` cannot be (drivers/net/veth.c: veth_open wants the other end first).
  */
 export const addVeth = (out: Writer, pair: { local: End; peer: End; peerNetns: number; group: number }): number => {
   const sequence = out.begin(RTM_NEWLINK, Flag.create | Flag.exclusive)
@@ -87,7 +88,7 @@ export const addVeth = (out: Writer, pair: { local: End; peer: End; peerNetns: n
   out.attributeText(IFLA_INFO_KIND, "veth")
   const data = out.nestBegin(IFLA_INFO_DATA)
   const peer = out.nestBegin(VETH_INFO_PEER)
-  header(out, pair.peer.index, IFF_UP, IFF_UP)
+  header(out, pair.peer.index, 0, 0)
   end(out, pair.peer, 0)
   out.attributeU32(IFLA_NET_NS_FD, pair.peerNetns)
   out.nestEnd(peer)
