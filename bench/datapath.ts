@@ -10,7 +10,7 @@
  * backwards, so that whatever else the machine does meets all of them. What can be compared: figures of one run. Both
  * ends, and all the forwarding between them, share the machine's CPUs.
  */
-import { parseArgs } from "node:util"
+import { parseArgs, type ParseArgsConfig } from "node:util"
 import * as Bpf from "../daemon/linux/bpf.ts"
 import { attach, compile, ipBatch, isRoot, World, type Namespace } from "../test/root/harness.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
@@ -46,7 +46,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
     rounds: { type: "string", default: "7" },
     seconds: { type: "string", default: "1" },
     only: { type: "string", multiple: true, default: ["tcp", "udp", "rtt"] }
-  } as const
+  } satisfies ParseArgsConfig["options"]
   const { values } = parseArgs({ args: [...argv], options, strict: true })
   if (values.hosts !== "1") throw new TypeError(`--hosts ${values.hosts}: only one host can be measured`)
   if (!isRoot) throw new Error("The bench makes network namespaces: run it as root")
@@ -88,7 +88,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
 }
 
 /** Makes the four paths. The fabric is a namespace, as it is the daemon's. */
-const build = (world: World): ReadonlyArray<Path> => {
+export const build = (world: World): ReadonlyArray<Path> => {
   const fabric = world.namespace("fabric")
   const mac = (node: number) => `02:00:00:00:01:0${node}`
   const program = Bpf.load(objectPath)

@@ -38,9 +38,9 @@ int weft_port_1(struct __sk_buff *skb)
 	if (!source)
 		return drop(0, DROP_NO_PORT);
 	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-		return drop(source->slot, DROP_RUNT);
+		return drop(source->own.slot, DROP_RUNT);
 	if (!resumes(skb))
-		count_from(skb, source->slot);
+		count_from(skb, source->own.slot);
 
 	switch (source->kind) {
 	case PORT_P2P:
@@ -48,7 +48,7 @@ int weft_port_1(struct __sk_buff *skb)
 	case PORT_NETWORK:
 		return forward_network(skb, eth, source);
 	default:
-		return drop(source->slot, DROP_NO_PORT);
+		return drop(source->own.slot, DROP_NO_PORT);
 	}
 }
 

@@ -5,8 +5,12 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
+#include <linux/version.h>
 
 #include "maps.h"
+
+/* libbpf fills it in, and the verifier drops branches that are not taken. */
+extern int LINUX_KERNEL_VERSION __kconfig;
 
 /* Counters of one CPU: plain additions are enough. */
 static __always_inline void count_from(struct __sk_buff *skb, __u32 slot)
@@ -44,7 +48,7 @@ static __always_inline bool same_address(const __u8 *a, const __u8 *b)
 }
 
 /*
- * Hands the frame to the node behind `port`, whose host side is `ifindex`.
+ * Hands the frame to the node behind the port `end`, whose host side is `ifindex`.
  *
  * bpf_redirect_peer is the fast way: the frame continues as if the node's own interface had received it, without a trip
  * through the per-CPU backlog. But nothing classifies the frame anew, and since Linux 6.16 (skb_scrub_packet in
@@ -53,12 +57,12 @@ static __always_inline bool same_address(const __u8 *a, const __u8 *b)
  * the host side's egress, where veth_xmit calls eth_type_trans for the node's interface. A conversation with one station
  * always takes one way, hence stays in order.
  */
-static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 ifindex, const struct port *port)
+static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 ifindex, const struct end *end)
 {
-	count_to(skb, port->slot);
-	if ((port->flags & PORT_VISIBLE) || !same_address(eth->h_dest, port->mac))
+	count_to(skb, end->slot);
+	if ((end->flags & END_VISIBLE) || !same_address(eth->h_dest, end->mac))
 		return bpf_redirect(ifindex, 0);
-	if (skb->pkt_type != PACKET_HOST)
+	if (LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 16, 0) && skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
 }

@@ -22,17 +22,22 @@ enum port_kind {
 };
 
 /* Deliver through the interface's egress, where tcpdump sees it. */
-#define PORT_VISIBLE 1
+#define END_VISIBLE 1
+
+/* What has to be known about a port to deliver to it. */
+struct end {
+	__u32 slot; /* index into `counters` and `learning`; 0 is kept for frames without a port */
+	__u8 mac[6]; /* of the node's side */
+	__u16 flags;
+};
 
 /* ports: the ifindex of a port's host side -> struct port. */
 struct port {
 	__u32 kind;
-	__u32 flags;
 	__u32 target; /* a link: the other port's ifindex; a network: its segment */
-	__u32 slot;   /* index into `counters` and `learning`; 0 is kept for frames without a port */
 	__u32 serial; /* tells this port from an earlier one with the same ifindex */
-	__u8 mac[6];  /* of the node's side */
-	__u8 pad[2];
+	struct end own;
+	struct end peer; /* a link: a copy of the other port's, which saves a look-up for each frame; slot 0: no port */
 };
 
 /* segments: segment -> struct segment. */

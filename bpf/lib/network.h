@@ -12,14 +12,9 @@
  */
 #pragma once
 
-#include <linux/version.h>
-
 #include "deliver.h"
 
 #define FLOOD_SLICE 512
-
-/* libbpf fills it in, and the verifier drops the branch that is not taken: bpf_loop came with 5.17. */
-extern int LINUX_KERNEL_VERSION __kconfig;
 
 /* skb->mark of a frame on its way to the next slice. Frames that come out of a node have no mark: veth_xmit into another
  * namespace clears it (skb_scrub_packet). */
@@ -82,7 +77,7 @@ static __always_inline void learn(const __u8 *mac, __u32 ifindex, const struct p
 	if (!known) {
 		struct station station = { .ifindex = ifindex, .serial = source->serial, .seen_ns = now };
 
-		if (may_learn(source->slot, now, segment->ageing_ns))
+		if (may_learn(source->own.slot, now, segment->ageing_ns))
 			bpf_map_update_elem(&fdb, &key, &station, BPF_ANY);
 		return;
 	}
@@ -128,7 +123,7 @@ static long flood_member(__u32 i, struct flood *state)
 	if (state->waiting)
 		copy_to(state->skb, state->waiting, state->waiting_slot);
 	state->waiting = ifindex;
-	state->waiting_slot = port->slot;
+	state->waiting_slot = port->own.slot;
 	return 0;
 }
 
@@ -141,6 +136,7 @@ __noinline int flood(struct __sk_buff *skb, __u32 segment, __u32 first, __u32 si
 	struct flood state = { .skb = skb, .member = { .segment = segment, .index = first }, .size = size };
 	__u32 next = first + FLOOD_SLICE;
 
+	/* bpf_loop came with 5.17. It spares the verifier the walk through every turn of the loop. */
 	if (LINUX_KERNEL_VERSION >= KERNEL_VERSION(5, 17, 0)) {
 		bpf_loop(FLOOD_SLICE, flood_member, &state, 0);
 	} else {
@@ -171,15 +167,15 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 	__u64 now;
 
 	if (!segment)
-		return drop(source->slot, DROP_NO_SEGMENT);
+		return drop(source->own.slot, DROP_NO_SEGMENT);
 	if ((skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK) {
 		first = skb->mark & ~FLOOD_MARK_MASK;
 		goto flood;
 	}
 	if (!is_station(eth->h_source))
-		return drop(source->slot, DROP_INVALID_SOURCE);
+		return drop(source->own.slot, DROP_INVALID_SOURCE);
 	if (is_link_local(eth->h_dest))
-		return drop(source->slot, DROP_LINK_LOCAL);
+		return drop(source->own.slot, DROP_LINK_LOCAL);
 
 	now = bpf_ktime_get_coarse_ns();
 	learn(eth->h_source, skb->ifindex, source, segment, now);
@@ -192,12 +188,12 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 		goto flood;
 	ifindex = station->ifindex;
 	if (ifindex == skb->ifindex)
-		return drop(source->slot, DROP_HAIRPIN);
+		return drop(source->own.slot, DROP_HAIRPIN);
 	/* The table may be behind: the port that the station was seen on can be gone, or in another network by now. */
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port || port->serial != station->serial || port->kind != PORT_NETWORK || port->target != key.segment)
 		goto flood;
-	return deliver(skb, eth, ifindex, port);
+	return deliver(skb, eth, ifindex, &port->own);
 
 flood:
 	return flood(skb, key.segment, first, segment->size);

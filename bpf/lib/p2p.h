@@ -6,10 +6,7 @@
 
 static __always_inline int forward_p2p(struct __sk_buff *skb, const struct ethhdr *eth, const struct port *source)
 {
-	__u32 ifindex = source->target;
-	const struct port *peer = bpf_map_lookup_elem(&ports, &ifindex);
-
-	if (!peer)
-		return drop(source->slot, DROP_NO_PORT);
-	return deliver(skb, eth, ifindex, peer);
+	if (!source->peer.slot)
+		return drop(source->own.slot, DROP_NO_PORT);
+	return deliver(skb, eth, source->target, &source->peer);
 }

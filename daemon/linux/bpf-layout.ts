@@ -12,7 +12,7 @@ export const programName = "weft_port_1"
 
 /** Octets of a key and of a value, by map. */
 export const sizes = {
-  ports: { key: 4, value: 28 },
+  ports: { key: 4, value: 36 },
   segments: { key: 4, value: 16 },
   members: { key: 8, value: 4 },
   fdb: { key: 12, value: 16 },
@@ -43,29 +43,36 @@ export interface PortEntry {
 
 const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-export const encodePort = (entry: PortEntry): Uint8Array => {
+/** `peer`: the entry of a link's other port, or undefined when that is no port yet: frames are dropped until it is. */
+export const encodePort = (entry: PortEntry, peer: PortEntry | undefined): Uint8Array => {
   const value = new Uint8Array(sizes.ports.value)
   const to = view(value)
-  to.setUint32(0, entry.port.kind === "p2p" ? kindP2p : kindNetwork, true)
-  to.setUint32(4, entry.visible ? flagVisible : 0, true)
-  to.setUint32(8, entry.port.kind === "p2p" ? entry.port.peer : entry.port.segment, true)
-  to.setUint32(12, entry.slot, true)
-  to.setUint32(16, entry.serial, true)
+  const { port } = entry
+  to.setUint32(0, port.kind === "p2p" ? kindP2p : kindNetwork, true)
+  to.setUint32(4, port.kind === "network" ? port.segment : port.peer, true)
+  to.setUint32(8, entry.serial, true)
+  encodeEnd(entry, value, 12)
+  if (peer !== undefined) encodeEnd(peer, value, 24)
+  return value
+}
+
+const encodeEnd = (entry: PortEntry, target: Uint8Array, at: number): void => {
   const mac = parseMac(entry.port.mac)
   if (mac === undefined) throw new TypeError(`not a MAC address: "${entry.port.mac}"`)
-  value.set(mac, 20)
-  return value
+  view(target).setUint32(at, entry.slot, true)
+  target.set(mac, at + 4)
+  view(target).setUint16(at + 10, entry.visible ? flagVisible : 0, true)
 }
 
 export const decodePort = (bytes: Uint8Array, at: number): PortEntry => {
   const from = view(bytes)
-  const target = from.getUint32(at + 8, true)
-  const mac = formatMac(bytes.subarray(at + 20, at + 26))
+  const target = from.getUint32(at + 4, true)
+  const mac = formatMac(bytes.subarray(at + 16, at + 22))
   return {
     port: from.getUint32(at, true) === kindP2p ? { kind: "p2p", peer: target, mac } : { kind: "network", segment: target, mac },
-    visible: (from.getUint32(at + 4, true) & flagVisible) !== 0,
+    visible: (from.getUint16(at + 22, true) & flagVisible) !== 0,
     slot: from.getUint32(at + 12, true),
-    serial: from.getUint32(at + 16, true)
+    serial: from.getUint32(at + 8, true)
   }
 }
 

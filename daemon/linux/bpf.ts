@@ -105,6 +105,8 @@ export class PortProgram {
   readonly maps: Readonly<Record<Layout.MapName, number>>
 
   private readonly entries = new Map<number, Layout.PortEntry>()
+  /** By ifindex, the ports whose link leads there. */
+  private readonly links = new Map<number, Set<number>>()
   private readonly members: Members
   private readonly freeSlots: number[] = []
   private readonly cpus = addon.bpfCpus()
@@ -118,7 +120,7 @@ export class PortProgram {
     this.members = new Members(maps)
     const [keys, values] = this.dump("ports")
     const indexes = new Uint32Array(keys.buffer)
-    for (let i = 0; i < indexes.length; i++) this.entries.set(indexes[i]!, Layout.decodePort(values, i * Layout.sizes.ports.value))
+    for (let i = 0; i < indexes.length; i++) this.remember(indexes[i]!, Layout.decodePort(values, i * Layout.sizes.ports.value))
     // Slot 0 counts the frames that belong to no port.
     const used = new Set(Array.from(this.entries.values(), (entry) => entry.slot))
     for (let slot = addon.bpfMapInfo(maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
@@ -137,7 +139,7 @@ export class PortProgram {
     for (const [ifindex, port] of ports) {
       const before = this.entries.get(ifindex)
       const entry = before === undefined ? this.newEntry(ifindex, port) : { ...before, port }
-      this.entries.set(ifindex, entry)
+      this.remember(ifindex, entry)
       if (before === undefined) added.push(entry.slot)
       const segment = port.kind === "network" ? port.segment : undefined
       const segmentBefore = before?.port.kind === "network" ? before.port.segment : undefined
@@ -165,9 +167,11 @@ export class PortProgram {
     for (const ifindex of known) {
       const { port, slot } = this.entries.get(ifindex)!
       if (port.kind === "network") this.members.leave(port.segment, [ifindex])
-      this.entries.delete(ifindex)
+      this.remember(ifindex, undefined)
+      if (this.links.get(ifindex)?.size === 0) this.links.delete(ifindex)
       this.freeSlots.push(slot)
     }
+    this.write(known.flatMap((ifindex) => this.linked(ifindex)))
   }
 
   ports(): ReadonlyMap<number, Layout.PortEntry> {
@@ -195,7 +199,7 @@ export class PortProgram {
   setVisible(ifindex: number, visible: boolean): void {
     const entry = this.entries.get(ifindex)
     if (entry === undefined || entry.visible === visible) return
-    this.entries.set(ifindex, { ...entry, visible })
+    this.remember(ifindex, { ...entry, visible })
     this.write([ifindex])
   }
 
@@ -254,9 +258,32 @@ export class PortProgram {
     })
   }
 
-  private write(ifindexes: ReadonlyArray<number>): void {
-    const values = Layout.concat(ifindexes.map((ifindex) => Layout.encodePort(this.entries.get(ifindex)!)))
+  /** Writes these ports, and those that hold a copy of one of them because they are the other end of its link. */
+  private write(changed: ReadonlyArray<number>): void {
+    const ifindexes = [...new Set([...changed, ...changed.flatMap((ifindex) => this.linked(ifindex))])]
+    const values = Layout.concat(ifindexes.map((ifindex) => this.encode(this.entries.get(ifindex)!)))
     this.kernel("set ports", () => addon.bpfUpdate(this.maps.ports, Layout.keys32(...ifindexes), values, ifindexes.length))
+  }
+
+  private encode(entry: Layout.PortEntry): Uint8Array {
+    return Layout.encodePort(entry, entry.port.kind === "p2p" ? this.entries.get(entry.port.peer) : undefined)
+  }
+
+  /** The ports whose link leads to `ifindex`. */
+  private linked(ifindex: number): ReadonlyArray<number> {
+    return [...(this.links.get(ifindex) ?? [])]
+  }
+
+  /** Sets or forgets (undefined) what is remembered of a port. */
+  private remember(ifindex: number, entry: Layout.PortEntry | undefined): void {
+    const before = this.entries.get(ifindex)?.port
+    if (before?.kind === "p2p") this.links.get(before.peer)?.delete(ifindex)
+    if (entry === undefined) this.entries.delete(ifindex)
+    else this.entries.set(ifindex, entry)
+    if (entry?.port.kind !== "p2p") return
+    const others = this.links.get(entry.port.peer)
+    if (others === undefined) this.links.set(entry.port.peer, new Set([ifindex]))
+    else others.add(ifindex)
   }
 
   private readCounters(slots: ReadonlyArray<number>): ReadonlyArray<Layout.Counters> {

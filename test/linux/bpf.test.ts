@@ -23,11 +23,12 @@ t.test("DropReason mirrors drop_reasons.h", async (t) => {
 t.test("bpf-layout.ts has the sizes and offsets of layout.h", async (t) => {
   const expected: ReadonlyArray<readonly [expression: string, value: number]> = [
     ["sizeof(struct port)", Layout.sizes.ports.value],
-    ["offsetof(struct port, flags)", 4],
-    ["offsetof(struct port, target)", 8],
-    ["offsetof(struct port, slot)", 12],
-    ["offsetof(struct port, serial)", 16],
-    ["offsetof(struct port, mac)", 20],
+    ["offsetof(struct port, target)", 4],
+    ["offsetof(struct port, serial)", 8],
+    ["offsetof(struct port, own.slot)", 12],
+    ["offsetof(struct port, own.mac)", 16],
+    ["offsetof(struct port, own.flags)", 22],
+    ["offsetof(struct port, peer)", 24],
     ["sizeof(struct segment)", Layout.sizes.segments.value],
     ["offsetof(struct segment, size)", 8],
     ["sizeof(struct member_key)", Layout.sizes.members.key],
@@ -62,10 +63,10 @@ t.test("encodePort and decodePort are inverse", async (t) => {
     { port: { kind: "network", segment: 0xffff_fff0, mac: "02:00:00:00:00:01" }, visible: false, slot: 16383, serial: 0 }
   ]
   for (const entry of entries) {
-    const octets = Layout.concat([Uint8Array.of(1, 2, 3), Layout.encodePort(entry)])
+    const octets = Layout.concat([Uint8Array.of(1, 2, 3), Layout.encodePort(entry, entries[1])])
     t.strictSame(Layout.decodePort(octets, 3), entry)
   }
-  t.throws(() => Layout.encodePort({ ...entries[0]!, port: { kind: "p2p", peer: 1, mac: "02:11" } }), /not a MAC address/)
+  t.throws(() => Layout.encodePort({ ...entries[0]!, port: { kind: "p2p", peer: 1, mac: "02:11" } }, undefined), /not a MAC address/)
 })
 
 t.test("decodeCounters adds up all CPUs", async (t) => {
