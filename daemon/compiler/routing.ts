@@ -150,9 +150,7 @@ export const compileRoutes = (node: Node, context: RoutingContext): ReadonlyArra
     }
   }
   for (const hop of defaultGateways(node, context)) {
-    const own = node.routes.some(({ value }) =>
-      value.table === mainTable && value.to.some((to) => to.value === "default" || to.value === anywhere[hop.family])
-    )
+    const own = routes.some(({ spec }) => spec.table === mainTable && spec.to === anywhere[hop.family])
     if (own) continue
     const route = { type: "unicast" as const, ways: [], table: mainTable }
     add(Ip.parsePrefix(anywhere[hop.family])!, route, [hop], hop.path)

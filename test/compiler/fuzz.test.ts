@@ -1,0 +1,54 @@
+/** Whatever a file contains, `load` answers: mutated examples never throw and every complaint has a position. */
+import { readdirSync, readFileSync } from "node:fs"
+import t from "tap"
+import { load } from "../../daemon/compiler/load.ts"
+
+const folders = ["../../topologies/", "golden/", "../topology/bad/"].map((path) => new URL(path, import.meta.url))
+const corpus = folders.flatMap((folder) =>
+  readdirSync(folder).filter((name) => name.endsWith(".yaml") && !name.startsWith("spine")).map((name) => readFileSync(new URL(name, folder), "latin1"))
+)
+
+/** Marsaglia's xorshift32: the same seed fails the same way. */
+const randomFrom = (seed: number) => {
+  let state = seed
+  return (below: number): number => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) % below
+  }
+}
+
+const morsels = [
+  "", " ", "\n", "\t", ":", "-", "[", "]", "{", "}", "\"", "'", "&a ", "*a", "<<: *a", "? ", "!x ", "---\n", "...\n", "#", "null", "~", "\u0000",
+  "0", "-1", "1e400", ".inf", "10.0.0.0/8", "::/0", "0.0.0.0/0", "default", "none", "lo", "__proto__", "constructor", "\ufffd", "|\n", ">\n", "%"
+]
+
+const mutate = (text: string, random: (below: number) => number): string => {
+  let result = text
+  for (let edits = 1 + random(4); edits > 0; edits--) {
+    const at = random(result.length + 1)
+    const length = random(12)
+    const piece = random(2) === 0 ? morsels[random(morsels.length)]! : result.slice(random(result.length), random(result.length))
+    result = result.slice(0, at) + piece.slice(0, 200) + result.slice(at + length)
+  }
+  return result
+}
+
+t.test("load never throws", async (t) => {
+  const cases = Number(process.env["FUZZ_CASES"] ?? 1500)
+  const accepted = { count: 0 }
+  for (let seed = 1; seed <= cases; seed++) {
+    const random = randomFrom(seed * 2654435761)
+    const content = mutate(corpus[random(corpus.length)]!, random)
+    try {
+      const result = load({ filename: "f", content: random(2) === 0 ? content : Buffer.from(content, "latin1") })
+      if (result.ok) accepted.count++
+      else if (result.diagnostics.length === 0) t.fail(`seed ${seed}: refused without a reason`)
+      else if (!result.diagnostics.every((d) => d.line >= 1 && d.column >= 1)) t.fail(`seed ${seed}: a complaint without a position`)
+    } catch (error) {
+      t.fail(`seed ${seed}: ${error instanceof Error ? error.stack : String(error)}`, { content })
+    }
+  }
+  t.ok(accepted.count > cases / 100, `${accepted.count} of ${cases} mutants are still valid topologies`)
+})
