@@ -6,7 +6,8 @@
  * `open("/dev/stdout")` fails. These keep exact back-pressure (a reader that is not read stops reading, so the program
  * stops in its write) and take one turn of the event loop per chunk, so that an endless program starves nobody.
  *
- * Each stream owns its descriptor and closes it when it is destroyed, which happens by itself at the end.
+ * Each stream owns its descriptor and closes it when it is destroyed. That happens by itself at the end, except for what
+ * is written to a terminal: its owner destroys that when the program has ended.
  */
 import { constants } from "node:os"
 import { Readable, Writable } from "node:stream"
@@ -90,16 +91,22 @@ export class DescriptorReadable extends Readable {
   }
 }
 
+/** What says "end of file", given the last octet that was written. */
+export type EndMark = (last: number | undefined) => Uint8Array
+
 /** What a program reads. When the program has gone, what is written is dropped without an error. */
 export class DescriptorWritable extends Writable {
   readonly descriptor: number
-  /** What to write at the end instead of only closing: a terminal's end-of-file character. */
-  readonly #endMark: (last: number | undefined) => Uint8Array | undefined
+  readonly #endMark: EndMark | undefined
   #poll: Poll | undefined
   #last: number | undefined
 
-  constructor(descriptor: number, endMark: (last: number | undefined) => Uint8Array | undefined = () => undefined) {
-    super({ highWaterMark: chunkOctets, decodeStrings: true })
+  /**
+   * With `endMark`, the end is said by these octets, and the descriptor stays open until `destroy`: closing the last one
+   * of a terminal hangs up the program, which may only just have closed its own side and be about to exit with its code.
+   */
+  constructor(descriptor: number, endMark?: EndMark) {
+    super({ highWaterMark: chunkOctets, decodeStrings: true, autoDestroy: endMark === undefined })
     this.descriptor = descriptor
     this.#endMark = endMark
   }
@@ -134,7 +141,7 @@ export class DescriptorWritable extends Writable {
   }
 
   override _final(callback: (error?: Error | null) => void): void {
-    const mark = this.#endMark(this.#last)
+    const mark = this.#endMark?.(this.#last)
     if (mark === undefined) callback()
     else this.#writeFrom(mark, 0, callback)
   }

@@ -14,7 +14,7 @@ import { constants } from "node:os"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { addon } from "../native/index.ts"
-import { DescriptorReadable, DescriptorWritable } from "./descriptor-stream.ts"
+import { DescriptorReadable, DescriptorWritable, type EndMark } from "./descriptor-stream.ts"
 
 const enterProgram = fileURLToPath(new URL("../../.weft/native/weft-enter", import.meta.url))
 
@@ -101,7 +101,7 @@ interface Streams {
 }
 
 /** End of file on a terminal is a character (VEOF), once to send an unfinished line and once to say that there is no more. */
-const terminalEnd = (last: number | undefined): Uint8Array =>
+const terminalEnd: EndMark = (last) =>
   last === undefined || last === 0x0a ? Uint8Array.of(0x04) : Uint8Array.of(0x04, 0x04)
 
 const openTerminal = (size: TerminalSize): Streams => {

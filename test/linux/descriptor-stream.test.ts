@@ -74,12 +74,15 @@ t.test("DescriptorWritable drops what nobody will read", async (t) => {
   t.equal(stream.errored, null)
 })
 
-t.test("DescriptorWritable writes its end mark, chosen by the last octet", async (t) => {
+t.test("DescriptorWritable writes its end mark, chosen by the last octet, and stays open", async (t) => {
   const [ours, theirs] = addon.pipeOpen(false)
   const stream = new DescriptorWritable(ours, (last) => Buffer.from(last === 0x61 ? "!" : "?"))
   stream.end("bla")
-  await once(stream, "close")
+  await once(stream, "finish")
   const buffer = Buffer.alloc(16)
   t.equal(buffer.toString("latin1", 0, readSync(theirs, buffer)), "bla!")
+  t.notOk(stream.destroyed)
+  stream.destroy()
+  t.equal(readSync(theirs, buffer), 0)
   closeSync(theirs)
 })
