@@ -104,7 +104,9 @@ const forwardTarget = (text: string, publicAddress: string | undefined, path: Pa
   const target = topology.nodes.get(host)
   if (target === undefined) {
     // A node that is left out because it is wrong has been complained about.
-    if (!context.portsByNode.has(host)) reporter.error(path, `there is no node ${quote(host)}`, { meant: { word: host, among: topology.nodes.keys() } })
+    if (!context.portsByNode.has(host)) {
+      reporter.error(path, `there is no node ${quote(host)}`, { meant: { word: host, among: topology.nodes.keys() } })
+    }
     return undefined
   }
   const all = [...target.ports.flatMap(addressing.ofPort), ...addressing.ofLoopback(host)].map((assigned) => assigned.address)

@@ -18,7 +18,9 @@ const addresses = (plan: Plan): ReadonlyArray<string> =>
   only(plan, "address").map(({ spec }) => `${spec.node}:${spec.ifname} ${spec.address}`)
 
 const routes = (plan: Plan): ReadonlyArray<string> =>
-  only(plan, "route").map(({ spec }) => `${spec.node} ${spec.to} ${spec.via?.gateway ?? spec.nexthop ?? spec.type} ${spec.via?.ifname ?? ""}`.trim())
+  only(plan, "route").map(({ spec: { node, to, via, nexthop, type } }) =>
+    `${node} ${to} ${via?.gateway ?? nexthop ?? type} ${via?.ifname ?? ""}`.trim()
+  )
 
 const warnings = (content: string): ReadonlyArray<string> => {
   const result = run(content)
@@ -170,7 +172,8 @@ const star = (hosts: number): string => {
   const networks = Array.from({ length: hosts / 100 }, (_, i) =>
     `  n${i}: { cidr: 10.${i}.0.0/16, gateway: r, ports: [r, ${names.slice(i * 100, i * 100 + 100).join(", ")}] }`
   )
-  return `name: star\nnodes:\n  r: { kind: router }\n${names.map((name) => `  ${name}: { kind: host }`).join("\n")}\nnetworks:\n${networks.join("\n")}\n`
+  const nodes = names.map((name) => `  ${name}: { kind: host }`)
+  return `name: star\nnodes:\n  r: { kind: router }\n${nodes.join("\n")}\nnetworks:\n${networks.join("\n")}\n`
 }
 
 t.test("a thousand nodes load in a moment, and time grows with size only", async (t) => {
@@ -183,7 +186,8 @@ t.test("a thousand nodes load in a moment, and time grows with size only", async
     }))
   }
   const [small, large] = [time(500), time(4000)]
-  // Orders of magnitude: the budget is 400 ms for 1000 nodes on an idle machine, and eight times the nodes may not take sixty-four times as long.
+  // Orders of magnitude: the budget is 400 ms for 1000 nodes on an idle machine, and eight times the nodes may not take
+  // sixty-four times as long.
   t.ok(large < 4000, `4000 nodes took ${large.toFixed()} ms`)
   t.ok(large / small < 32, `500 nodes took ${small.toFixed()} ms, 4000 nodes ${large.toFixed()} ms`)
 })

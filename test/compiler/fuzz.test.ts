@@ -5,7 +5,9 @@ import { load } from "../../daemon/compiler/load.ts"
 
 const folders = ["../../topologies/", "golden/", "../topology/bad/"].map((path) => new URL(path, import.meta.url))
 const corpus = folders.flatMap((folder) =>
-  readdirSync(folder).filter((name) => name.endsWith(".yaml") && !name.startsWith("spine")).map((name) => readFileSync(new URL(name, folder), "latin1"))
+  readdirSync(folder)
+    .filter((name) => name.endsWith(".yaml") && !name.startsWith("spine"))
+    .map((name) => readFileSync(new URL(name, folder), "latin1"))
 )
 
 /** Marsaglia's xorshift32: the same seed fails the same way. */
@@ -20,7 +22,8 @@ const randomFrom = (seed: number) => {
 }
 
 const morsels = [
-  "", " ", "\n", "\t", ":", "-", "[", "]", "{", "}", "\"", "'", "&a ", "*a", "<<: *a", "? ", "!x ", "---\n", "...\n", "#", "null", "~", "\u0000",
+  "", " ", "\n", "\t", ":", "-", "[", "]", "{", "}", "\"", "'", "&a ", "*a", "<<: *a", "? ", "!x ", "---\n", "...\n", "#", "null", "~",
+  "\u0000",
   "0", "-1", "1e400", ".inf", "10.0.0.0/8", "::/0", "0.0.0.0/0", "default", "none", "lo", "__proto__", "constructor", "\ufffd", "|\n", ">\n", "%"
 ]
 
@@ -29,7 +32,8 @@ const mutate = (text: string, random: (below: number) => number): string => {
   for (let edits = 1 + random(4); edits > 0; edits--) {
     const at = random(result.length + 1)
     const length = random(12)
-    const piece = random(2) === 0 ? morsels[random(morsels.length)]! : result.slice(random(result.length), random(result.length))
+    const copied = result.slice(random(result.length + 1), random(result.length + 1))
+    const piece = random(2) === 0 ? morsels[random(morsels.length)]! : copied
     result = result.slice(0, at) + piece.slice(0, 200) + result.slice(at + length)
   }
   return result

@@ -47,14 +47,16 @@ links:
 
 t.test("settings come from defaults, kind, groups and the node, the nearest winning", async (t) => {
   const { nodes } = accepted(`name: lab
-defaults: { mtu: 1, sysctls: { net.a: 1, net.b: 1 }, labels: { a: 1, b: 1, c: 1, d: 1 }, exec: [one], kind: host, host: { mtu: 1300, labels: { b: 2 } } }
+defaults:
+  { mtu: 1200, sysctls: { net.a: 1, net.b: 1 }, labels: { a: 1, b: 1, c: 1, d: 1 }, exec: [one], kind: host,
+    host: { mtu: 1300, labels: { b: 2 } } }
 groups:
   base: { labels: { c: 3 }, exec: [two], dns: { servers: 192.0.2.1, search: a.example } }
   sub: { group: base, labels: { d: 4 }, dns: { servers: [192.0.2.2] } }
 nodes:
   n: { group: sub, exec: [three], sysctls: { net.b: true } }
   r: { kind: router }
-`.replace("mtu: 1,", "mtu: 1200,"))
+`)
   const n = nodes.get("n")!
   t.equal(n.kind, "host")
   t.equal(n.mtu?.value, 1300)
@@ -81,12 +83,23 @@ networks:
 })
 
 t.test("YAML anchors work, and share nothing but values", async (t) => {
-  const { nodes } = accepted("name: lab\nnodes:\n  a: &node { kind: host, labels: &l { x: 1 } }\n  b: *node\n  c: { kind: router, labels: *l }\n")
-  t.same([...nodes.values()].map((node) => [node.kind, node.labels]), [["host", { x: "1" }], ["host", { x: "1" }], ["router", { x: "1" }]])
+  const { nodes } = accepted(`name: lab
+nodes:
+  a: &node { kind: host, labels: &l { x: 1 } }
+  b: *node
+  c: { kind: router, labels: *l }
+`)
+  const labels = { x: "1" }
+  t.same([...nodes.values()].map((node) => [node.kind, node.labels]), [["host", labels], ["host", labels], ["router", labels]])
 })
 
 t.test("names of JavaScript are names like others", async (t) => {
-  const { nodes } = accepted("name: lab\nnodes:\n  constructor: { kind: host, labels: { toString: x, constructor: y } }\nnetworks:\n  valueof: { ports: [constructor] }\n")
+  const { nodes } = accepted(`name: lab
+nodes:
+  constructor: { kind: host, labels: { toString: x, constructor: y } }
+networks:
+  valueof: { ports: [constructor] }
+`)
   t.same(nodes.get("constructor")!.labels, { toString: "x", constructor: "y" })
 })
 
