@@ -23,6 +23,7 @@ import { Reconciler } from "./reconciler/reconciler.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { makeLabs } from "./rpc/labs.ts"
 import { serve } from "./rpc/server.ts"
+import { cached } from "./store/cache.ts"
 import * as LevelStore from "./store/level.ts"
 
 interface Config {
@@ -118,7 +119,7 @@ const log = (message: string): void => {
 const daemon = (config: Config) =>
   Effect.gen(function* () {
     yield* acquire("Cannot start", () => lock(config), (descriptor) => unlock(descriptor, config))
-    const store = yield* acquire("Cannot start", () => LevelStore.open(config.state), (open) => open.close())
+    const store = yield* acquire("Cannot start", async () => cached(await LevelStore.open(config.state)), (open) => open.close())
     yield* acquire("Cannot start", Netns.prepare, () => {})
     const fabric = yield* acquire("Cannot make the fabric", () => Fabric.open(config.instance), closeFabric)
     const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())

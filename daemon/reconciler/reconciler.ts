@@ -155,7 +155,16 @@ export class Reconciler {
       return await action()
     } finally {
       this.busy.delete(name)
+      this.releaseMemory()
     }
+  }
+
+  /** A large change leaves a large heap behind, and V8 is in no hurry; we are, when there is nothing else to do. */
+  private releaseMemory(): void {
+    const timer = setTimeout(() => {
+      if (this.busy.size === 0) globalThis.gc?.({ execution: "sync", flavor: "last-resort", type: "major" })
+    }, 200)
+    timer.unref()
   }
 
   /** The plan with VNIs that are this lab's own. */

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,8 +12,47 @@
 namespace weft {
 namespace {
 
-int writeFile(const std::string& path, const std::string& content) {
-  const int file = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+// A procfs of our own, mounted nowhere, for /proc/sys. Looking up a sysctl walks the dentries of the same name of every
+// namespace that was ever looked at through the same procfs (fs/proc/proc_sysctl.c: proc_sys_compare), which makes a
+// thousand namespaces quadratic: 1 to 2 ms for ten sysctls, against 0.3 ms through one that is thrown away in time.
+class PrivateProc {
+ public:
+  // Its root, or AT_FDCWD where the kernel refuses the mount.
+  int descriptor() {
+    if (mount >= 0 && uses++ < maxUses) return mount;
+    if (mount >= 0) close(mount);
+    uses = 0;
+    mount = make();
+    return mount >= 0 ? mount : AT_FDCWD;
+  }
+
+ private:
+  static constexpr int maxUses = 32;
+  int mount = -1;
+  int uses = 0;
+
+  static int make() {
+    const int context = fsopen("proc", FSOPEN_CLOEXEC);
+    if (context < 0) return -1;
+    const bool made = fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+    const int result = made ? fsmount(context, FSMOUNT_CLOEXEC, 0) : -1;
+    close(context);
+    return result;
+  }
+};
+
+PrivateProc privateProc;
+
+constexpr char procPrefix[] = "/proc/";
+
+// Opens `path`; what lies below /proc through `proc`.
+int openBelow(int proc, const std::string& path, int flags) {
+  const bool below = proc != AT_FDCWD && path.starts_with(procPrefix);
+  return openat(proc, below ? path.c_str() + sizeof procPrefix - 1 : path.c_str(), flags | O_CLOEXEC);
+}
+
+int writeFile(int proc, const std::string& path, const std::string& content) {
+  const int file = openBelow(proc, path, O_WRONLY);
   if (file < 0) return errno;
   const ssize_t written = write(file, content.data(), content.size());
   const int error = written < 0 ? errno : 0;
@@ -20,8 +60,8 @@ int writeFile(const std::string& path, const std::string& content) {
   return error;
 }
 
-int readFile(const std::string& path, std::string& content) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+int readFile(int proc, const std::string& path, std::string& content) {
+  const int file = openBelow(proc, path, O_RDONLY);
   if (file < 0) return errno;
   char buffer[4096];
   const ssize_t received = read(file, buffer, sizeof buffer);
@@ -40,8 +80,9 @@ napi_value writeFiles(napi_env env, napi_callback_info info) {
   uint32_t failures = 0;
   const InNamespace inside(arguments.integer(0));
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", "");
+  const int proc = privateProc.descriptor();
   for (size_t i = 0; i < paths.size() && i < contents.size(); i++) {
-    const int error = writeFile(paths[i], contents[i]);
+    const int error = writeFile(proc, paths[i], contents[i]);
     if (error == 0) continue;
     napi_value entry;
     napi_create_array_with_length(env, 2, &entry);
@@ -55,9 +96,10 @@ napi_value writeFiles(napi_env env, napi_callback_info info) {
 napi_value readAll(napi_env env, const std::vector<std::string>& paths) {
   napi_value result;
   napi_create_array_with_length(env, paths.size(), &result);
+  const int proc = privateProc.descriptor();
   for (size_t i = 0; i < paths.size(); i++) {
     std::string content;
-    const int error = readFile(paths[i], content);
+    const int error = readFile(proc, paths[i], content);
     napi_set_element(env, result, static_cast<uint32_t>(i), error == 0 ? fromText(env, content) : undefinedValue(env));
   }
   return result;

@@ -1,0 +1,19 @@
+/** A store that keeps what it has read: the daemon is the only writer, so nothing is read twice. */
+import type { LabEntry, Store } from "./store.ts"
+
+export const cached = async (store: Store): Promise<Store> => {
+  const entries = new Map((await store.labs()).map((entry) => [entry.name, entry]))
+  return {
+    labs: async () => [...entries.values()],
+    lab: async (name) => entries.get(name),
+    put: async (entry) => {
+      await store.put(entry)
+      entries.set(entry.name, entry)
+    },
+    remove: async (name) => {
+      await store.remove(name)
+      entries.delete(name)
+    },
+    close: () => store.close()
+  }
+}
