@@ -23,7 +23,7 @@ const lab = "demo"
 const drawing = "./weft-demo.svg"
 const topologyFile = fileURLToPath(new URL("../../topologies/hybrid-idc-aws-office.weft.yaml", import.meta.url))
 
-/** How long the clean-up waits for a deploy that the user interrupted. */
+/** How long the clean-up waits for the daemon to remove the lab, also after a deploy that the user interrupted. */
 const settlePatienceMs = 60_000
 
 /** What the demo has made so far: what the clean-up must undo. */
@@ -117,9 +117,12 @@ const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> =
 /** Removes the lab; waits for a deploy that is still under way. */
 const destroy = async (client: Client): Promise<number> => {
   const deadline = performance.now() + settlePatienceMs
+  const late = new Failure(Exit.failed, `Lab "${lab}" was not removed within ${settlePatienceMs / 1000} s`, `It may still be: weft list --daemon ${client.address}`)
+  const abandoned = wait(settlePatienceMs, undefined, { ref: false }).then(() => Promise.reject(late))
+  abandoned.catch(() => {})
   for (;;) {
     try {
-      const outcome = await follow(client.destroy(lab), { verb: "Destroying" })
+      const outcome = await follow(client.destroy(lab), { verb: "Destroying", abandoned })
       if (outcome.end.kind === "done") return outcome.end.done.changed
       printFailed(outcome, outcome.end.failed)
       throw new Failure(Exit.failed, `Lab "${lab}" could not be destroyed`)
