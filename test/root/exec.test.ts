@@ -29,10 +29,10 @@ t.test("exec", { skip: needsRoot }, async (t) => {
 
   t.test("exec runs in a clean environment with only three descriptors", async (t) => {
     process.env["WEFT_TEST_SECRET"] = "1"
-    const { stdout } = await simple("echo $WEFT_TEST_SECRET$GIVEN; ls /proc/$$/fd | tr '\\n' ' '", { env: { GIVEN: "yes" } })
+    const { stdout } = await simple("echo $WEFT_TEST_SECRET$GIVEN; exec ls /proc/self/fd", { env: { GIVEN: "yes" } })
     delete process.env["WEFT_TEST_SECRET"]
-    // 255 is bash's own.
-    t.match(stdout, /^yes\n0 1 2 (255 )?$/)
+    // The fourth is the directory that ls reads.
+    t.equal(stdout, "yes\n0\n1\n2\n3\n")
   })
 
   t.test("exec runs as a user", async (t) => {
@@ -128,7 +128,7 @@ t.test("exec", { skip: needsRoot }, async (t) => {
   })
 
   t.test("exec streams in constant memory, both ways", async (t) => {
-    const total = 128 << 20
+    const total = 384 << 20
     const resident = () => process.memoryUsage().rss
     const start = resident()
     let received = 0
@@ -148,7 +148,7 @@ t.test("exec", { skip: needsRoot }, async (t) => {
     }
     up.end()
     t.equal((await outcome).stdout.trim(), String(total))
-    t.ok(peak - start < 96 << 20, `grew by ${(peak - start) >> 20} MiB`)
+    t.ok(peak - start < 160 << 20, `grew by ${(peak - start) >> 20} MiB`)
   })
 
   t.test("exec stops a command whose output nobody reads", async (t) => {
