@@ -38,12 +38,12 @@ const metrics = {
 const references: Readonly<Record<string, string>> = { link: "veth", network: "bridge" }
 
 const address = "10.99.0.2"
-const roundTrips = 4000
+const roundTrips = 3000
 
 export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promise<void> => {
   const options = {
     hosts: { type: "string", default: "1" },
-    rounds: { type: "string", default: "9" },
+    rounds: { type: "string", default: "15" },
     seconds: { type: "string", default: "1" },
     only: { type: "string", multiple: true, default: ["tcp", "udp", "rtt"] }
   } satisfies ParseArgsConfig["options"]
@@ -67,7 +67,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
       const order = round % 2 === 0 ? paths : paths.toReversed()
       const measures = (what: string) => values.only.includes(what)
       if (measures("tcp")) for (const path of order) add(path, metrics.tcp, await tcp(world, path, seconds))
-      if (measures("udp")) for (const path of order) add(path, metrics.udp, await packets(world, path, seconds / 2))
+      if (measures("udp")) for (const path of order) add(path, metrics.udp, await packets(world, path, seconds / 4))
       for (const path of measures("rtt") ? order : []) {
         const [p50, p99] = await latency(world, path)
         add(path, metrics.p50, p50)
@@ -156,7 +156,7 @@ const traffic = async (world: World, { sender, receiver }: Path, mode: string, a
   return stdout.trim().split(" ").map(Number)
 }
 
-/** Datagrams of 64 octets that arrive, per second. Half as long as TCP: there is no window to open. */
+/** Datagrams of 64 octets that arrive, per second. Shorter than TCP: there is no window to open. */
 const packets = async (world: World, path: Path, seconds: number): Promise<number> => {
   const [, received, elapsed] = await traffic(world, path, "pps", seconds)
   return received! / elapsed!
