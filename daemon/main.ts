@@ -15,16 +15,25 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import * as Bpf from "./linux/bpf.ts"
+import { doctor } from "./linux/doctor.ts"
 import * as Fabric from "./linux/fabric.ts"
+import { leftovers } from "./linux/leftovers.ts"
 import * as Netns from "./linux/netns.ts"
 import { addon } from "./native/index.ts"
+import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
+import { findNode, reachableNodes } from "./reconciler/directory.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import type { Daemon } from "./resources/lab.ts"
+import { doctorHandler } from "./rpc/doctor.ts"
+import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import { makeLabs } from "./rpc/labs.ts"
+import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
 import { serve } from "./rpc/server.ts"
+import { versionHandler } from "./rpc/version.ts"
 import { cached } from "./store/cache.ts"
 import * as LevelStore from "./store/level.ts"
+import type { Store } from "./store/store.ts"
 
 interface Config {
   readonly instance: string
@@ -32,6 +41,8 @@ interface Config {
   readonly state: string
   readonly runDirectory: string
 }
+
+const bpfObject = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
 
 const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR]
 
@@ -92,17 +103,16 @@ const unlock = (descriptor: number, { runDirectory }: Config): void => {
 
 /** The program that the fabric's filters hold, when it is the one we would load; else a fresh one on the same maps. */
 const openProgram = (fabric: Netns.Netns): Bpf.PortProgram => {
-  const objectPath = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
   const indexes = Fabric.ports(fabric.fd).marked.map((port) => port.link.index)
   for (const id of new Set(Fabric.programIds(fabric.fd, indexes).values())) {
     const adopted = Bpf.adopt(id)
     if (adopted === undefined) continue
-    const fresh = Bpf.load(objectPath, adopted)
+    const fresh = Bpf.load(bpfObject, adopted)
     const [kept, other] = fresh.tag === adopted.tag ? [adopted, fresh] : [fresh, adopted]
     other.close()
     return kept
   }
-  return Bpf.load(objectPath)
+  return Bpf.load(bpfObject)
 }
 
 /** Without ports nothing needs the fabric. */
@@ -111,6 +121,19 @@ const closeFabric = (fabric: Netns.Netns): void => {
   Netns.close(fabric)
   if (empty) Netns.remove(fabric.name)
 }
+
+const execDependencies = (store: Store): ExecDependencies => ({
+  resolveNode: async (name) => findNode(await store.labs(), name),
+  spawn: spawnInNetns,
+  isSignal
+})
+
+const reachDependencies = (store: Store, reconciler: Reconciler): ReachDependencies => ({
+  resolveNodes: async (lab, nodes) => {
+    const entry = await store.lab(lab === "" ? await reconciler.onlyLab() : lab)
+    return entry === undefined ? { missing: `No lab "${lab}"` } : reachableNodes(entry, nodes)
+  }
+})
 
 const log = (message: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${message}\n`)
@@ -129,7 +152,12 @@ const daemon = (config: Config) =>
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
     const host = hostname()
-    const services = { Labs: makeLabs({ reconciler, events, host }), Nodes: {}, Host: {} }
+    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store)), (it) => it.end())
+    const services = {
+      Labs: makeLabs({ reconciler, events, host }),
+      Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)) },
+      Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
+    }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
     yield* Effect.never
