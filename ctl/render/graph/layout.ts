@@ -42,7 +42,9 @@ const textWidth = (element: Element): number =>
 
 export const cardWidth = (element: Element): number => {
   if (element.shape === "network") return Math.round(Math.max(150, element.title.length * 7.6 + element.lines.join(" ").length * 6.5 + 64))
-  return Math.round(Math.max(118, textWidth(element) + 56))
+  // Many lines need width to stay apart where they leave.
+  const lines = element.shape === "router" ? Math.min(220, 27 * element.degree) : 0
+  return Math.round(Math.max(118, lines, textWidth(element) + 56))
 }
 
 const trunkIndent = 22
@@ -300,7 +302,7 @@ const together = (clusters: ReadonlyArray<Cluster>, parts: ReadonlyArray<Part>, 
     return { id: String(index), width: Math.max(parts[index]!.width + 2 * side, titleWidth), height: parts[index]!.height + side + top, rank: cluster.rank }
   })
   const pairs = edges.map(({ a, b }) => [String(clusterIndex(clusters, a)), String(clusterIndex(clusters, b))] as const).filter(([a, b]) => a !== b)
-  const placed = layered(items, pairs, { gapX: 56, gapY: () => 150 })
+  const placed = layered(items, pairs, { gapX: 56, gapY: () => 165 })
   const places = new Map<string, Placed>()
   const trunks: Array<Trunk> = []
   const boxes: Array<Box> = []
