@@ -152,7 +152,8 @@ const showMatrix = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachResu
   print("")
   for (const line of matrixLines(rows, results, { width: width - 6, style, expected })) print(`      ${line}`)
   print(style.dim("      ✓✓ = answers ping and TCP, round trip in ms; ✗✗ from the internet is right:"))
-  print(style.dim("      nobody out there knows the private addresses\n"))
+  print(style.dim("      nobody out there knows the private addresses"))
+  print("")
   const wanted = hosts.length * (hosts.length - 1)
   const missing = results.length === wanted ? [] : [`${wanted - results.length} of ${wanted} pairs were not tried`]
   return [...missing, ...results.flatMap((result) => {
@@ -175,9 +176,9 @@ const showAddresses = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachR
     if (result === undefined || !result.tcp) return [`${client.name} has no connection to ${host.name}, so its address cannot be seen there`]
     const translated = result.seenAs !== result.source
     const right = translated === (siteOf(host) === "internet")
-    const verdict = translated ? "translated (NAT)" : "not translated"
+    const verdict = translated ? "NAT" : "no NAT"
     print(`      ${client.name} ${result.source} → ${host.name.padEnd(widest)}  ${siteOf(host).padEnd(8)}  arrives as ${result.seenAs.padEnd(15)} ${right ? style.green(`✓ ${verdict}`) : style.red(`✗ ${verdict}`)}`)
-    return right ? [] : [`${client.name} arrives at ${host.name} as ${result.seenAs}, which is ${verdict}`]
+    return right ? [] : [`${client.name} arrives at ${host.name} as ${result.seenAs} (${verdict}), which is wrong`]
   })
 }
 

@@ -47,8 +47,9 @@ export const routesOf = (graph: Graph, layout: Layout): ReadonlyArray<Route> => 
   const pairs = layout.edges.map((edge) => {
     const [a, b] = [layout.places.get(edge.a)!, layout.places.get(edge.b)!]
     const [sideA, sideB] = sidesOf(a, b, layout)
-    const end = (id: string, side: Side, other: Placed): End => ({ id, side, towards: side === "left" || side === "right" ? middle(other).y : middle(other).x, point: { x: 0, y: 0 } })
-    return { edge, a: end(edge.a, sideA, b), b: end(edge.b, sideB, a) }
+    const arc = sideA === "top" && sideB === "top"
+    const end = (id: string, side: Side, own: Placed, other: Placed): End => ({ id, side, towards: orderOf(side, arc, middle(own), middle(other)), point: { x: 0, y: 0 } })
+    return { edge, a: end(edge.a, sideA, a, b), b: end(edge.b, sideB, b, a) }
   })
   const ends = Map.groupBy(pairs.flatMap(({ a, b }) => [a, b]), ({ id, side }) => `${side} ${id}`)
   for (const group of ends.values()) attach(group, layout.places.get(group[0]!.id)!, elements.get(group[0]!.id)!)
@@ -57,6 +58,13 @@ export const routesOf = (graph: Graph, layout: Layout): ReadonlyArray<Route> => 
     curve: curveOf(a, b),
     between: elements.get(edge.a)!.cluster !== elements.get(edge.b)!.cluster && layout.mode === "sites"
   }))
+}
+
+/** Where an end belongs among the others of its side. Arcs within a row nest: the nearest target is the outermost end. */
+const orderOf = (side: Side, arc: boolean, own: Point, other: Point): number => {
+  if (side === "left" || side === "right") return other.y
+  if (!arc) return other.x
+  return other.x < own.x ? -1e6 + (own.x - other.x) : 1e6 - (other.x - own.x)
 }
 
 const middle = ({ height, width, x, y }: Placed): Point => ({ x: x + width / 2, y: y + height / 2 })
