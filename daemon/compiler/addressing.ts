@@ -29,100 +29,146 @@ interface Owner {
   readonly soft: boolean
 }
 
-/** Assigns every address of the lab. What is wrong is reported; the result is then good enough to find more errors. */
-export const assignAddresses = (topology: Topology, reporter: Reporter): Addressing => {
-  const used = new Map<string, Owner>()
-  const all = new Set<string>()
-  const ofPort = new Map<Port, Array<AssignedAddress>>()
-  const ofLoopback = new Map<string, ReadonlyArray<AssignedAddress>>()
+/** Every address that is taken, and by whom. */
+class Claims {
+  private readonly owners = new Map<string, Owner>()
+  private readonly everywhere = new Set<string>()
+  private readonly overlap: boolean
+  private readonly reporter: Reporter
 
-  // With `overlap: allow` an address must be unique in its segment only.
-  const key = (address: Ip.Address, scope: string): string =>
-    `${topology.overlap ? scope : ""}/${address.family}/${address.bits}`
+  constructor(overlap: boolean, reporter: Reporter) {
+    this.overlap = overlap
+    this.reporter = reporter
+  }
 
-  const claim = (address: Ip.Address, scope: string, owner: Owner): boolean => {
-    const name = key(address, scope)
-    const earlier = used.get(name)
+  /** Takes an address; reports it when another owner has it already. */
+  claim(address: Ip.Address, scope: string, owner: Owner): boolean {
+    const earlier = this.ownerOf(address, scope)
     if (earlier !== undefined && !((owner.soft || earlier.soft) && earlier.node === owner.node)) {
-      const { line } = reporter.locate(earlier.path)
-      reporter.error(owner.path, `${Ip.formatAddress(address)} is already used by ${earlier.label} at line ${line}`)
+      const { line } = this.reporter.locate(earlier.path)
+      this.reporter.error(owner.path, `${Ip.formatAddress(address)} is already used by ${earlier.label} at line ${line}`)
       return false
     }
-    if (earlier === undefined || earlier.soft) used.set(name, owner)
-    all.add(key(address, ""))
+    if (earlier === undefined || earlier.soft) this.owners.set(this.key(address, scope), owner)
+    this.everywhere.add(addressKey(address))
     return true
   }
 
-  for (const node of topology.nodes.values()) {
-    ofLoopback.set(node.name, node.loopback.flatMap((item) => {
-      const parsed = Ip.parsePrefix(item.value) ?? withHostLength(item.value)
-      const owner = { node: node.name, label: `the loopback of ${node.name}`, path: item.path, soft: false }
-      return parsed !== undefined && claim(parsed, node.name, owner) ? [{ address: parsed, path: item.path }] : []
-    }))
+  /** Keeps a free address from being handed out, though no port of ours has it. */
+  reserve(address: Ip.Address, scope: string, owner: Owner): void {
+    this.owners.set(this.key(address, scope), owner)
   }
-  const prefixes = new Map(topology.segments.map((segment) => [segment, parseCidrs(segment)]))
-  if (!topology.overlap) refuseOverlaps(prefixes, reporter)
-  for (const segment of topology.segments) {
-    for (const port of segment.ports) {
-      if (port.addresses === undefined) continue
-      const owner = { node: port.node, label: label(port), soft: false }
-      ofPort.set(port, port.addresses.flatMap((item) => {
-        const address = explicitAddress(item, segment, prefixes.get(segment)!, reporter)
-        return address !== undefined && claim(address, scopeOf(segment), { ...owner, path: item.path })
-          ? [{ address, path: item.path }]
-          : []
-      }))
-    }
-  }
-  for (const node of topology.nodes.values()) claimPublic(node, prefixes, claim)
 
-  const handOut = (segment: Segment, cidr: Located<Ip.Prefix>): void => {
-    const { first, last } = Ip.usable(cidr.value)
-    const scope = scopeOf(segment)
-    const at = (bits: bigint): Ip.Prefix => ({ family: cidr.value.family, bits, length: cidr.value.length })
-    const waiting = segment.ports.filter((port) =>
-      port.addresses === undefined || (port.addresses.length > 0 && !ofPort.get(port)!.some((a) => Ip.contains(cidr.value, a.address)))
-    )
-    const { queue, fixed } = gatewayFirst(segment, waiting, cidr.value, topology)
-    const give = (port: Port, bits: bigint): void => {
-      claim(at(bits), scope, { node: port.node, label: label(port), path: port.path, soft: false })
-      const list = ofPort.get(port)
-      const assigned = { address: at(bits), path: port.path }
-      if (list === undefined) ofPort.set(port, [assigned])
-      else list.push(assigned)
-    }
-    if (fixed !== undefined && !used.has(key(fixed.address, scope))) {
-      if (fixed.port !== undefined) give(fixed.port, fixed.address.bits)
-      else used.set(key(fixed.address, scope), { node: "", label: "the gateway", path: segment.path, soft: false })
-    }
-    let next = first
-    const free = (bits: bigint, node: string): boolean => {
-      const owner = used.get(key(at(bits), scope))
-      return owner === undefined || (owner.soft && owner.node === node)
-    }
-    for (const [index, port] of queue.entries()) {
-      if (port === fixed?.port && used.has(key(fixed.address, scope))) continue
-      let bits = next
-      while (bits <= last && !free(bits, port.node)) bits++
-      // An address held for one node's port forward is passed over by others, and not lost for the node itself.
-      if (bits > last) {
-        reporter.error(cidr.path, `${Ip.formatPrefix(cidr.value)} is exhausted: ${last - first + 1n} usable addresses, ` +
-          `${queue.length - index} more ports need one`)
-        return
-      }
-      give(port, bits)
-      while (next <= last && used.get(key(at(next), scope))?.soft === false) next++
-    }
+  ownerOf(address: Ip.Address, scope: string): Owner | undefined {
+    return this.owners.get(this.key(address, scope))
   }
-  for (const [segment, cidrs] of prefixes) for (const cidr of cidrs) handOut(segment, cidr)
+
+  exists(address: Ip.Address): boolean {
+    return this.everywhere.has(addressKey(address))
+  }
+
+  // With `overlap: allow` an address must be unique in its segment only.
+  private key(address: Ip.Address, scope: string): string {
+    return this.overlap ? `${scope} ${addressKey(address)}` : addressKey(address)
+  }
+}
+
+/** An address as the key of a map. */
+export const addressKey = ({ family, bits }: Ip.Address): string => `${family} ${bits}`
+
+type Prefixes = ReadonlyMap<Segment, ReadonlyArray<Located<Ip.Prefix>>>
+
+/** What the steps of the assignment share. */
+interface Assignment {
+  readonly topology: Topology
+  readonly reporter: Reporter
+  readonly claims: Claims
+  readonly prefixes: Prefixes
+  readonly ofPort: Map<Port, Array<AssignedAddress>>
+}
+
+/** Assigns every address of the lab. What is wrong is reported; the result is then good enough to find more errors. */
+export const assignAddresses = (topology: Topology, reporter: Reporter): Addressing => {
+  const claims = new Claims(topology.overlap, reporter)
+  const prefixes = new Map(topology.segments.map((segment) => [segment, parseCidrs(segment)]))
+  const ofPort = new Map<Port, Array<AssignedAddress>>()
+  const assignment = { topology, reporter, claims, prefixes, ofPort }
+  if (!topology.overlap) refuseOverlaps(prefixes, reporter)
+
+  const ofLoopback = new Map(Array.from(topology.nodes.values(), (node) => [node.name, claimLoopback(node, claims)]))
+  for (const segment of topology.segments) claimExplicit(segment, assignment)
+  for (const node of topology.nodes.values()) claimPublic(node, assignment)
+  for (const [segment, cidrs] of prefixes) for (const cidr of cidrs) handOut(segment, cidr, assignment)
 
   return {
     ofPort: (port) => ofPort.get(port) ?? [],
     ofLoopback: (node) => ofLoopback.get(node) ?? [],
-    exists: (address) => all.has(key(address, ""))
+    exists: (address) => claims.exists(address)
   }
 }
 
+const claimLoopback = (node: Node, claims: Claims): ReadonlyArray<AssignedAddress> =>
+  node.loopback.flatMap(({ value, path }) => {
+    const address = Ip.parsePrefix(value) ?? withHostLength(value)
+    const owner = { node: node.name, label: `the loopback of ${node.name}`, path, soft: false }
+    return address !== undefined && claims.claim(address, node.name, owner) ? [{ address, path }] : []
+  })
+
+const claimExplicit = (segment: Segment, { claims, ofPort, prefixes, reporter }: Assignment): void => {
+  for (const port of segment.ports) {
+    if (port.addresses === undefined) continue
+    ofPort.set(port, port.addresses.flatMap((item) => {
+      const address = explicitAddress(item, segment, prefixes.get(segment)!, reporter)
+      const owner = { node: port.node, label: label(port), path: item.path, soft: false }
+      return address !== undefined && claims.claim(address, scopeOf(segment), owner) ? [{ address, path: item.path }] : []
+    }))
+  }
+}
+
+/** Gives an address of the prefix to each port of the segment that has none of its own in it. */
+const handOut = (segment: Segment, cidr: Located<Ip.Prefix>, { claims, ofPort, reporter, topology }: Assignment): void => {
+  const scope = scopeOf(segment)
+  const { first, last } = Ip.usable(cidr.value)
+  const at = (bits: bigint): Ip.Prefix => ({ ...cidr.value, bits })
+  const give = (port: Port, address: Ip.Prefix): void => {
+    claims.claim(address, scope, { node: port.node, label: label(port), path: port.path, soft: false })
+    const list = ofPort.get(port)
+    if (list === undefined) ofPort.set(port, [{ address, path: port.path }])
+    else list.push({ address, path: port.path })
+  }
+
+  const waiting = segment.ports.filter((port) =>
+    port.addresses === undefined ||
+    (port.addresses.length > 0 && !ofPort.get(port)!.some(({ address }) => Ip.contains(cidr.value, address)))
+  )
+  const { queue, fixed } = gatewayFirst(segment, waiting, cidr.value, topology)
+  // An address held for a port forward of one node is passed over by the others, and not lost for the node itself.
+  const free = (bits: bigint, node: string): boolean => {
+    const owner = claims.ownerOf(at(bits), scope)
+    return owner === undefined || (owner.soft && owner.node === node)
+  }
+  let rest = queue
+  if (fixed !== undefined && free(fixed.address.bits, fixed.port?.node ?? "")) {
+    if (fixed.port === undefined) claims.reserve(fixed.address, scope, { node: "", label: "the gateway", path: segment.path, soft: false })
+    else give(fixed.port, at(fixed.address.bits))
+    rest = queue.filter((port) => port !== fixed.port)
+  }
+  let next = first
+  for (const [index, port] of rest.entries()) {
+    let bits = next
+    while (bits <= last && !free(bits, port.node)) bits++
+    if (bits > last) {
+      const usable = last - first + 1n
+      const numbers = `${usable} usable address${usable === 1n ? "" : "es"}, and ${rest.length - index} more needed`
+      reporter.error(cidr.path, `${Ip.formatPrefix(cidr.value)} is exhausted: ${numbers}`)
+      return
+    }
+    give(port, at(bits))
+    while (next <= last && claims.ownerOf(at(next), scope)?.soft === false) next++
+  }
+}
+
+/** `node:ifname` */
 export const label = (port: Port): string => `${port.node}:${port.ifname}`
 
 const scopeOf = (segment: Segment): string => `${segment.kind}/${segment.name}`
@@ -137,8 +183,6 @@ const parseCidrs = (segment: Segment): ReadonlyArray<Located<Ip.Prefix>> =>
     const prefix = Ip.parsePrefix(value)
     return prefix === undefined ? [] : [{ value: prefix, path }]
   })
-
-type Prefixes = ReadonlyMap<Segment, ReadonlyArray<Located<Ip.Prefix>>>
 
 /** Sorted by first address, a prefix overlaps another exactly if it begins before the widest one so far ends. */
 const refuseOverlaps = (prefixes: Prefixes, reporter: Reporter): void => {
@@ -191,18 +235,12 @@ const explicitAddress = (
 }
 
 /** Public addresses of NAT are taken even though no port has them: nobody else may get them. */
-const claimPublic = (
-  node: Node,
-  prefixes: Prefixes,
-  claim: (address: Ip.Address, scope: string, owner: Owner) => boolean
-): void => {
+const claimPublic = (node: Node, { claims, prefixes }: Assignment): void => {
   const one = (text: string, path: Path, soft: boolean): void => {
     const address = Ip.parseAddress(text)!
-    const home = node.ports.find((port) => {
-      return prefixes.get(port.segment)!.some((prefix) => Ip.contains(prefix.value, address))
-    })
+    const home = node.ports.find((port) => prefixes.get(port.segment)!.some((prefix) => Ip.contains(prefix.value, address)))
     const scope = home === undefined ? node.name : scopeOf(home.segment)
-    claim(address, scope, { node: node.name, label: `NAT of ${node.name}`, path, soft })
+    claims.claim(address, scope, { node: node.name, label: `NAT of ${node.name}`, path, soft })
   }
   for (const { value, path } of node.nat.oneToOne) one(value.public, [...path, "public"], false)
   for (const { value, path } of node.nat.portForward) {

@@ -9,7 +9,7 @@ import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Located, Node, Port, Route, Segment, Topology, Way } from "../topology/model.ts"
 import { nameProblem } from "../topology/names.ts"
-import { type Addressing, label } from "./addressing.ts"
+import { addressKey, type Addressing, label } from "./addressing.ts"
 import { nexthopId } from "./derive.ts"
 
 export interface CompiledRoute {
@@ -71,8 +71,6 @@ const append = <K, V>(map: Map<K, Array<V>>, key: K, value: V): void => {
   if (list === undefined) map.set(key, [value])
   else list.push(value)
 }
-
-const addressKey = ({ family, bits }: Ip.Address): string => `${family} ${bits}`
 
 const connectedSubnets = (node: Node, addressing: Addressing): Connected => {
   const lengths = new Map<string, { readonly family: Ip.Family; readonly length: number }>()

@@ -24,7 +24,7 @@ export const decoder = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) 
   return (value: unknown, path: Path, reporter: Reporter): S["Type"] | undefined => {
     const result = decode(value)
     if (Result.isSuccess(result)) return result.success
-    explain({ issue: result.failure.issue, path, value, reporter, ast: schema.ast })
+    explain({ issue: result.failure.issue, path, value, reporter })
     return undefined
   }
 }
@@ -35,7 +35,6 @@ interface Context {
   /** What the file has at `path`. */
   readonly value: unknown
   readonly reporter: Reporter
-  readonly ast: SchemaAST.AST
   /** What the check that failed says it wants. */
   readonly expected?: unknown
 }
@@ -44,7 +43,7 @@ const explain = (context: Context): void => {
   const { issue, path, value, reporter } = context
   switch (issue._tag) {
     case "Composite":
-      for (const child of withoutConsequences(issue)) explain({ ...context, issue: child, ast: issue.ast })
+      for (const child of withoutConsequences(issue)) explain({ ...context, issue: child })
       return
     case "Pointer": {
       const key = issue.path[0]!
@@ -58,11 +57,11 @@ const explain = (context: Context): void => {
       explain({ ...context, issue: issue.issue, expected: issue.filter.annotations?.["expected"] })
       return
     case "Encoding":
-      explain({ ...context, issue: issue.issue, ast: issue.ast })
+      explain({ ...context, issue: issue.issue })
       return
     case "AnyOf":
       if (issue.issues.length > 0) {
-        for (const child of issue.issues) explain({ ...context, issue: child, ast: issue.ast })
+        for (const child of issue.issues) explain({ ...context, issue: child })
         return
       }
       return wrongType(context, issue.ast)
