@@ -6,7 +6,7 @@
 import { fileURLToPath } from "node:url"
 import { setTimeout as wait } from "node:timers/promises"
 import type { Client } from "../client.ts"
-import { Exit, Failure } from "../command.ts"
+import { Exit, Failure, NotFound } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration, figures, follow, printFailed } from "../converge.ts"
 import { leftoversOf } from "../demo/leftovers.ts"
@@ -30,13 +30,14 @@ const settlePatienceMs = 60_000
 interface Made {
   daemon?: DemoDaemon
   own?: OwnDaemon
-  deployed: boolean
+  /** Ends when the daemon is done with the deploy, well or not. Absent: nothing was deployed. */
+  deploying?: Promise<unknown>
 }
 
 export const run = async (input: InputOf<typeof specs.demo>, context: Context): Promise<number> => {
   const started = performance.now()
   const style = styleOf(process.stdout)
-  const made: Made = { deployed: false }
+  const made: Made = {}
   const interrupted = interruption()
   const step = stepper(input.keep ? 5 : 7)
   const problems: Array<string> = []
@@ -80,9 +81,10 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
   const { client } = daemon
 
   const topology = readTopology(topologyFile, lab)
-  made.deployed = true
   await step("Deploy", async () => {
-    const outcome = await follow(client.deploy(topology, false), { verb: "Deploying", abandoned: interrupted })
+    const deploying = follow(client.deploy(topology, false), { verb: "Deploying" })
+    made.deploying = deploying.catch(() => {})
+    const outcome = await Promise.race([deploying, interrupted])
     if (outcome.end.kind === "done") return outcome
     printFailed(outcome, outcome.end.failed)
     throw new Failure(Exit.failed, "The demo's topology could not be deployed", made.own === undefined ? undefined : tailOf(made.own.logFile))
@@ -100,17 +102,19 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
 
 /** Removes what was made and looks whether anything is left. Returns what is. */
 const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> => {
-  const { daemon, own } = made
+  const { daemon, deploying, own } = made
   const problems: Array<string> = []
-  if (daemon !== undefined && made.deployed) {
+  if (daemon !== undefined && deploying !== undefined) {
+    // After Ctrl-C the daemon is still deploying: what it makes after the destroy would stay.
+    await Promise.race([deploying, wait(settlePatienceMs, undefined, { ref: false })])
     await step("Destroy", () => destroy(daemon.client), (removed) => `Destroy it: ${removed} removed`).catch((error: unknown) => problems.push(messageOf(error)))
   }
   const title = own === undefined ? "Verify: no namespace is left" : "Stop weftd, verify: no namespace, process or socket is left"
   await step("Verify", async () => {
     await own?.stop()
-    problems.push(...leftoversOf(lab, own?.pid).map((left) => `left behind: ${left}`))
-    if (problems.length > 0) throw new Failure(Exit.failed, "Something is left")
-  }, () => title).catch((error: unknown) => problems.length > 0 || problems.push(messageOf(error)))
+    const left = leftoversOf(lab, own?.pid)
+    if (left.length > 0) throw new Failure(Exit.failed, `left behind: ${left.join(", ")}`)
+  }, () => title).catch((error: unknown) => problems.push(messageOf(error)))
   return problems
 }
 
@@ -127,6 +131,7 @@ const destroy = async (client: Client): Promise<number> => {
       printFailed(outcome, outcome.end.failed)
       throw new Failure(Exit.failed, `Lab "${lab}" could not be destroyed`)
     } catch (error) {
+      if (error instanceof NotFound) return 0
       const busy = error instanceof Failure && /another change|under way/.test(error.message)
       if (!busy || performance.now() > deadline) throw error
       await wait(100)
