@@ -67,9 +67,9 @@ class Claims {
     return this.everywhere.has(addressKey(address))
   }
 
-  // With `overlap: allow` an address must be unique in its segment only.
+  // With `overlap: allow` an address must be unique in its segment only, and a link-local address always.
   private key(address: Ip.Address, scope: string): string {
-    return this.overlap ? `${scope} ${addressKey(address)}` : addressKey(address)
+    return this.overlap || Ip.isLinkLocal(address) ? `${scope} ${addressKey(address)}` : addressKey(address)
   }
 }
 

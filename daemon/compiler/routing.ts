@@ -17,8 +17,8 @@ export interface CompiledRoute {
   /** Ports that the route leaves by: their addresses and segments must be there first. */
   readonly ports: ReadonlyArray<Port>
   readonly group?: NexthopSpec
-  /** A route that must be there first, to the gateway itself. */
-  readonly after?: RouteSpec
+  /** Routes that must be there first, to the gateways themselves. */
+  readonly after: ReadonlyArray<RouteSpec>
   readonly path: Path
 }
 
@@ -134,10 +134,14 @@ export const compileRoutes = (node: Node, context: RoutingContext): ReadonlyArra
 
   for (const { value: route, path } of node.routes) {
     const hops = route.ways.flatMap((way) => resolveWay(node, way, context))
-    const broken = hops.includes(undefined)
     const resolved = hops.filter((hop) => hop !== undefined)
+    if (resolved.length < hops.length) continue
+    const ends = resolved.map((hop) => `${hop.port.ifname} ${hop.gateway === undefined ? hop.family : addressKey(hop.gateway)}`)
+    if (new Set(ends).size < ends.length) {
+      context.reporter.error([...path, "via"], "two of the ways lead to the same gateway: use weight to prefer one way")
+      continue
+    }
     for (const to of route.to) {
-      if (broken) continue
       const prefix = to.value === "default" ? undefined : Ip.parsePrefix(to.value)!
       for (const family of prefix === undefined ? families : [prefix.family]) {
         const ways = resolved.filter((hop) => hop.family === family)
@@ -187,13 +191,12 @@ const emit = (options: {
   const metric = given === 0 ? defaultMetric[options.to.family] : given
   const base = { node: node.name, to, table: route.table, metric, type: route.type }
   const ports = [...new Set(hops.map((hop) => hop.port))]
-  const away = hops.find((hop) => hop.offLink)
-  const after: { after?: RouteSpec } = away?.gateway === undefined ? {} : { after: onLinkRoute(node, away.gateway, away.port) }
+  const after = hops.flatMap((hop) => (hop.offLink && hop.gateway !== undefined ? [onLinkRoute(node, hop.gateway, hop.port)] : []))
   const [first] = hops
-  if (first === undefined) return { spec: base, ports, path }
+  if (first === undefined) return { spec: base, ports, path, after }
   if (hops.length === 1) {
     const gateway = first.gateway === undefined ? {} : { gateway: Ip.formatAddress(first.gateway) }
-    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname } }, ports, path, ...after }
+    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname } }, ports, path, after }
   }
   let attempt = 0
   let groupId = nexthopId(node.name, route.table, to, metric, attempt)

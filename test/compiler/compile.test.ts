@@ -84,6 +84,17 @@ links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }]
   t.ok(only(plan, "route")[1]!.dependsOn.includes(only(plan, "route")[0]!.id))
 })
 
+t.test("link-local addresses are unique on their link only", async (t) => {
+  const plan = planOf(`name: lab
+nodes: { a: { kind: router, routes: [{ to: "::/0", via: "fe80::2", dev: eth1 }] }, b: { kind: router } }
+links:
+  - { endpoints: [{ port: a, addresses: "fe80::1/64" }, { port: b, addresses: "fe80::2/64" }] }
+  - { endpoints: [{ port: a, addresses: "fe80::1/64" }, { port: b, addresses: "fe80::2/64" }] }
+`)
+  t.equal(addresses(plan).length, 4)
+  t.same(routes(plan), ["a ::/0 fe80::2 eth1"])
+})
+
 t.test("several ways become one group, and the id stays when members change", async (t) => {
   const text = (ways: string): string => `name: lab
 nodes: { a: { kind: router, routes: [{ to: 10.9.0.0/16, via: [${ways}] }] }, b: { kind: router }, c: { kind: router }, d: { kind: router } }
