@@ -84,4 +84,3 @@ export const removeLinks = (fabric: number, indexes: ReadonlyArray<number>): voi
   const failure = batch.commit()[0]
   if (failure !== undefined) throw failure.error
 }
-

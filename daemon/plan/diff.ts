@@ -113,7 +113,8 @@ const compare = (resource: Resource, observed: { kind: Kind; spec: object } | un
     const reason = kind === "exec" ? "the command changed: runs again" : `${names.join(", ")} can be changed in place`
     return step({ action: "update", id, kind, node, before, after: resource, attributes, reason })
   }
-  return step({ action: "replace", id, kind, node, before, after: resource, attributes, reason: `${fixed.join(", ")} cannot be changed in place` })
+  const reason = `${fixed.join(", ")} cannot be changed in place`
+  return step({ action: "replace", id, kind, node, before, after: resource, attributes, reason })
 }
 
 /** What goes with a resource that is made anew: everything that depends on it, but commands only with their node. */

@@ -54,7 +54,10 @@ export interface ReachableNode {
 }
 
 /** The nodes named, or all of kind host, with their addresses; `missing` says what does not exist. */
-export const reachableNodes = (entry: LabEntry, names: ReadonlyArray<string>): ReadonlyArray<ReachableNode> | { readonly missing: string } => {
+export const reachableNodes = (
+  entry: LabEntry,
+  names: ReadonlyArray<string>
+): ReadonlyArray<ReachableNode> | { readonly missing: string } => {
   const unknown = names.find((name) => !has(entry, name))
   if (unknown !== undefined) {
     const lost = findInLab([entry], entry.name, unknown) as NotFound

@@ -6,7 +6,12 @@ import { id } from "../plan/resource.ts"
 import { each, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
-const preamble = "# Made by weft for the nodes of this lab; changes are lost.\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+const preamble = [
+  "# Made by weft for the nodes of this lab; changes are lost.",
+  "127.0.0.1 localhost",
+  "::1 localhost ip6-localhost ip6-loopback",
+  ""
+].join("\n")
 
 export const hostsPath = (lab: Lab): string => `${lab.directory}/hosts`
 

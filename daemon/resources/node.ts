@@ -73,4 +73,3 @@ const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<F
 }
 
 export const handler: Handler<"node"> = { kind: "node", observe, converge, remove }
-

@@ -44,7 +44,8 @@ const put = (node: NodeResources, resource: Resource): void => {
   }
 }
 
-const way = (via: { gateway?: string; ifname: string }): string => (via.gateway === undefined ? `dev ${via.ifname}` : `${via.gateway} dev ${via.ifname}`)
+const way = ({ gateway, ifname }: { gateway?: string; ifname: string }): string =>
+  gateway === undefined ? `dev ${ifname}` : `${gateway} dev ${ifname}`
 
 const toRoute = (route: RouteSpec, groups: NodeResources["groups"]): object => ({
   to: route.to,
@@ -83,7 +84,8 @@ const toPort = (port: ResourceOf<"port">, node: NodeResources, segment: string, 
 
 const loopback = (node: NodeResources): object[] => {
   const addresses = node.addresses.get("lo")
-  return addresses === undefined ? [] : [{ name: "lo", mac: "00:00:00:00:00:00", mtu: 65536, addresses, segment: "", ifindex: 1, state: "up" }]
+  if (addresses === undefined) return []
+  return [{ name: "lo", mac: "00:00:00:00:00:00", mtu: 65536, addresses, segment: "", ifindex: 1, state: "up" }]
 }
 
 const stateOf = (node: string, view: LabView, drifted: ReadonlySet<string>): string =>
@@ -94,7 +96,8 @@ export const toInspect = ({ entry, drift, view, host, summary, toChange }: Parts
   const { plan } = entry
   const resources = sortByNode(plan)
   const segmentOf = new Map(plan.segments.flatMap((segment) => segment.ports.map((port) => [port, segment.name] as const)))
-  const vnis = new Map(plan.resources.flatMap((one) => (one.kind === "segment" ? [[`${one.spec.segmentKind}/${one.spec.name}`, one.spec.vni] as const] : [])))
+  const specs = plan.resources.flatMap((one) => (one.kind === "segment" ? [one.spec] : []))
+  const vnis = new Map(specs.map((spec) => [`${spec.segmentKind}/${spec.name}`, spec.vni]))
   const drifted = new Set(drift.map((step) => step.node))
   return {
     lab: summary,

@@ -51,7 +51,8 @@ export const serve = async (socketPath: string, services: Services): Promise<Ser
   const umask = process.umask(0o117)
   try {
     await new Promise<void>((resolve, reject) => {
-      server.bindAsync(`unix:${socketPath}`, grpc.ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error)))
+      const credentials = grpc.ServerCredentials.createInsecure()
+      server.bindAsync(`unix:${socketPath}`, credentials, (error) => (error === null ? resolve() : reject(error)))
     })
   } finally {
     process.umask(umask)

@@ -1,3 +1,4 @@
+// rtnetlink requests from C++, for what must happen in a namespace before it gets its name.
 #pragma once
 
 #include <cstddef>

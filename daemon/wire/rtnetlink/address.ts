@@ -74,4 +74,3 @@ export const decode = (body: Uint8Array): Address => {
   const address = local ?? remote ?? new Uint8Array(4)
   return { index: u32(body, 4), address: `${format(address)}/${body[1]!}`, scope: body[3]!, protocol }
 }
-

@@ -167,4 +167,3 @@ export const decode = (body: Uint8Array): Link => {
   const up = (flags & IFF_UP) !== 0
   return { index: i32(body, 4), name, mac, mtu, up, carrier: (flags & IFF_LOWER_UP) !== 0, group, kind, peer, altNames, promiscuity }
 }
-
