@@ -207,7 +207,7 @@ const emit = (options: {
     ifname: hop.port.ifname,
     weight: hop.weight
   }))
-  return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members }, ...after }
+  return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members }, after }
 }
 
 /** The kernel refuses a gateway that it has no route to on the link. */
