@@ -7,6 +7,7 @@
  * A daemon that ends leaves its labs forwarding; one with no labs leaves nothing.
  */
 import { mkdirSync, rmdirSync, rmSync } from "node:fs"
+import { flushCompileCache } from "node:module"
 import { hostname, release } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -14,10 +15,12 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
+import { load } from "./compiler/load.ts"
 import * as Bpf from "./linux/bpf.ts"
 import { doctor } from "./linux/doctor.ts"
 import * as Fabric from "./linux/fabric.ts"
 import { leftovers } from "./linux/leftovers.ts"
+import * as Memory from "./linux/memory.ts"
 import * as Netns from "./linux/netns.ts"
 import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
@@ -151,10 +154,12 @@ const daemon = (config: Config) =>
     const parts: Daemon = { instance: config.instance, fabric, program, labsDirectory: `${config.runDirectory}/labs` }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
+    flushCompileCache()
+    Memory.release()
     const host = hostname()
     const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store)), (it) => it.end())
     const services = {
-      Labs: makeLabs({ reconciler, events, host }),
+      Labs: makeLabs({ load, reconciler, events, host }),
       Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)) },
       Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
     }

@@ -67,6 +67,8 @@ export interface Addon {
   readFilesOfNewNamespace(paths: ReadonlyArray<string>): ReadonlyArray<string | undefined>
   /** A descriptor, or -1 when another process holds the lock. */
   lockFile(path: string): number
+  /** Gives freed memory back to the system. */
+  trimMemory(): void
 
   // poll.cc
   pollStart(descriptor: number, events: number, callback: (events: number) => void): Poll

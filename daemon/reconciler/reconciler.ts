@@ -12,6 +12,7 @@
  * One change of a lab at a time: a second one is refused, not queued. Different labs go side by side.
  */
 import { KernelError } from "../linux/errors.ts"
+import * as Memory from "../linux/memory.ts"
 import type { EventLog } from "../observe/events.ts"
 import { diff, type Observed, type Step } from "../plan/diff.ts"
 import { kindOrder } from "../plan/order.ts"
@@ -51,6 +52,8 @@ export interface Watch {
 /** After this many rounds, what still differs is a failure. Two are the rule: one that works, one that finds nothing. */
 const maxRounds = 4
 
+const releaseAfterMs = 200
+
 const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resources: [] })
 
 const byId = (resources: ReadonlyArray<Resource>): ReadonlyMap<string, Resource> =>
@@ -63,6 +66,7 @@ export class Reconciler {
   private readonly events: EventLog
   /** The daemon is ending: nothing new is begun. */
   private closing = false
+  private release: NodeJS.Timeout | undefined
 
   constructor(parts: { daemon: Daemon; store: Store; events: EventLog }) {
     this.daemon = parts.daemon
@@ -159,12 +163,10 @@ export class Reconciler {
     }
   }
 
-  /** A large change leaves a large heap behind, and V8 is in no hurry; we are, when there is nothing else to do. */
   private releaseMemory(): void {
-    const timer = setTimeout(() => {
-      if (this.busy.size === 0) globalThis.gc?.({ execution: "sync", flavor: "last-resort", type: "major" })
-    }, 200)
-    timer.unref()
+    clearTimeout(this.release)
+    this.release = setTimeout(() => this.busy.size === 0 && Memory.release(), releaseAfterMs)
+    this.release.unref()
   }
 
   /** The plan with VNIs that are this lab's own. */

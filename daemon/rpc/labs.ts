@@ -1,12 +1,13 @@
 /** `Labs`: messages to model and back. What happens is the reconciler's. */
 import type { ServerWritableStream } from "@grpc/grpc-js"
-import { load } from "../compiler/load.ts"
+import type { CompileResult } from "../compiler/compile.ts"
 import type { EventLog } from "../observe/events.ts"
 import type { Step } from "../plan/diff.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Outcome, Reconciler, Watch } from "../reconciler/reconciler.ts"
 import type { LabEntry } from "../store/store.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
+import type { TopologySource } from "../topology/parse.ts"
 import { toInspect } from "./inspect.ts"
 import { unary } from "./server.ts"
 import { toStatus } from "./status.ts"
@@ -17,9 +18,12 @@ interface TopologyMessage {
   readonly lab: string
 }
 
+/** `compiler/load.ts` */
+export type Load = (source: TopologySource) => CompileResult
+
 type Loaded = { readonly plan: Plan; readonly diagnostics: ReadonlyArray<Diagnostic> } | { readonly plan: undefined; readonly diagnostics: ReadonlyArray<Diagnostic> }
 
-const loadTopology = (topology: TopologyMessage | null): Loaded => {
+const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
   const { filename, content, lab } = topology ?? { filename: "", content: new Uint8Array(), lab: "" }
   const result = load({ filename: filename === "" ? "topology" : filename, content, ...(lab === "" ? {} : { lab }) })
   return result.ok ? { plan: result.plan, diagnostics: result.warnings } : { plan: undefined, diagnostics: result.diagnostics }
@@ -103,28 +107,28 @@ const invalid = (call: ProgressCall, diagnostics: ReadonlyArray<Diagnostic>): vo
   const errors = diagnostics.filter((diagnostic) => diagnostic.severity === "error").length
   call.write({ planned: { lab: "", diagnostics: diagnostics.map(toDiagnostic) } })
   call.write({ failed: { message: `the topology has ${errors} ${errors === 1 ? "error" : "errors"}`, invalidTopology: true } })
-  call.end()
 }
 
 
 
 export interface LabsDependencies {
+  readonly load: Load
   readonly reconciler: Reconciler
   readonly events: EventLog
   /** Name of this host. */
   readonly host: string
 }
 
-export const makeLabs = ({ reconciler, events, host }: LabsDependencies) => ({
+export const makeLabs = ({ load, reconciler, events, host }: LabsDependencies) => ({
   validate: unary(toStatus, (request: { topology: TopologyMessage | null }) => {
-    const { plan, diagnostics } = loadTopology(request.topology)
+    const { plan, diagnostics } = loadTopology(load, request.topology)
     const found = diagnostics.map(toDiagnostic)
     if (plan === undefined) return { diagnostics: found }
     return { diagnostics: found, lab: plan.lab, nodes: plan.nodes.length, segments: plan.segments.length, resources: plan.resources.length }
   }),
 
   plan: unary(toStatus, async (request: { topology: TopologyMessage | null }) => {
-    const { plan, diagnostics } = loadTopology(request.topology)
+    const { plan, diagnostics } = loadTopology(load, request.topology)
     const found = diagnostics.map(toDiagnostic)
     if (plan === undefined) return { diagnostics: found }
     const { exists, steps } = await reconciler.plan(plan)
@@ -133,11 +137,14 @@ export const makeLabs = ({ reconciler, events, host }: LabsDependencies) => ({
 
   deploy: (call: ServerWritableStream<{ topology: TopologyMessage | null; rollback: boolean }, object>): void => {
     const { topology, rollback } = call.request
-    const { plan, diagnostics } = loadTopology(topology)
     const progress = call as unknown as ProgressCall
-    if (plan === undefined) return invalid(progress, diagnostics)
-    const options = { filename: topology?.filename ?? "", rollback }
-    end(progress, follow(progress, plan.lab, diagnostics, (watch) => reconciler.deploy(plan, options, watch)))
+    const deploy = async (): Promise<void> => {
+      const { plan, diagnostics } = loadTopology(load, topology)
+      if (plan === undefined) return invalid(progress, diagnostics)
+      const options = { filename: topology?.filename ?? "", rollback }
+      await follow(progress, plan.lab, diagnostics, (watch) => reconciler.deploy(plan, options, watch))
+    }
+    end(progress, deploy())
   },
 
   destroy: (call: ServerWritableStream<{ lab: string }, object>): void => {

@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -151,6 +152,11 @@ void define(napi_env env, napi_value exports, const char* name, napi_callback fu
 }  // namespace weft
 
 NAPI_MODULE_INIT() {
+  // Large buffers (stored labs, messages) are returned to the system when they are freed, and the pool threads share one
+  // arena: without this a daemon grows by some 15 MB with each deploy of a thousand nodes.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 256 * 1024);
   weft::registerNetns(env, exports);
   weft::registerNetlink(env, exports);
   weft::registerFiles(env, exports);

@@ -1,5 +1,6 @@
 // Small files whose content depends on the network namespace of the thread that opens them (/proc/sys/net), and locks.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -140,6 +141,12 @@ napi_value lockFile(napi_env env, napi_callback_info info) {
   return throwErrno(env, error, "flock", path);
 }
 
+// trimMemory(): gives freed memory back to the system.
+napi_value trimMemory(napi_env env, napi_callback_info) {
+  malloc_trim(0);
+  return undefinedValue(env);
+}
+
 }  // namespace
 
 void registerFiles(napi_env env, napi_value exports) {
@@ -147,6 +154,7 @@ void registerFiles(napi_env env, napi_value exports) {
   define(env, exports, "readFiles", readFiles);
   define(env, exports, "readFilesOfNewNamespace", readFilesOfNewNamespace);
   define(env, exports, "lockFile", lockFile);
+  define(env, exports, "trimMemory", trimMemory);
 }
 
 }  // namespace weft
