@@ -25,7 +25,12 @@ import type { Verb } from "./commands/table.ts"
 
 /** What the user asked for. `wrong` carries one line per error; `verb` is absent when the verb itself is the problem. */
 export type Request =
-  | { readonly kind: "run"; readonly verb: Verb; readonly input: Readonly<Record<string, unknown>>; readonly daemon: string | undefined }
+  | {
+      readonly kind: "run"
+      readonly verb: Verb
+      readonly input: Readonly<Record<string, unknown>>
+      readonly daemon: string | undefined
+    }
   | { readonly kind: "help"; readonly verb: Verb | undefined }
   | { readonly kind: "wrong"; readonly verb: Verb | undefined; readonly errors: ReadonlyArray<string> }
 
@@ -37,30 +42,35 @@ export const parse = async (words: ReadonlyArray<string>): Promise<Request> => {
     Command.withSharedFlags({ daemon: flagOf("daemon", sharedFlags.daemon) }),
     Command.withDescription("Rehearse a network before anyone touches the real one")
   )
-  const command = root.pipe(Command.withSubcommands(
-    (Object.keys(specs) as Array<Verb>).map((verb) => {
-      const spec: CommandSpec = specs[verb]
-      const parameters: Record<string, Flag.Flag<unknown> | Argument.Argument<unknown>> = {}
-      for (const [name, positional] of Object.entries(spec.args)) parameters[`argument ${name}`] = argumentOf(name, positional)
-      for (const [name, flag] of Object.entries(spec.flags)) parameters[`flag ${name}`] = flagOf(name, flag)
-      return Command.make(verb, parameters, (values) =>
-        Effect.map(root, ({ daemon }) => {
-          const twice = Object.keys(spec.args).find((name) => givenTwice(name, values))
-          request = twice === undefined
-            ? { kind: "run", verb, input: inputOf(spec, values), daemon: open(daemon) as string | undefined }
-            : { kind: "wrong", verb, errors: [`${twice.toUpperCase()} is given twice: as an argument and as --${twice}`] }
-        })).pipe(Command.withDescription(spec.description), Command.withShortDescription(spec.summary))
-    })
-  ))
+  const command = root.pipe(
+    Command.withSubcommands(
+      (Object.keys(specs) as Array<Verb>).map((verb) => {
+        const spec: CommandSpec = specs[verb]
+        const parameters: Record<string, Flag.Flag<unknown> | Argument.Argument<unknown>> = {}
+        for (const [name, positional] of Object.entries(spec.args)) parameters[`argument ${name}`] = argumentOf(name, positional)
+        for (const [name, flag] of Object.entries(spec.flags)) parameters[`flag ${name}`] = flagOf(name, flag)
+        return Command.make(verb, parameters, (values) =>
+          Effect.map(root, ({ daemon }) => {
+            const twice = Object.keys(spec.args).find((name) => givenTwice(name, values))
+            request =
+              twice === undefined
+                ? { kind: "run", verb, input: inputOf(spec, values), daemon: open(daemon) as string | undefined }
+                : { kind: "wrong", verb, errors: [`${twice.toUpperCase()} is given twice: as an argument and as --${twice}`] }
+          })
+        ).pipe(Command.withDescription(spec.description), Command.withShortDescription(spec.summary))
+      })
+    )
+  )
 
   const presenter: CliOutput.Presenter = {
     present: (output) =>
       Effect.sync(() => {
         const path = "commandPath" in output ? output.commandPath : []
         const verb = verbOf(path[1])
-        request = output._tag === "InvalidInvocation"
-          ? { kind: "wrong", verb, errors: output.errors.map(describe) }
-          : { kind: "help", verb }
+        request =
+          output._tag === "InvalidInvocation"
+            ? { kind: "wrong", verb, errors: output.errors.map(describe) }
+            : { kind: "help", verb }
       })
   }
   // No flag of ours reads files or asks questions while parsing, so the services that Effect asks for stay empty.
@@ -74,13 +84,16 @@ export const parse = async (words: ReadonlyArray<string>): Promise<Request> => {
     CliConfig.layer({ builtIns: [GlobalFlag.Help] })
   )
   await Effect.runPromise(
-    Command.runWith(command, { version: "" })(words).pipe(Effect.catchTag("ShowHelp", () => Effect.void), Effect.provide(services))
+    Command.runWith(command, { version: "" })(words).pipe(
+      Effect.catchTag("ShowHelp", () => Effect.void),
+      Effect.provide(services)
+    )
   )
   return request
 }
 
 const verbOf = (word: string | undefined): Verb | undefined =>
-  word !== undefined && Object.hasOwn(specs, word) ? word as Verb : undefined
+  word !== undefined && Object.hasOwn(specs, word) ? (word as Verb) : undefined
 
 const argumentOf = (name: string, positional: Positional): Argument.Argument<unknown> => {
   const argument = positional.choices === undefined ? Argument.String(name) : Argument.Literals(name, positional.choices)
@@ -95,7 +108,7 @@ const argumentOf = (name: string, positional: Positional): Argument.Argument<unk
 }
 
 const flagOf = (name: string, flag: FlagSpec): Flag.Flag<unknown> => {
-  const short = <A>(self: Flag.Flag<A>): Flag.Flag<A> => flag.short === undefined ? self : Flag.withAlias(self, flag.short)
+  const short = <A>(self: Flag.Flag<A>): Flag.Flag<A> => (flag.short === undefined ? self : Flag.withAlias(self, flag.short))
   switch (flag.kind) {
     case "boolean":
       return short(Flag.Boolean(name)).pipe(Flag.withDefault(false))
@@ -108,7 +121,7 @@ const flagOf = (name: string, flag: FlagSpec): Flag.Flag<unknown> => {
   }
 }
 
-const open = (value: unknown): unknown => Option.isOption(value) ? Option.getOrUndefined(value) : value
+const open = (value: unknown): unknown => (Option.isOption(value) ? Option.getOrUndefined(value) : value)
 
 const givenTwice = (name: string, values: Readonly<Record<string, unknown>>): boolean =>
   open(values[`argument ${name}`]) !== undefined && open(values[`flag ${name}`]) !== undefined
@@ -126,7 +139,8 @@ const inputOf = (spec: CommandSpec, values: Readonly<Record<string, unknown>>): 
 
 /** One line for one error: what was wrong and the closest valid word. */
 const describe = (error: CliError.CliError): string => {
-  const meant = (suggestions: ReadonlyArray<string>): string => suggestions.length === 0 ? "" : ` (did you mean ${suggestions.slice(0, 2).join(" or ")}?)`
+  const meant = (suggestions: ReadonlyArray<string>): string =>
+    suggestions.length === 0 ? "" : ` (did you mean ${suggestions.slice(0, 2).join(" or ")}?)`
   switch (error._tag) {
     case "UnrecognizedOption":
       return `unknown flag ${error.option}${meant(error.suggestions)}`

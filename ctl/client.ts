@@ -88,7 +88,11 @@ export const withClient = async <A>(address: string, use: (client: Client) => Pr
 export const pathOf = (address: string): string => {
   if (address.startsWith("unix:") && address.length > 5) return address.slice(5).replace(/^\/\/(?=\/)/, "")
   if (address.startsWith("/")) return address
-  throw new Failure(Exit.usage, `Cannot use "${address}" as the daemon's address: only unix:PATH is supported`, "Example: --daemon unix:/run/weft/weftd.sock")
+  throw new Failure(
+    Exit.usage,
+    `Cannot use "${address}" as the daemon's address: only unix:PATH is supported`,
+    "Example: --daemon unix:/run/weft/weftd.sock"
+  )
 }
 
 /** Connects once without gRPC: a missing socket, a dead daemon and a lack of rights get their own advice. */
@@ -107,9 +111,17 @@ export const unreachable = (address: string, reason: string): Failure => {
   const message = `Cannot reach the daemon at ${address}: `
   switch (reason) {
     case "ENOENT":
-      return new Failure(Exit.unreachable, `${message}no such socket`, "Start it with: sudo bin/weftd\nOr name another one with --daemon or WEFT_DAEMON.")
+      return new Failure(
+        Exit.unreachable,
+        `${message}no such socket`,
+        "Start it with: sudo bin/weftd\nOr name another one with --daemon or WEFT_DAEMON."
+      )
     case "ECONNREFUSED":
-      return new Failure(Exit.unreachable, `${message}nobody listens on the socket any more`, "Start it with: sudo bin/weftd\nRunning labs go on without it and are adopted when it comes back.")
+      return new Failure(
+        Exit.unreachable,
+        `${message}nobody listens on the socket any more`,
+        "Start it with: sudo bin/weftd\nRunning labs go on without it and are adopted when it comes back."
+      )
     case "EACCES":
     case "EPERM":
       return new Failure(
@@ -139,7 +151,8 @@ type Callable = Readonly<Record<string, (...args: ReadonlyArray<unknown>) => unk
 
 const unary = <A>(client: Grpc.Client, method: string, request: object): Promise<A> =>
   new Promise((resolve, reject) => {
-    const done = (error: Grpc.ServiceError | null, response: A): void => error === null ? resolve(response) : reject(failureOf(error))
+    const done = (error: Grpc.ServiceError | null, response: A): void =>
+      error === null ? resolve(response) : reject(failureOf(error))
     ;(client as unknown as Callable)[method]!(request, done)
   })
 
@@ -158,7 +171,7 @@ const execCall = (client: Grpc.Client): ExecCall => {
   const call = (client as unknown as Callable)["Exec"]!() as Grpc.ClientDuplexStream<Message.ExecRequest, Message.ExecResponse>
   return {
     // The callback comes with an error when the call has ended meanwhile; the reader learns the reason.
-    send: (request) => new Promise((resolve) => call.writable ? call.write(request, () => resolve()) : resolve()),
+    send: (request) => new Promise((resolve) => (call.writable ? call.write(request, () => resolve()) : resolve())),
     cancel: () => call.cancel(),
     async *[Symbol.asyncIterator]() {
       try {
@@ -180,9 +193,17 @@ export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure =>
     case 5: // NOT_FOUND
       return new NotFound(details)
     case 12: // UNIMPLEMENTED
-      return new Failure(Exit.failed, `The daemon does not know this call: ${details}`, "It may be older than this weft: compare with weft version.")
+      return new Failure(
+        Exit.failed,
+        `The daemon does not know this call: ${details}`,
+        "It may be older than this weft: compare with weft version."
+      )
     case 14: // UNAVAILABLE
-      return new Failure(Exit.unreachable, `The daemon went away: ${details}`, "Running labs go on without it. Look at its log, then: sudo bin/weftd")
+      return new Failure(
+        Exit.unreachable,
+        `The daemon went away: ${details}`,
+        "Running labs go on without it. Look at its log, then: sudo bin/weftd"
+      )
     default:
       return new Failure(Exit.failed, details)
   }

@@ -16,7 +16,13 @@ export type Flag =
       readonly summary: string
       readonly complete?: Completion
     }
-  | { readonly kind: "choice"; readonly short?: string; readonly choices: ReadonlyArray<string>; readonly default: string; readonly summary: string }
+  | {
+      readonly kind: "choice"
+      readonly short?: string
+      readonly choices: ReadonlyArray<string>
+      readonly default: string
+      readonly summary: string
+    }
 
 /** One positional argument. `rest` takes all that is left, also what stands behind `--`. */
 export interface Positional {
@@ -26,14 +32,19 @@ export interface Positional {
   readonly choices?: ReadonlyArray<string>
 }
 
-type ValueOfFlag<F> = F extends { kind: "boolean" } ? boolean
-  : F extends { kind: "strings" } ? ReadonlyArray<string>
-  : F extends { kind: "choice"; choices: ReadonlyArray<infer C> } ? C
-  : string | undefined
+type ValueOfFlag<F> = F extends { kind: "boolean" }
+  ? boolean
+  : F extends { kind: "strings" }
+    ? ReadonlyArray<string>
+    : F extends { kind: "choice"; choices: ReadonlyArray<infer C> }
+      ? C
+      : string | undefined
 
-type ValueOfPositional<P> = P extends { kind: "required" } ? string
-  : P extends { kind: "rest" } ? ReadonlyArray<string>
-  : string | undefined
+type ValueOfPositional<P> = P extends { kind: "required" }
+  ? string
+  : P extends { kind: "rest" }
+    ? ReadonlyArray<string>
+    : string | undefined
 
 /** One command. The order of `args` is the order on the command line. */
 export interface CommandSpec {
@@ -46,9 +57,9 @@ export interface CommandSpec {
 }
 
 /** What a command gets: the value of every argument and flag under its name. */
-export type InputOf<S extends CommandSpec> =
-  & { readonly [K in keyof S["args"]]: ValueOfPositional<S["args"][K]> }
-  & { readonly [K in keyof S["flags"]]: ValueOfFlag<S["flags"][K]> }
+export type InputOf<S extends CommandSpec> = { readonly [K in keyof S["args"]]: ValueOfPositional<S["args"][K]> } & {
+  readonly [K in keyof S["flags"]]: ValueOfFlag<S["flags"][K]>
+}
 
 /** What every command knows beside its input. */
 export interface Context {

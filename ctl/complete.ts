@@ -16,7 +16,7 @@ export interface Candidate {
 /** Where values come from that only the daemon or the disk knows. */
 export type Source = (kind: Completion, prefix: string) => Promise<ReadonlyArray<Candidate>>
 
-const patienceMs = 900
+const patienceMs = 2500
 
 /** Prints the candidates for the words. Always 0: a shell has nowhere to show an error. */
 export const complete = async (words: ReadonlyArray<string>): Promise<number> => {
@@ -47,12 +47,23 @@ export const candidatesFor = async (words: ReadonlyArray<string>, source: Source
     return values.map(({ about, value }) => ({ value: `${name}=${value}`, about }))
   }
   if (!trailing && current.startsWith("-")) {
-    return starting(current, Object.entries(flags).map(([name, { summary }]) => ({ value: `--${name}`, about: summary })))
+    return starting(
+      current,
+      Object.entries(flags).map(([name, { summary }]) => ({ value: `--${name}`, about: summary }))
+    )
   }
-  if (spec === undefined) return starting(current, Object.entries(specs).map(([value, { summary }]) => ({ value, about: summary })))
+  if (spec === undefined)
+    return starting(
+      current,
+      Object.entries(specs).map(([value, { summary }]) => ({ value, about: summary }))
+    )
   const at = Object.values(spec.args)[positionals] ?? Object.values(spec.args).findLast(({ kind }) => kind === "rest")
   if (at === undefined) return []
-  if (at.choices !== undefined) return starting(current, at.choices.map((value) => ({ value, about: "" })))
+  if (at.choices !== undefined)
+    return starting(
+      current,
+      at.choices.map((value) => ({ value, about: "" }))
+    )
   return at.complete === undefined || at.complete === "none" ? [] : source(at.complete, current)
 }
 
@@ -61,7 +72,11 @@ const starting = (prefix: string, candidates: ReadonlyArray<Candidate>): Readonl
 
 const valuesOf = async (flag: Flag, prefix: string, source: Source): Promise<ReadonlyArray<Candidate>> => {
   if (flag.kind === "boolean") return []
-  if (flag.kind === "choice") return starting(prefix, flag.choices.map((value) => ({ value, about: "" })))
+  if (flag.kind === "choice")
+    return starting(
+      prefix,
+      flag.choices.map((value) => ({ value, about: "" }))
+    )
   return flag.complete === undefined || flag.complete === "none" ? [] : source(flag.complete, prefix)
 }
 
@@ -71,7 +86,9 @@ const flagOf = (flags: Readonly<Record<string, Flag>>, word: string): Flag | und
 }
 
 /** The command and how many of its positional arguments stand before the cursor. */
-const walk = (before: ReadonlyArray<string>): { readonly spec: CommandSpec | undefined; readonly positionals: number; readonly trailing: boolean } => {
+const walk = (
+  before: ReadonlyArray<string>
+): { readonly spec: CommandSpec | undefined; readonly positionals: number; readonly trailing: boolean } => {
   let spec: CommandSpec | undefined
   let positionals = 0
   for (let index = 0; index < before.length; index++) {
@@ -87,18 +104,29 @@ const walk = (before: ReadonlyArray<string>): { readonly spec: CommandSpec | und
 }
 
 /** Labs and nodes from the daemon that the words name, files from the disk. */
-const sourceFor = (words: ReadonlyArray<string>): Source => async (kind, prefix) => {
-  if (kind === "path") return [{ value: ":path", about: "" }]
-  if (kind === "file") return files(prefix)
-  const { connect } = await import("./client.ts")
-  const at = words.indexOf("--daemon")
-  const client = await connect((at === -1 ? undefined : words[at + 1]) ?? (process.env["WEFT_DAEMON"] || "unix:/run/weft/weftd.sock"))
-  if (kind === "lab") return starting(prefix, (await client.list()).map(({ name, nodes, state }) => ({ value: name, about: `${state}, ${nodes} nodes` })))
-  const { nodeNames } = await import("./node-names.ts")
-  const names = await nodeNames(client)
-  const short = names.some(({ qualified }) => !qualified) && !prefix.includes("/")
-  return starting(prefix, names.filter(({ qualified }) => qualified !== short).map(({ about, name }) => ({ value: name, about })))
-}
+const sourceFor =
+  (words: ReadonlyArray<string>): Source =>
+  async (kind, prefix) => {
+    if (kind === "path") return [{ value: ":path", about: "" }]
+    if (kind === "file") return files(prefix)
+    const { connect } = await import("./client.ts")
+    const at = words.indexOf("--daemon")
+    const client = await connect(
+      (at === -1 ? undefined : words[at + 1]) ?? (process.env["WEFT_DAEMON"] || "unix:/run/weft/weftd.sock")
+    )
+    if (kind === "lab")
+      return starting(
+        prefix,
+        (await client.list()).map(({ name, nodes, state }) => ({ value: name, about: `${state}, ${nodes} nodes` }))
+      )
+    const { nodeNames } = await import("./node-names.ts")
+    const names = await nodeNames(client)
+    const short = names.some(({ qualified }) => !qualified) && !prefix.includes("/")
+    return starting(
+      prefix,
+      names.filter(({ qualified }) => qualified !== short).map(({ about, name }) => ({ value: name, about }))
+    )
+  }
 
 /** Topology files and folders below what is typed so far. */
 const files = (prefix: string): ReadonlyArray<Candidate> => {
@@ -106,7 +134,12 @@ const files = (prefix: string): ReadonlyArray<Candidate> => {
   const folder = prefix.slice(0, slash)
   const entries = readdirSync(folder === "" ? "." : folder, { withFileTypes: true })
     .filter(({ name }) => !name.startsWith(".") && name !== "node_modules")
-    .flatMap((entry) => entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.name.endsWith(".weft.yaml") ? [folder + entry.name] : [])
+    .flatMap((entry) =>
+      entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.name.endsWith(".weft.yaml") ? [folder + entry.name] : []
+    )
     .sort()
-  return starting(prefix, entries.map((value) => ({ value, about: "" })))
+  return starting(
+    prefix,
+    entries.map((value) => ({ value, about: "" }))
+  )
 }

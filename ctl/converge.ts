@@ -73,8 +73,11 @@ export const figures = (planned: Planned | undefined): string => {
     [planned.replaces, "replaced"],
     [planned.removes, "removed"]
   ] as const
-  return parts.filter(([count]) => count > 0).map(([count, word]) => `${count} ${word}`).join(", ")
+  return parts
+    .filter(([count]) => count > 0)
+    .map(([count, word]) => `${count} ${word}`)
+    .join(", ")
 }
 
 /** Milliseconds as people say them: `85 ms`, `1.24 s`. */
-export const duration = (ms: number): string => ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`
+export const duration = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`)

@@ -22,7 +22,9 @@ type Context = import("./command.ts").Context
 type InputOf<V extends Verb> = import("./command.ts").InputOf<(typeof import("./commands/table.ts"))["specs"][V]>
 type Verb = import("./commands/table.ts").Verb
 
-const implementations: { readonly [V in Verb]: () => Promise<{ run: (input: InputOf<V>, context: Context) => Promise<number> }> } = {
+const implementations: {
+  readonly [V in Verb]: () => Promise<{ run: (input: InputOf<V>, context: Context) => Promise<number> }>
+} = {
   demo: () => import("./commands/demo.ts"),
   validate: () => import("./commands/validate.ts"),
   plan: () => import("./commands/plan.ts"),
@@ -82,10 +84,16 @@ const report = (error: unknown): number => {
   const style = styleOf(process.stderr)
   if (error instanceof Failure) {
     printError(`${style.red("error:")} ${error.message}`)
-    if (error.hint !== undefined) printError(error.hint.split("\n").map((line) => `  ${line}`).join("\n"))
+    if (error.hint !== undefined)
+      printError(
+        error.hint
+          .split("\n")
+          .map((line) => `  ${line}`)
+          .join("\n")
+      )
     return error.exitCode
   }
-  printError(`${style.red("internal error:")} ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  printError(`${style.red("internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   return Exit.failed
 }
 

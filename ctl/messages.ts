@@ -3,7 +3,11 @@
  * absent scalars as their zero value. The proto file documents the fields.
  */
 
-export interface Topology { readonly filename: string; readonly content: Uint8Array; readonly lab?: string }
+export interface Topology {
+  readonly filename: string
+  readonly content: Uint8Array
+  readonly lab?: string
+}
 
 export interface Diagnostic {
   readonly severity: "ERROR" | "WARNING"
@@ -42,7 +46,10 @@ export interface Change {
   readonly host: string
 }
 
-export interface ChangeDone { readonly change: Change; readonly error: string }
+export interface ChangeDone {
+  readonly change: Change
+  readonly error: string
+}
 
 export interface Planned {
   readonly lab: string
@@ -53,7 +60,11 @@ export interface Planned {
   readonly removes: number
 }
 
-export interface Done { readonly lab: string; readonly changed: number; readonly durationMs: number }
+export interface Done {
+  readonly lab: string
+  readonly changed: number
+  readonly durationMs: number
+}
 
 export interface Failed {
   readonly message: string
@@ -144,7 +155,10 @@ export interface Event {
   readonly message: string
 }
 
-export interface TerminalSize { readonly columns: number; readonly rows: number }
+export interface TerminalSize {
+  readonly columns: number
+  readonly rows: number
+}
 
 export interface ExecStart {
   readonly node: string

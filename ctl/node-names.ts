@@ -10,7 +10,9 @@ const labsLookedInto = 8
  *
  * @returns name and a few words about the node
  */
-export const nodeNames = async (client: Client): Promise<ReadonlyArray<{ readonly name: string; readonly about: string; readonly qualified: boolean }>> => {
+export const nodeNames = async (
+  client: Client
+): Promise<ReadonlyArray<{ readonly name: string; readonly about: string; readonly qualified: boolean }>> => {
   const labs = (await client.list()).slice(0, labsLookedInto)
   const inspected = await Promise.all(labs.map(({ name }) => client.inspect(name)))
   return inspected.flatMap(({ lab, nodes }) =>
@@ -18,5 +20,6 @@ export const nodeNames = async (client: Client): Promise<ReadonlyArray<{ readonl
       const about = [node.kind, ...node.ports.flatMap(({ addresses }) => addresses).slice(0, 1)].join(" ")
       const full = { name: `${lab.name}/${node.name}`, about, qualified: true }
       return labs.length === 1 ? [{ name: node.name, about, qualified: false }, full] : [full]
-    }))
+    })
+  )
 }

@@ -12,7 +12,10 @@ export interface Style {
   readonly cyan: (text: string) => string
 }
 
-const paint = (open: number, close: number) => (text: string): string => text === "" ? "" : `\u001b[${open}m${text}\u001b[${close}m`
+const paint =
+  (open: number, close: number) =>
+  (text: string): string =>
+    text === "" ? "" : `\u001b[${open}m${text}\u001b[${close}m`
 
 export const colours: Style = {
   bold: paint(1, 22),
@@ -56,6 +59,9 @@ export const printable = (text: string): string => text.replace(/[\u0000-\u0008\
 
 /** Waits until everything written to stdout and stderr has left the process. */
 export const flush = async (): Promise<void> => {
-  await Promise.all([process.stdout, process.stderr].map((stream) =>
-    new Promise<void>((resolve) => stream.writable ? stream.write("", () => resolve()) : resolve())))
+  await Promise.all(
+    [process.stdout, process.stderr].map(
+      (stream) => new Promise<void>((resolve) => (stream.writable ? stream.write("", () => resolve()) : resolve()))
+    )
+  )
 }

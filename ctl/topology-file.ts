@@ -28,14 +28,17 @@ export const labOf = async (file: string | undefined): Promise<string> => {
   const { isMap, parseDocument } = await import("yaml")
   const document = parseDocument(Buffer.from(content).toString("utf8"), { logLevel: "silent" })
   const name: unknown = isMap(document.contents) ? document.contents.get("name") : undefined
-  if (typeof name !== "string" || name === "") throw new Failure(Exit.usage, `Cannot find the lab's name in ${filename}: it has no top-level key "name"`)
+  if (typeof name !== "string" || name === "")
+    throw new Failure(Exit.usage, `Cannot find the lab's name in ${filename}: it has no top-level key "name"`)
   return name
 }
 
 /** Topology files of the current folder, sorted. */
 export const topologiesHere = (): ReadonlyArray<string> => {
   try {
-    return readdirSync(".").filter((name) => name.endsWith(suffix)).sort()
+    return readdirSync(".")
+      .filter((name) => name.endsWith(suffix))
+      .sort()
   } catch {
     return []
   }
@@ -43,9 +46,18 @@ export const topologiesHere = (): ReadonlyArray<string> => {
 
 const onlyTopology = (): string => {
   const [first, ...others] = topologiesHere()
-  if (first === undefined) throw new Failure(Exit.usage, `No topology file: none is named and no *${suffix} is in this folder`, "Name one: weft COMMAND FILE")
+  if (first === undefined)
+    throw new Failure(
+      Exit.usage,
+      `No topology file: none is named and no *${suffix} is in this folder`,
+      "Name one: weft COMMAND FILE"
+    )
   if (others.length > 0) {
-    throw new Failure(Exit.usage, `No topology file is named and ${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`, "Name the one you mean: weft COMMAND FILE")
+    throw new Failure(
+      Exit.usage,
+      `No topology file is named and ${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`,
+      "Name the one you mean: weft COMMAND FILE"
+    )
   }
   return first
 }
@@ -58,9 +70,20 @@ const read = (filename: string): Uint8Array => {
   } catch (error) {
     if (error instanceof Failure) throw error
     const { code } = error as NodeJS.ErrnoException
-    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : code === "EACCES" ? "permission denied" : String(code)
+    const reason =
+      code === "ENOENT"
+        ? "no such file"
+        : code === "EISDIR"
+          ? "it is a folder"
+          : code === "EACCES"
+            ? "permission denied"
+            : String(code)
     const here = topologiesHere()
-    throw new Failure(Exit.usage, `Cannot read topology "${filename}": ${reason}`, here.length === 0 ? undefined : `In this folder: ${here.join(", ")}`)
+    throw new Failure(
+      Exit.usage,
+      `Cannot read topology "${filename}": ${reason}`,
+      here.length === 0 ? undefined : `In this folder: ${here.join(", ")}`
+    )
   }
 }
 

@@ -45,7 +45,7 @@ export const run = async (input: InputOf<typeof specs.demo>, context: Context): 
 
   print(`${style.bold("weft demo")}: an office, an IDC and an AWS VPC, joined by private links and by the internet\n`)
   try {
-    problems.push(...await tour(context, { made, interrupted, step }))
+    problems.push(...(await tour(context, { made, interrupted, step })))
   } catch (error) {
     failure = error
   }
@@ -53,7 +53,7 @@ export const run = async (input: InputOf<typeof specs.demo>, context: Context): 
     whatToTry(await made.daemon.client.inspect(lab), made.daemon)
     made.own?.leave()
   } else {
-    problems.push(...await cleanUp(made, step).catch((error: unknown) => [messageOf(error)]))
+    problems.push(...(await cleanUp(made, step).catch((error: unknown) => [messageOf(error)])))
   }
   made.daemon?.client.close()
 
@@ -64,7 +64,10 @@ export const run = async (input: InputOf<typeof specs.demo>, context: Context): 
     printError(`The demo failed after ${duration(performance.now() - started)}.`)
     return Exit.failed
   }
-  print(`${style.green("✓")} ${style.bold("Everything worked")}, in ${duration(performance.now() - started)} altogether. The drawing is in ${drawing}`)
+  print(
+    `${style.green("✓")} ${style.bold("Everything worked")}, in ${duration(performance.now() - started)} altogether.`
+      + ` The drawing is in ${drawing}`
+  )
   return Exit.done
 }
 
@@ -76,27 +79,51 @@ interface Journey {
 
 /** Everything up to the clean-up. Returns what was not as it should be. */
 const tour = async (context: Context, { interrupted, made, step }: Journey): Promise<ReadonlyArray<string>> => {
-  const daemon = await step("", () => Promise.race([useDaemon(context.daemon, (own) => (made.own = own)), interrupted]), ({ description }) => description)
+  const daemon = await step(
+    "",
+    () => Promise.race([useDaemon(context.daemon, (own) => (made.own = own)), interrupted]),
+    ({ description }) => description
+  )
   made.daemon = daemon
   const { client } = daemon
 
   const topology = readTopology(topologyFile, lab)
-  await step("Deploy", async () => {
-    const deploying = follow(client.deploy(topology, false), { verb: "Deploying" })
-    made.deploying = deploying.catch(() => {})
-    const outcome = await Promise.race([deploying, interrupted])
-    if (outcome.end.kind === "done") return outcome
-    printFailed(outcome, outcome.end.failed)
-    throw new Failure(Exit.failed, "The demo's topology could not be deployed", made.own === undefined ? undefined : tailOf(made.own.logFile))
-  }, ({ planned }) => `Deploy it: ${figures(planned) || "nothing to do, it runs already"}`)
+  await step(
+    "Deploy",
+    async () => {
+      const deploying = follow(client.deploy(topology, false), { verb: "Deploying" })
+      made.deploying = deploying.catch(() => {})
+      const outcome = await Promise.race([deploying, interrupted])
+      if (outcome.end.kind === "done") return outcome
+      printFailed(outcome, outcome.end.failed)
+      throw new Failure(
+        Exit.failed,
+        "The demo's topology could not be deployed",
+        made.own === undefined ? undefined : tailOf(made.own.logFile)
+      )
+    },
+    ({ planned }) => `Deploy it: ${figures(planned) || "nothing to do, it runs already"}`
+  )
 
   const inspected = await Promise.race([client.inspect(lab), interrupted])
   const hosts = inspected.nodes.filter(({ kind }) => kind === "host")
-  const results = await step("Reach", () => Promise.race([gather(client.reach({ lab, nodes: [], timeoutMs: 1000, ipv6: false })), interrupted]),
-    (all) => `Ping and connect, from every host to every host: ${all.length} pairs`)
+  const results = await step(
+    "Reach",
+    () => Promise.race([gather(client.reach({ lab, nodes: [], timeoutMs: 1000, ipv6: false })), interrupted]),
+    (all) => `Ping and connect, from every host to every host: ${all.length} pairs`
+  )
   const problems = [...showMatrix(hosts, results)]
-  await step("Addresses", async () => problems.push(...showAddresses(hosts, results)), () => "Look at the office client's address as it arrives elsewhere", "before")
-  await step("Draw", async () => save(drawing, draw(inspected, "svg")), () => `Draw it: ${drawing}`)
+  await step(
+    "Addresses",
+    async () => problems.push(...showAddresses(hosts, results)),
+    () => "Look at the office client's address as it arrives elsewhere",
+    "before"
+  )
+  await step(
+    "Draw",
+    async () => save(drawing, draw(inspected, "svg")),
+    () => `Draw it: ${drawing}`
+  )
   return problems
 }
 
@@ -107,21 +134,33 @@ const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> =
   if (daemon !== undefined && deploying !== undefined) {
     // After Ctrl-C the daemon is still deploying: what it makes after the destroy would stay.
     await Promise.race([deploying, wait(settlePatienceMs, undefined, { ref: false })])
-    await step("Destroy", () => destroy(daemon.client), (removed) => `Destroy it: ${removed} removed`).catch((error: unknown) => problems.push(messageOf(error)))
+    await step(
+      "Destroy",
+      () => destroy(daemon.client),
+      (removed) => `Destroy it: ${removed} removed`
+    ).catch((error: unknown) => problems.push(messageOf(error)))
   }
   const title = own === undefined ? "Verify: no namespace is left" : "Stop weftd, verify: no namespace, process or socket is left"
-  await step("Verify", async () => {
-    await own?.stop()
-    const left = leftoversOf(lab, own?.pid)
-    if (left.length > 0) throw new Failure(Exit.failed, `left behind: ${left.join(", ")}`)
-  }, () => title).catch((error: unknown) => problems.push(messageOf(error)))
+  await step(
+    "Verify",
+    async () => {
+      await own?.stop()
+      const left = leftoversOf(lab, own?.pid)
+      if (left.length > 0) throw new Failure(Exit.failed, `left behind: ${left.join(", ")}`)
+    },
+    () => title
+  ).catch((error: unknown) => problems.push(messageOf(error)))
   return problems
 }
 
 /** Removes the lab; waits for a deploy that is still under way. */
 const destroy = async (client: Client): Promise<number> => {
   const deadline = performance.now() + settlePatienceMs
-  const late = new Failure(Exit.failed, `Lab "${lab}" was not removed within ${settlePatienceMs / 1000} s`, `It may still be: weft list --daemon ${client.address}`)
+  const late = new Failure(
+    Exit.failed,
+    `Lab "${lab}" was not removed within ${settlePatienceMs / 1000} s`,
+    `It may still be: weft list --daemon ${client.address}`
+  )
   const abandoned = wait(settlePatienceMs, undefined, { ref: false }).then(() => Promise.reject(late))
   abandoned.catch(() => {})
   for (;;) {
@@ -161,13 +200,18 @@ const showMatrix = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachResu
   print("")
   const wanted = hosts.length * (hosts.length - 1)
   const missing = results.length === wanted ? [] : [`${wanted - results.length} of ${wanted} pairs were not tried`]
-  return [...missing, ...results.flatMap((result) => {
-    const should = expected(result.from, result.to)
-    if (result.icmp === should && result.tcp === should) return []
-    return [should
-      ? `${result.from} does not reach ${result.to} (${result.address}): ${result.error || "no answer"}`
-      : `${result.from} reaches ${result.to} (${result.address}), though the internet should not know that address`]
-  })]
+  return [
+    ...missing,
+    ...results.flatMap((result) => {
+      const should = expected(result.from, result.to)
+      if (result.icmp === should && result.tcp === should) return []
+      return [
+        should
+          ? `${result.from} does not reach ${result.to} (${result.address}): ${result.error || "no answer"}`
+          : `${result.from} reaches ${result.to} (${result.address}), though the internet should not know that address`
+      ]
+    })
+  ]
 }
 
 const showAddresses = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachResult>): ReadonlyArray<string> => {
@@ -178,11 +222,15 @@ const showAddresses = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachR
   const widest = Math.max(...others.map(({ name }) => name.length))
   return others.flatMap((host) => {
     const result = results.find(({ from, to }) => from === client.name && to === host.name)
-    if (result === undefined || !result.tcp) return [`${client.name} has no connection to ${host.name}, so its address cannot be seen there`]
+    if (result === undefined || !result.tcp)
+      return [`${client.name} has no connection to ${host.name}, so its address cannot be seen there`]
     const translated = result.seenAs !== result.source
     const right = translated === (siteOf(host) === "internet")
     const verdict = translated ? "NAT" : "no NAT"
-    print(`      ${client.name} ${result.source} → ${host.name.padEnd(widest)}  ${siteOf(host).padEnd(8)}  arrives as ${result.seenAs.padEnd(15)} ${right ? style.green(`✓ ${verdict}`) : style.red(`✗ ${verdict}`)}`)
+    print(
+      `      ${client.name} ${result.source} → ${host.name.padEnd(widest)}  ${siteOf(host).padEnd(8)}  `
+        + `arrives as ${result.seenAs.padEnd(15)} ${right ? style.green(`✓ ${verdict}`) : style.red(`✗ ${verdict}`)}`
+    )
     return right ? [] : [`${client.name} arrives at ${host.name} as ${result.seenAs} (${verdict}), which is wrong`]
   })
 }
@@ -206,7 +254,8 @@ const whatToTry = (inspected: InspectResponse, daemon: DemoDaemon): void => {
     `ip netns exec ${fabric} tcpdump -ni ${port?.fabricName}`,
     `bin/weft graph ${lab} -w lab.svg`,
     `bin/weft destroy ${lab}${stop}    ${style.dim("# the end")}`
-  ]) print(`  ${line}`)
+  ])
+    print(`  ${line}`)
 }
 
 // ---- steps ---------------------------------------------------------------------------------------------------------
@@ -224,7 +273,8 @@ const stepper = (total: number): Step => {
     if (titled === "before") print(`${head} ${title(undefined as never)}`)
     try {
       const result = await work()
-      if (titled === undefined) print(`${head} ${title(result).padEnd(62)} ${style.dim(duration(performance.now() - start).padStart(8))}`)
+      if (titled === undefined)
+        print(`${head} ${title(result).padEnd(62)} ${style.dim(duration(performance.now() - start).padStart(8))}`)
       else print("")
       return result
     } catch (error) {
@@ -257,4 +307,5 @@ const gather = async <A>(stream: AsyncIterable<A>): Promise<ReadonlyArray<A>> =>
   return all
 }
 
-const messageOf = (error: unknown): string => (error instanceof Failure && error.hint !== undefined ? `${error.message}\n${error.hint}` : (error as Error).message)
+const messageOf = (error: unknown): string =>
+  error instanceof Failure && error.hint !== undefined ? `${error.message}\n${error.hint}` : (error as Error).message

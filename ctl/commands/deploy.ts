@@ -16,7 +16,8 @@ export const run = async (input: InputOf<typeof specs.deploy>, context: Context)
     follow(client.deploy(topology, input.rollback), {
       verb: "Deploying",
       onInterrupt: "weft stops watching, the daemon goes on deploying. Look with: weft list, weft events -f"
-    }))
+    })
+  )
   const { end, planned } = outcome
 
   if (end.kind === "failed") {
@@ -33,6 +34,10 @@ export const run = async (input: InputOf<typeof specs.deploy>, context: Context)
   const style = styleOf(process.stdout)
   const changes = figures(planned)
   const took = style.dim(`(${duration(end.done.durationMs)})`)
-  print(changes === "" ? `Lab "${end.done.lab}" is up to date, nothing changed ${took}` : `${style.green("✓")} Lab "${end.done.lab}" is ready: ${changes} ${took}`)
+  print(
+    changes === ""
+      ? `Lab "${end.done.lab}" is up to date, nothing changed ${took}`
+      : `${style.green("✓")} Lab "${end.done.lab}" is ready: ${changes} ${took}`
+  )
   return Exit.done
 }

@@ -11,7 +11,8 @@ import { labOf, topologiesHere } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
 export const run = (input: InputOf<typeof specs.destroy>, context: Context): Promise<number> => {
-  if (input.all && (input.lab !== undefined || input.file !== undefined)) throw new Failure(Exit.usage, "Give either a lab or --all, not both")
+  if (input.all && (input.lab !== undefined || input.file !== undefined))
+    throw new Failure(Exit.usage, "Give either a lab or --all, not both")
   return withClient(context.daemon, async (client) => {
     const labs = input.all ? (await client.list()).map(({ name }) => name) : [await chosen(input, client)]
     if (labs.length === 0 && input.output === "table") print("No labs, nothing to remove")
@@ -29,7 +30,9 @@ export const run = (input: InputOf<typeof specs.destroy>, context: Context): Pro
         code = Exit.failed
       } else if (input.output === "table") {
         const style = styleOf(process.stdout)
-        print(`${style.green("✓")} Lab "${lab}" is gone: ${end.done.changed} removed ${style.dim(`(${duration(end.done.durationMs)})`)}`)
+        print(
+          `${style.green("✓")} Lab "${lab}" is gone: ${end.done.changed} removed ${style.dim(`(${duration(end.done.durationMs)})`)}`
+        )
       }
     }
     if (input.output !== "table") await printValue(input.output, results)
@@ -45,5 +48,9 @@ const chosen = async (input: InputOf<typeof specs.destroy>, client: Client): Pro
   if (input.lab !== undefined) return input.lab
   if (topologiesHere().length === 1) return labOf(undefined)
   const labs = (await client.list()).map(({ name }) => name)
-  throw new Failure(Exit.usage, "Which lab? None is named", labs.length === 0 ? "No lab is deployed." : `Deployed: ${labs.join(", ")}. Name one, or --all.`)
+  throw new Failure(
+    Exit.usage,
+    "Which lab? None is named",
+    labs.length === 0 ? "No lab is deployed." : `Deployed: ${labs.join(", ")}. Name one, or --all.`
+  )
 }

@@ -16,7 +16,8 @@ export const run = async (input: InputOf<typeof specs.doctor>, context: Context)
     throw error
   })
   const findings = answer instanceof Failure ? localFindings(answer) : answer
-  if (input.output !== "table") await printValue(input.output, { daemon: answer instanceof Failure ? null : context.daemon, findings })
+  if (input.output !== "table")
+    await printValue(input.output, { daemon: answer instanceof Failure ? null : context.daemon, findings })
   else {
     if (answer instanceof Failure) printError(`${answer.message}. These are only the checks that need no daemon:\n`)
     print(findingLines(findings, { width: widthOf(process.stdout), style: styleOf(process.stdout) }).join("\n"))
@@ -32,9 +33,33 @@ const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
   const root = process.getuid?.() === 0
   const bpffs = existsSync("/sys/fs/bpf")
   return [
-    { subject: "weftd", verdict: "MISSING", detail: "does not answer", neededFor: "everything but validate and completion", remedy: (reason.hint ?? "").split("\n")[0] ?? "" },
-    { subject: "Node", verdict: node ? "OK" : "MISSING", detail: process.version, neededFor: "weft itself, >= 22.19", remedy: node ? "" : "run bin/weft: it brings its own" },
-    { subject: "rights", verdict: root ? "OK" : "WARNING", detail: root ? "root" : `uid ${process.getuid?.() ?? "?"}`, neededFor: "starting weftd", remedy: root ? "" : "sudo bin/weftd" },
-    { subject: "bpf file system", verdict: bpffs ? "OK" : "MISSING", detail: bpffs ? "/sys/fs/bpf" : "no /sys/fs/bpf", neededFor: "the fast path", remedy: bpffs ? "" : "mount -t bpf bpf /sys/fs/bpf" }
+    {
+      subject: "weftd",
+      verdict: "MISSING",
+      detail: "does not answer",
+      neededFor: "everything but validate and completion",
+      remedy: (reason.hint ?? "").split("\n")[0] ?? ""
+    },
+    {
+      subject: "Node",
+      verdict: node ? "OK" : "MISSING",
+      detail: process.version,
+      neededFor: "weft itself, >= 22.19",
+      remedy: node ? "" : "run bin/weft: it brings its own"
+    },
+    {
+      subject: "rights",
+      verdict: root ? "OK" : "WARNING",
+      detail: root ? "root" : `uid ${process.getuid?.() ?? "?"}`,
+      neededFor: "starting weftd",
+      remedy: root ? "" : "sudo bin/weftd"
+    },
+    {
+      subject: "bpf file system",
+      verdict: bpffs ? "OK" : "MISSING",
+      detail: bpffs ? "/sys/fs/bpf" : "no /sys/fs/bpf",
+      neededFor: "the fast path",
+      remedy: bpffs ? "" : "mount -t bpf bpf /sys/fs/bpf"
+    }
   ]
 }

@@ -8,7 +8,8 @@ import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.events>, context: Context): Promise<number> => {
   const last = input.last === undefined ? 0 : Number(input.last)
-  if (!Number.isInteger(last) || last < 0) throw new Failure(Exit.usage, `Cannot use "${input.last}" as --last: a whole number is expected`)
+  if (!Number.isInteger(last) || last < 0)
+    throw new Failure(Exit.usage, `Cannot use "${input.last}" as --last: a whole number is expected`)
   const client = await connect(context.daemon)
   const style = styleOf(process.stdout)
   const { stringify } = input.output === "yaml" ? await import("yaml") : { stringify: JSON.stringify }

@@ -35,7 +35,8 @@ export const run = async (input: InputOf<typeof specs.exec>, context: Context): 
 }
 
 const startOf = (input: InputOf<typeof specs.exec>): ExecStart => {
-  if (input.command.length === 0) throw new Failure(Exit.usage, `No command for node "${input.node}"`, "usage: weft exec NODE -- COMMAND [ARGUMENTS]")
+  if (input.command.length === 0)
+    throw new Failure(Exit.usage, `No command for node "${input.node}"`, "usage: weft exec NODE -- COMMAND [ARGUMENTS]")
   const term = process.env["TERM"]
   const env: Record<string, string> = input.tty && term !== undefined ? { TERM: term } : {}
   for (const pair of input.env) {
@@ -44,7 +45,14 @@ const startOf = (input: InputOf<typeof specs.exec>): ExecStart => {
     env[pair.slice(0, at)] = pair.slice(at + 1)
   }
   const size = terminalSize()
-  return { node: input.node, argv: input.command, tty: input.tty, ...(input.tty && size !== undefined ? { size } : {}), env, user: input.user ?? "" }
+  return {
+    node: input.node,
+    argv: input.command,
+    tty: input.tty,
+    ...(input.tty && size !== undefined ? { size } : {}),
+    env,
+    user: input.user ?? ""
+  }
 }
 
 const session = async (client: Client, start: ExecStart, input: InputOf<typeof specs.exec>): Promise<number> => {
@@ -115,9 +123,16 @@ const terminalSize = (): TerminalSize | undefined => {
 }
 
 const withSuggestion = async (client: Client, node: string, error: NotFound): Promise<Failure> => {
-  const names = (await nodeNames(client).catch(() => [])).filter(({ qualified }) => qualified === node.includes("/")).map(({ name }) => name)
+  const names = (await nodeNames(client).catch(() => []))
+    .filter(({ qualified }) => qualified === node.includes("/"))
+    .map(({ name }) => name)
   if (error.message.includes("did you mean")) return error
   const meant = closest(node, names)
   if (meant !== undefined) return new NotFound(`${error.message} (did you mean ${meant}?)`)
-  return new NotFound(error.message, names.length === 0 ? "See: weft list, weft inspect LAB" : `Nodes: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`)
+  return new NotFound(
+    error.message,
+    names.length === 0
+      ? "See: weft list, weft inspect LAB"
+      : `Nodes: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`
+  )
 }

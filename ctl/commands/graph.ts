@@ -14,7 +14,7 @@ import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.graph>, context: Context): Promise<number> => {
   if (input.file !== undefined && input.lab !== undefined) throw new Failure(Exit.usage, "Give either a lab or --file, not both")
-  const name = input.file === undefined ? input.lab ?? "" : await labOf(input.file)
+  const name = input.file === undefined ? (input.lab ?? "") : await labOf(input.file)
   const lab = await withClient(context.daemon, (client) => client.inspect(name))
   const drawing = draw(lab, input.output)
   const file = input.write ?? (input.output === "svg" && process.stdout.isTTY ? `${lab.lab.name}.svg` : "-")

@@ -16,18 +16,20 @@ export const run = async (input: InputOf<typeof specs.inspect>, context: Context
   const format = formatByFile ?? input.output
   const file = formatByFile === undefined ? input.file : undefined
   if (file !== undefined && input.lab !== undefined) throw new Failure(Exit.usage, "Give either a lab or --file, not both")
-  const name = file === undefined ? input.lab ?? "" : await labOf(file)
+  const name = file === undefined ? (input.lab ?? "") : await labOf(file)
   const lab = await withClient(context.daemon, (client) => client.inspect(name))
   if (format !== "table") {
     await printValue(format, lab)
     return Exit.done
   }
-  print(labLines(lab, {
-    width: widthOf(process.stdout),
-    style: styleOf(process.stdout),
-    routes: input.routes,
-    counters: input.counters,
-    nowMs: Date.now()
-  }).join("\n"))
+  print(
+    labLines(lab, {
+      width: widthOf(process.stdout),
+      style: styleOf(process.stdout),
+      routes: input.routes,
+      counters: input.counters,
+      nowMs: Date.now()
+    }).join("\n")
+  )
   return Exit.done
 }

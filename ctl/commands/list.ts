@@ -12,7 +12,8 @@ import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.list>, context: Context): Promise<number> => {
   const format = (input.format ?? input.output) as Format
-  if (!["table", "json", "yaml"].includes(format)) throw new Failure(Exit.usage, `Unknown format "${format}": table, json or yaml`)
+  if (!["table", "json", "yaml"].includes(format))
+    throw new Failure(Exit.usage, `Unknown format "${format}": table, json or yaml`)
   const labs = await withClient(context.daemon, (client) => client.list())
   if (format !== "table") {
     await printValue(format, labs)

@@ -8,23 +8,42 @@ const file = {
   complete: "file"
 } as const satisfies Positional
 
-const fileFlag = { kind: "string", short: "f", metavar: "FILE", summary: "topology file (same as the argument)", complete: "file" } as const satisfies Flag
+const fileFlag = {
+  kind: "string",
+  short: "f",
+  metavar: "FILE",
+  summary: "topology file (same as the argument)",
+  complete: "file"
+} as const satisfies Flag
 
-const labFileFlag = { kind: "string", short: "f", metavar: "FILE", summary: "the lab that this topology file names", complete: "file" } as const satisfies Flag
+const labFileFlag = {
+  kind: "string",
+  short: "f",
+  metavar: "FILE",
+  summary: "the lab that this topology file names",
+  complete: "file"
+} as const satisfies Flag
 
 const labOrFormatFlag = {
   ...labFileFlag,
   summary: "the lab that this topology file names (table, json and yaml are taken as -o)"
 } as const satisfies Flag
 
-const output = { kind: "choice", short: "o", choices: ["table", "json", "yaml"], default: "table", summary: "format of the result" } as const satisfies Flag
+const output = {
+  kind: "choice",
+  short: "o",
+  choices: ["table", "json", "yaml"],
+  default: "table",
+  summary: "format of the result"
+} as const satisfies Flag
 
 const name = { kind: "string", metavar: "NAME", summary: "use this lab name instead of the file's" } as const satisfies Flag
 
 export const specs = {
   demo: {
     summary: "Deploy a hybrid network on this machine, prove it, draw it, remove it",
-    description: "Deploys an office, an IDC and an AWS-like VPC with the internet between them, out of real kernel objects. "
+    description:
+      "Deploys an office, an IDC and an AWS-like VPC with the internet between them, out of real kernel objects. "
       + "Pings and connects from every host to every host, shows which sites see the office client un-NATed, writes a "
       + "drawing to ./weft-demo.svg and removes everything again. Uses the running daemon, or starts one of its own.",
     args: {},
@@ -46,7 +65,8 @@ export const specs = {
   },
   plan: {
     summary: "Show what deploy would change",
-    description: "Compares the topology with what is in the kernel now and lists every resource that would be added (+), "
+    description:
+      "Compares the topology with what is in the kernel now and lists every resource that would be added (+), "
       + "changed in place (~), replaced (-/+) or removed (-). Touches nothing.",
     args: { file },
     flags: {
@@ -125,7 +145,13 @@ export const specs = {
       interactive: { kind: "boolean", short: "i", summary: "pass a terminal's input on (pipes and files are always passed on)" },
       tty: { kind: "boolean", short: "t", summary: "give the command a terminal" },
       user: { kind: "string", short: "u", metavar: "USER", summary: "run as this user instead of root", complete: "none" },
-      env: { kind: "strings", short: "e", metavar: "K=V", summary: "set an environment variable (repeat for more)", complete: "none" }
+      env: {
+        kind: "strings",
+        short: "e",
+        metavar: "K=V",
+        summary: "set an environment variable (repeat for more)",
+        complete: "none"
+      }
     },
     examples: [
       { command: "weft exec pc -- ping -c 3 10.20.0.10", description: "one command" },
@@ -135,13 +161,20 @@ export const specs = {
   },
   graph: {
     summary: "Draw a lab as SVG, Mermaid or DOT",
-    description: "Nodes are grouped by their label `site`, else by group. The SVG needs nothing else and follows the reader's "
+    description:
+      "Nodes are grouped by their label `site`, else by group. The SVG needs nothing else and follows the reader's "
       + "light or dark theme. On a terminal the SVG goes to LAB.svg, in a pipe to standard output.",
     args: { lab: { kind: "optional", summary: "name of the lab; may be left out when there is only one", complete: "lab" } },
     flags: {
       file: labFileFlag,
       output: { kind: "choice", short: "o", choices: ["svg", "mermaid", "dot"], default: "svg", summary: "kind of drawing" },
-      write: { kind: "string", short: "w", metavar: "FILE", summary: "write to this file; - is standard output", complete: "path" }
+      write: {
+        kind: "string",
+        short: "w",
+        metavar: "FILE",
+        summary: "write to this file; - is standard output",
+        complete: "path"
+      }
     },
     examples: [
       { command: "weft graph branch -w branch.svg", description: "a drawing for the README" },
@@ -154,7 +187,13 @@ export const specs = {
     args: { lab: { kind: "optional", summary: "only this lab", complete: "lab" } },
     flags: {
       follow: { kind: "boolean", short: "f", summary: "keep on printing as events happen" },
-      last: { kind: "string", short: "n", metavar: "COUNT", summary: "how many past events (default: all that are kept)", complete: "none" },
+      last: {
+        kind: "string",
+        short: "n",
+        metavar: "COUNT",
+        summary: "how many past events (default: all that are kept)",
+        complete: "none"
+      },
       output
     },
     examples: [
@@ -164,7 +203,9 @@ export const specs = {
   },
   doctor: {
     summary: "Say what this machine can and cannot do, and what to do about it",
-    description: "Asks the daemon what it found. Without a daemon it checks what can be checked from here. Exits 1 when something that weft needs is missing.",
+    description:
+      "Asks the daemon what it found. Without a daemon it checks what can be checked from here. "
+      + "Exits 1 when something that weft needs is missing.",
     args: {},
     flags: { output },
     examples: [{ command: "weft doctor", description: "what works, what is missing, what to type" }]

@@ -31,7 +31,8 @@ export const run = async (input: InputOf<typeof specs.validate>, _context: Conte
     return failed ? Exit.usage : Exit.done
   }
   const style = styleOf(process.stderr)
-  if (diagnostics.length > 0) printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
+  if (diagnostics.length > 0)
+    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
   if (failed) {
     printError(`${style.red("invalid:")} ${filename} has ${tally(diagnostics)}`)
     return Exit.usage
@@ -43,7 +44,18 @@ export const run = async (input: InputOf<typeof specs.validate>, _context: Conte
   return Exit.done
 }
 
-interface Sized { readonly nodes: ReadonlyArray<unknown>; readonly segments: ReadonlyArray<unknown>; readonly resources: ReadonlyArray<unknown> }
+interface Sized {
+  readonly nodes: ReadonlyArray<unknown>
+  readonly segments: ReadonlyArray<unknown>
+  readonly resources: ReadonlyArray<unknown>
+}
 
-const sizeOf = ({ nodes, resources, segments }: Sized): { readonly nodes: number; readonly segments: number; readonly resources: number } =>
-  ({ nodes: nodes.length, segments: segments.length, resources: resources.length })
+const sizeOf = ({
+  nodes,
+  resources,
+  segments
+}: Sized): { readonly nodes: number; readonly segments: number; readonly resources: number } => ({
+  nodes: nodes.length,
+  segments: segments.length,
+  resources: resources.length
+})

@@ -26,7 +26,9 @@ export const run = async (input: InputOf<typeof specs.version>, context: Context
   if (daemon instanceof Failure) print(`weftd  not reachable at ${context.daemon}`)
   else {
     const instance = daemon.instance === "" ? "" : `, instance ${daemon.instance}`
-    print(`weftd  ${daemon.version}  (pid ${daemon.pid}, Node ${daemon.node}, kernel ${daemon.kernel}, on ${daemon.host}${instance})`)
+    print(
+      `weftd  ${daemon.version}  (pid ${daemon.pid}, Node ${daemon.node}, kernel ${daemon.kernel}, on ${daemon.host}${instance})`
+    )
   }
   return Exit.done
 }

@@ -48,14 +48,23 @@ const pollMs = 40
 export const useDaemon = async (address: string, onStart: (own: OwnDaemon) => void): Promise<DemoDaemon> => {
   for (const candidate of address === defaultAddress ? [address, ownAddress] : [address]) {
     try {
-      return { client: await connect(candidate), address: candidate, description: `Use the weftd at ${candidate}`, own: undefined }
+      return {
+        client: await connect(candidate),
+        address: candidate,
+        description: `Use the weftd at ${candidate}`,
+        own: undefined
+      }
     } catch (error) {
       const none = error instanceof Failure && error.exitCode === Exit.unreachable
       if (!none || address !== defaultAddress) throw error
     }
   }
   if (process.getuid?.() !== 0) {
-    throw new Failure(Exit.failed, "Cannot start a daemon: it makes network namespaces and loads eBPF programs, which needs root", "Type: sudo bin/weft demo")
+    throw new Failure(
+      Exit.failed,
+      "Cannot start a daemon: it makes network namespaces and loads eBPF programs, which needs root",
+      "Type: sudo bin/weft demo"
+    )
   }
   const own = start()
   onStart(own)
@@ -87,7 +96,12 @@ const start = (): Started => {
         const gone = once(child, "exit")
         child.kill("SIGTERM")
         const late = await Promise.race([gone.then(() => false), wait(stopPatienceMs, true, { ref: false })])
-        if (late) throw new Failure(Exit.failed, `The demo's daemon (pid ${child.pid}) did not end within ${stopPatienceMs / 1000} s of SIGTERM`, `Its log: ${logFile}`)
+        if (late)
+          throw new Failure(
+            Exit.failed,
+            `The demo's daemon (pid ${child.pid}) did not end within ${stopPatienceMs / 1000} s of SIGTERM`,
+            `Its log: ${logFile}`
+          )
       }
       rmSync(directory, { recursive: true, force: true })
     }
@@ -106,11 +120,15 @@ const answering = async ({ child, logFile }: Started): Promise<Client> => {
     }
     const client = await connect(ownAddress).catch(() => undefined)
     if (client !== undefined) {
-      const healthy = await client.list().then(() => true, () => false)
+      const healthy = await client.list().then(
+        () => true,
+        () => false
+      )
       if (healthy) return client
       client.close()
     }
-    if (performance.now() > deadline) throw new Failure(Exit.failed, `weftd did not answer within ${startPatienceMs / 1000} s`, tailOf(logFile))
+    if (performance.now() > deadline)
+      throw new Failure(Exit.failed, `weftd did not answer within ${startPatienceMs / 1000} s`, tailOf(logFile))
     await wait(pollMs)
   }
 }

@@ -6,7 +6,9 @@ import { instance, ownAddress } from "./daemon.ts"
 
 const inFolder = (folder: string, matches: (name: string) => boolean): ReadonlyArray<string> => {
   try {
-    return readdirSync(folder).filter(matches).map((name) => `${folder}/${name}`)
+    return readdirSync(folder)
+      .filter(matches)
+      .map((name) => `${folder}/${name}`)
   } catch {
     return []
   }

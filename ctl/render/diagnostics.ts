@@ -38,8 +38,10 @@ const quote = (text: string, line: number, column: number, style: Style): Readon
 export const tally = (diagnostics: ReadonlyArray<Diagnostic>): string => {
   const warnings = diagnostics.filter(({ severity }) => severity === "WARNING").length
   const errors = diagnostics.length - warnings
-  const counted = (count: number, word: string): ReadonlyArray<string> => count === 0 ? [] : [`${count} ${word}${count === 1 ? "" : "s"}`]
+  const counted = (count: number, word: string): ReadonlyArray<string> =>
+    count === 0 ? [] : [`${count} ${word}${count === 1 ? "" : "s"}`]
   return [...counted(errors, "error"), ...counted(warnings, "warning")].join(", ")
 }
 
-export const hasErrors = (diagnostics: ReadonlyArray<Diagnostic>): boolean => diagnostics.some(({ severity }) => severity !== "WARNING")
+export const hasErrors = (diagnostics: ReadonlyArray<Diagnostic>): boolean =>
+  diagnostics.some(({ severity }) => severity !== "WARNING")

@@ -8,16 +8,21 @@ import { table } from "./table.ts"
 const order = { MISSING: 0, WARNING: 1, OK: 2 } as const
 
 /** One row per finding, then how many there are of each verdict. */
-export const findingLines = (findings: ReadonlyArray<Finding>, options: { width: number; style: Style }): ReadonlyArray<string> => {
+export const findingLines = (
+  findings: ReadonlyArray<Finding>,
+  options: { width: number; style: Style }
+): ReadonlyArray<string> => {
   const { style } = options
   const sign = { OK: style.green("✓"), WARNING: style.yellow("!"), MISSING: style.red("✗") } as const
-  const rows = findings.toSorted((a, b) => order[a.verdict] - order[b.verdict]).map((finding) => [
-    sign[finding.verdict],
-    printable(finding.subject),
-    printable(finding.detail),
-    printable(finding.neededFor),
-    printable(finding.remedy)
-  ])
+  const rows = findings
+    .toSorted((a, b) => order[a.verdict] - order[b.verdict])
+    .map((finding) => [
+      sign[finding.verdict],
+      printable(finding.subject),
+      printable(finding.detail),
+      printable(finding.neededFor),
+      printable(finding.remedy)
+    ])
   const columns = [
     { title: "" },
     { title: "WHAT", folds: true },

@@ -15,10 +15,17 @@ const groups: ReadonlyArray<{ readonly title: string; readonly verbs: ReadonlyAr
 ]
 
 /** The help page of one command, or of `weft` itself. */
-export const page = (verb: Verb | undefined, style: Style): string => verb === undefined ? rootPage(style) : commandPage(verb, style)
+export const page = (verb: Verb | undefined, style: Style): string =>
+  verb === undefined ? rootPage(style) : commandPage(verb, style)
 
 const rootPage = (style: Style): string => {
-  const lines = ["weft: rehearse a network before anyone touches the real one", "", style.bold("USAGE"), "  weft COMMAND [ARGUMENTS] [FLAGS]", ""]
+  const lines = [
+    "weft: rehearse a network before anyone touches the real one",
+    "",
+    style.bold("USAGE"),
+    "  weft COMMAND [ARGUMENTS] [FLAGS]",
+    ""
+  ]
   for (const group of groups) {
     lines.push(style.bold(group.title), ...columns(group.verbs.map((verb) => [verb, specs[verb].summary])), "")
   }
@@ -66,7 +73,12 @@ const usage = (verb: Verb): string => {
  *
  * @param words the command line, to recognise a command of `exec` that lacks its `--`
  */
-export const wrongUse = (verb: Verb | undefined, errors: ReadonlyArray<string>, words: ReadonlyArray<string>, style: Style): string => {
+export const wrongUse = (
+  verb: Verb | undefined,
+  errors: ReadonlyArray<string>,
+  words: ReadonlyArray<string>,
+  style: Style
+): string => {
   const lines = [...new Set(errors)].map((error) => `${style.red("error:")} ${error}`)
   if (verb === "exec" && !words.includes("--")) lines.push("  Put -- before the command: weft exec NODE -- COMMAND --its-flags")
   lines.push(`usage: ${verb === undefined ? "weft COMMAND [ARGUMENTS] [FLAGS]" : usage(verb)}`)
@@ -75,12 +87,14 @@ export const wrongUse = (verb: Verb | undefined, errors: ReadonlyArray<string>, 
 }
 
 const flagLines = (flags: Readonly<Record<string, Flag>>): ReadonlyArray<string> =>
-  columns(Object.entries(flags).map(([name, flag]) => {
-    const short = flag.short === undefined ? "    " : `-${flag.short}, `
-    const value = flag.kind === "boolean" ? "" : flag.kind === "choice" ? ` ${flag.choices.join("|")}` : ` ${flag.metavar}`
-    const summary = flag.kind === "choice" ? `${flag.summary} (default: ${flag.default})` : flag.summary
-    return [`${short}--${name}${value}`, summary]
-  }))
+  columns(
+    Object.entries(flags).map(([name, flag]) => {
+      const short = flag.short === undefined ? "    " : `-${flag.short}, `
+      const value = flag.kind === "boolean" ? "" : flag.kind === "choice" ? ` ${flag.choices.join("|")}` : ` ${flag.metavar}`
+      const summary = flag.kind === "choice" ? `${flag.summary} (default: ${flag.default})` : flag.summary
+      return [`${short}--${name}${value}`, summary]
+    })
+  )
 
 /** Two columns, the second folded under itself. */
 const columns = (rows: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> => {

@@ -8,9 +8,11 @@ import type { Cell, Column } from "./table.ts"
 
 /** Good states green, passing ones yellow, bad ones red. */
 export const stateOf = (state: string, style: Style): string =>
-  ["ready", "up"].includes(state) ? style.green(state)
-    : ["failed", "missing", "down"].includes(state) ? style.red(state)
-    : style.yellow(printable(state))
+  ["ready", "up"].includes(state)
+    ? style.green(state)
+    : ["failed", "missing", "down"].includes(state)
+      ? style.red(state)
+      : style.yellow(printable(state))
 
 /** `5 s ago`, `3 min ago`, `2 h ago`, `4 d ago`; what is no time stays as it is. */
 export const agoOf = (time: string, nowMs: number): string => {
@@ -44,19 +46,43 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
     ...section("SEGMENTS", segmentTable(lab, options), style),
     ...(options.routes ? section("ROUTES", routeTable(lab, options), style) : []),
     ...(options.counters ? section("COUNTERS", counterTable(lab, options), style) : []),
-    ...section("DRIFT", lab.drift.map(({ action, id, reason }) => `${style.yellow(action.toLowerCase().padEnd(8))}${printable(id)}  ${style.dim(printable(reason))}`), style)
+    ...section(
+      "DRIFT",
+      lab.drift.map(
+        ({ action, id, reason }) =>
+          `${style.yellow(action.toLowerCase().padEnd(8))}${printable(id)}  ${style.dim(printable(reason))}`
+      ),
+      style
+    )
   ]
 }
 
 const section = (title: string, lines: ReadonlyArray<string>, style: Style): ReadonlyArray<string> =>
   lines.length === 0 ? [] : ["", style.bold(title), ...lines]
 
-const labelsOf = (node: Node): string => Object.entries(node.labels).map(([key, value]) => `${key}=${value}`).join(", ")
+const labelsOf = (node: Node): string =>
+  Object.entries(node.labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(", ")
 
 const nodeTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> =>
   table(
-    [{ title: "NODE" }, { title: "KIND" }, { title: "STATE" }, { title: "GROUP" }, { title: "NAMESPACE" }, { title: "LABELS", folds: true }],
-    nodes.map((node) => [node.name, node.kind, stateOf(node.state, style), printable(node.group), node.netns, printable(labelsOf(node))]),
+    [
+      { title: "NODE" },
+      { title: "KIND" },
+      { title: "STATE" },
+      { title: "GROUP" },
+      { title: "NAMESPACE" },
+      { title: "LABELS", folds: true }
+    ],
+    nodes.map((node) => [
+      node.name,
+      node.kind,
+      stateOf(node.state, style),
+      printable(node.group),
+      node.netns,
+      printable(labelsOf(node))
+    ]),
     { width, style }
   )
 
@@ -70,18 +96,44 @@ const portTable = ({ nodes }: InspectResponse, { style, width }: Options): Reado
     port.addresses.length === 0 ? style.dim("-") : port.addresses,
     printable(port.segment)
   ]
-  const columns: ReadonlyArray<Column> = [{ title: "PORT" }, { title: "STATE" }, { title: "ADDRESSES", folds: true }, { title: "SEGMENT", folds: true }]
-  const wide = { columns: [...columns, { title: "MTU", align: "right" as const }, { title: "MAC" }, { title: "FABRIC" }], rows: ports.map((each) => [...start(each), String(each.port.mtu), each.port.mac, each.port.fabricName]) }
+  const columns: ReadonlyArray<Column> = [
+    { title: "PORT" },
+    { title: "STATE" },
+    { title: "ADDRESSES", folds: true },
+    { title: "SEGMENT", folds: true }
+  ]
+  const wide = {
+    columns: [...columns, { title: "MTU", align: "right" as const }, { title: "MAC" }, { title: "FABRIC" }],
+    rows: ports.map((each) => [...start(each), String(each.port.mtu), each.port.mac, each.port.fabricName])
+  }
   if (naturalWidth(wide.columns, wide.rows) <= width) return table(wide.columns, wide.rows, { width, style })
-  return table([...columns, { title: "MAC, FABRIC NAME" }], ports.map((each) => [...start(each), [each.port.mac, each.port.fabricName]]), { width, style })
+  return table(
+    [...columns, { title: "MAC, FABRIC NAME" }],
+    ports.map((each) => [...start(each), [each.port.mac, each.port.fabricName]]),
+    { width, style }
+  )
 }
 
 const segmentTable = ({ segments }: InspectResponse, { style, width }: Options): ReadonlyArray<string> =>
-  segments.length === 0 ? [] : table(
-    [{ title: "SEGMENT" }, { title: "KIND" }, { title: "VNI", align: "right" }, { title: "PREFIXES", folds: true }, { title: "PORTS", folds: true }],
-    segments.map((segment) => [printable(segment.name), segment.kind, String(segment.vni), segment.cidrs.join(", "), printable(segment.ports.join(", "))]),
-    { width, style }
-  )
+  segments.length === 0
+    ? []
+    : table(
+        [
+          { title: "SEGMENT" },
+          { title: "KIND" },
+          { title: "VNI", align: "right" },
+          { title: "PREFIXES", folds: true },
+          { title: "PORTS", folds: true }
+        ],
+        segments.map((segment) => [
+          printable(segment.name),
+          segment.kind,
+          String(segment.vni),
+          segment.cidrs.join(", "),
+          printable(segment.ports.join(", "))
+        ]),
+        { width, style }
+      )
 
 const routeTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
   const rows = nodes.flatMap((node) =>
@@ -91,25 +143,49 @@ const routeTable = ({ nodes }: InspectResponse, { style, width }: Options): Read
       route.type === "unicast" ? (route.via.length === 0 ? "-" : route.via) : route.type,
       String(route.metric),
       route.table === 254 || route.table === 0 ? "main" : String(route.table)
-    ]))
-  return rows.length === 0 ? [] : table(
-    [{ title: "NODE" }, { title: "TO", folds: true }, { title: "VIA", folds: true }, { title: "METRIC", align: "right" }, { title: "TABLE" }],
-    rows,
-    { width, style }
+    ])
   )
+  return rows.length === 0
+    ? []
+    : table(
+        [
+          { title: "NODE" },
+          { title: "TO", folds: true },
+          { title: "VIA", folds: true },
+          { title: "METRIC", align: "right" },
+          { title: "TABLE" }
+        ],
+        rows,
+        { width, style }
+      )
 }
 
 const counterTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
   const rows = nodes.flatMap((node) =>
     node.ports.map(({ counters, name }): ReadonlyArray<Cell> => {
-      const drops = Object.entries(counters?.drops ?? {}).filter(([, count]) => count > 0).map(([reason, count]) => `${reason} ${count}`)
-      const counts = counters === null ? ["-", "-", "-", "-"] : [counters.fromPackets, counters.fromOctets, counters.toPackets, counters.toOctets].map(String)
+      const drops = Object.entries(counters?.drops ?? {})
+        .filter(([, count]) => count > 0)
+        .map(([reason, count]) => `${reason} ${count}`)
+      const counts =
+        counters === null
+          ? ["-", "-", "-", "-"]
+          : [counters.fromPackets, counters.fromOctets, counters.toPackets, counters.toOctets].map(String)
       return [`${node.name}:${printable(name)}`, ...counts, drops.length === 0 ? style.dim("none") : style.red(drops.join(", "))]
-    }))
-  const right = "right" as const
-  return rows.length === 0 ? [] : table(
-    [{ title: "PORT" }, { title: "SENT", align: right }, { title: "OCTETS", align: right }, { title: "RECEIVED", align: right }, { title: "OCTETS", align: right }, { title: "DROPS", folds: true }],
-    rows,
-    { width, style }
+    })
   )
+  const right = "right" as const
+  return rows.length === 0
+    ? []
+    : table(
+        [
+          { title: "PORT" },
+          { title: "SENT", align: right },
+          { title: "OCTETS", align: right },
+          { title: "RECEIVED", align: right },
+          { title: "OCTETS", align: right },
+          { title: "DROPS", folds: true }
+        ],
+        rows,
+        { width, style }
+      )
 }

@@ -6,7 +6,7 @@ import { printable } from "../terminal.ts"
 
 const signs: Readonly<Record<Action, string>> = { NONE: " ", CREATE: "+", UPDATE: "~", REPLACE: "-/+", REMOVE: "-" }
 
-const paintOf = (action: Action, style: Style): (text: string) => string => {
+const paintOf = (action: Action, style: Style): ((text: string) => string) => {
   switch (action) {
     case "CREATE":
       return style.green
@@ -21,7 +21,9 @@ const paintOf = (action: Action, style: Style): (text: string) => string => {
 }
 
 /** How many resources would be added, changed and removed; a replacement is one of each, as terraform counts. */
-export const summaryOf = (changes: ReadonlyArray<Change>): { readonly add: number; readonly change: number; readonly remove: number } => {
+export const summaryOf = (
+  changes: ReadonlyArray<Change>
+): { readonly add: number; readonly change: number; readonly remove: number } => {
   const count = (...actions: ReadonlyArray<Action>): number => changes.filter(({ action }) => actions.includes(action)).length
   return { add: count("CREATE", "REPLACE"), change: count("UPDATE"), remove: count("REMOVE", "REPLACE") }
 }

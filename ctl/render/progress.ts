@@ -26,7 +26,8 @@ export const advance = (state: State, progress: Progress): State => {
     }
     case "change": {
       const { change, error } = progress.change
-      const byKind = error === "" ? new Map(state.byKind).set(change.kind, (state.byKind.get(change.kind) ?? 0) + 1) : state.byKind
+      const byKind =
+        error === "" ? new Map(state.byKind).set(change.kind, (state.byKind.get(change.kind) ?? 0) + 1) : state.byKind
       const failed = state.failed + (error === "" ? 0 : 1)
       const done = state.done + (error === "" ? 1 : 0)
       return { total: Math.max(state.total, done), done, failed, current: change.id, byKind }
@@ -39,7 +40,10 @@ export const advance = (state: State, progress: Progress): State => {
 const longestBar = 30
 
 /** The block as lines, none longer than `width`. */
-export const block = (state: State, options: { verb: string; width: number; style: Style; elapsedS: number }): ReadonlyArray<string> => {
+export const block = (
+  state: State,
+  options: { verb: string; width: number; style: Style; elapsedS: number }
+): ReadonlyArray<string> => {
   const { style, width } = options
   // What stands beside the bar takes up to 46 columns and the verb.
   const barWidth = Math.max(4, Math.min(longestBar, width - options.verb.length - 46))
@@ -47,7 +51,7 @@ export const block = (state: State, options: { verb: string; width: number; styl
   const bar = style.green("━".repeat(filled)) + style.dim("─".repeat(barWidth - filled))
   const failed = state.failed === 0 ? "" : style.red(` ${state.failed} failed`)
   const head = `${options.verb} ${bar} ${state.done}/${state.total}${failed} ${style.dim(`${options.elapsedS.toFixed(1)} s`)}`
-  const cut = (text: string): string => text.length > width - 3 ? `${text.slice(0, width - 4)}…` : text
+  const cut = (text: string): string => (text.length > width - 3 ? `${text.slice(0, width - 4)}…` : text)
   const kinds = [...state.byKind].map(([kind, count]) => `${kind} ${count}`).join(" · ")
   return [head, `  ${style.dim(cut(kinds))}`, `  ${cut(printable(state.current))}`]
 }

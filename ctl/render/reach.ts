@@ -19,8 +19,15 @@ export const matrixLines = (
 ): ReadonlyArray<string> => {
   const { expected, style, width } = options
   const byPair = new Map(results.map((result) => [`${result.from} ${result.to}`, result]))
-  const label = (index: number, numbered: boolean): string => `${numbered ? `${String(index + 1).padStart(2)} ` : ""}${hosts[index]!.site.padEnd(longest(hosts.map(({ site }) => site)))}  ${hosts[index]!.name}`
-  const choices = [{ times: true, numbered: false }, { times: true, numbered: true }, { times: false, numbered: false }, { times: false, numbered: true }]
+  const label = (index: number, numbered: boolean): string =>
+    (numbered ? `${String(index + 1).padStart(2)} ` : "")
+    + `${hosts[index]!.site.padEnd(longest(hosts.map(({ site }) => site)))}  ${hosts[index]!.name}`
+  const choices = [
+    { times: true, numbered: false },
+    { times: true, numbered: true },
+    { times: false, numbered: false },
+    { times: false, numbered: true }
+  ]
   const sizes = choices.map((choice) => {
     const cell = Math.max(choice.times ? 7 : 2, choice.numbered ? 2 : longest(hosts.map(({ name }) => name)))
     const left = longest(hosts.map((_, index) => label(index, choice.numbered)))

@@ -31,7 +31,9 @@ export const table = (
   const indent = options.indent ?? 0
   const widths = fit(columns, naturalWidths(columns, rows), options.width - indent)
   const line = (cells: ReadonlyArray<string>): string =>
-    (" ".repeat(indent) + cells.map((cell, index) => pad(cell, widths[index] ?? 0, columns[index]?.align)).join(" ".repeat(gap))).trimEnd()
+    (
+      " ".repeat(indent) + cells.map((cell, index) => pad(cell, widths[index] ?? 0, columns[index]?.align)).join(" ".repeat(gap))
+    ).trimEnd()
   const heading = line(columns.map(({ title }) => title))
   return [options.style.dim(heading), ...rows.flatMap((row) => foldRow(row, widths).map(line))]
 }
@@ -40,10 +42,13 @@ export const table = (
 export const naturalWidth = (columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<Cell>>): number =>
   naturalWidths(columns, rows).reduce((sum, width) => sum + width + gap, -gap)
 
-const linesOf = (cell: Cell | undefined): ReadonlyArray<string> => cell === undefined ? [""] : typeof cell === "string" ? [cell] : cell
+const linesOf = (cell: Cell | undefined): ReadonlyArray<string> =>
+  cell === undefined ? [""] : typeof cell === "string" ? [cell] : cell
 
 const naturalWidths = (columns: ReadonlyArray<Column>, rows: ReadonlyArray<ReadonlyArray<Cell>>): Array<number> =>
-  columns.map(({ title }, index) => rows.reduce((width, row) => Math.max(width, ...linesOf(row[index]).map(visibleLength)), title.length))
+  columns.map(({ title }, index) =>
+    rows.reduce((width, row) => Math.max(width, ...linesOf(row[index]).map(visibleLength)), title.length)
+  )
 
 /** Takes what is too much from the widest column that folds, again and again. */
 const fit = (columns: ReadonlyArray<Column>, natural: Array<number>, width: number): ReadonlyArray<number> => {
@@ -52,7 +57,8 @@ const fit = (columns: ReadonlyArray<Column>, natural: Array<number>, width: numb
   while (excess > 0) {
     let widest = -1
     for (const [index, column] of columns.entries()) {
-      if (column.folds === true && widths[index]! > narrowest && (widest === -1 || widths[index]! > widths[widest]!)) widest = index
+      if (column.folds === true && widths[index]! > narrowest && (widest === -1 || widths[index]! > widths[widest]!))
+        widest = index
     }
     if (widest === -1) break
     widths[widest]! -= 1

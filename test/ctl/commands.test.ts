@@ -16,7 +16,11 @@ const here = { address: daemon.address, cwd: folder }
 t.test("exit codes: 0 done, 2 wrong use, 3 no daemon", async (t) => {
   t.match(await weft(["list"], here), { code: 0, stdout: /^LAB .*\nhybrid +ready +15 +13 /, stderr: "" })
   t.match(await weft(["lst"], here), { code: 2, stdout: "", stderr: /unknown command "lst" \(did you mean list\?\)/ })
-  t.match(await weft(["list"]), { code: 3, stdout: "", stderr: /Cannot reach the daemon at unix:\/nonexistent.*no such socket\n  Start it with: sudo bin\/weftd/ })
+  t.match(await weft(["list"]), {
+    code: 3,
+    stdout: "",
+    stderr: /Cannot reach the daemon at unix:\/nonexistent.*no such socket\n  Start it with: sudo bin\/weftd/
+  })
   t.match(await weft(["list", "--daemon", "tcp:1.2.3.4"]), { code: 2, stderr: /only unix:PATH is supported/ })
 })
 
@@ -33,25 +37,49 @@ t.test("a verb without a file takes the only one in the folder", async (t) => {
   const two = mkdtempSync(join(folder, "two-"))
   for (const name of ["a", "b"]) writeFileSync(join(two, `${name}.weft.yaml`), "")
   t.match(await weft(["plan"], { ...here, cwd: two }), { code: 2, stderr: /2 are in this folder: a\.weft\.yaml, b\.weft\.yaml/ })
-  t.match(await weft(["plan", "gone.weft.yaml"], here), { code: 2, stderr: /Cannot read topology "gone.weft.yaml": no such file\n  In this folder: only.weft.yaml/ })
+  t.match(await weft(["plan", "gone.weft.yaml"], here), {
+    code: 2,
+    stderr: /Cannot read topology "gone.weft.yaml": no such file\n  In this folder: only.weft.yaml/
+  })
 })
 
 t.test("deploy reports failures with the resource and the kernel's reason and exits 1", async (t) => {
-  const failure = { change: change("CREATE", "address/pc:eth0/10.0.0.2/24"), error: 'Cannot add address 10.0.0.2/24 to "eth0" in "pc": ENODEV' }
+  const failure = {
+    change: change("CREATE", "address/pc:eth0/10.0.0.2/24"),
+    error: 'Cannot add address 10.0.0.2/24 to "eth0" in "pc": ENODEV'
+  }
   const before = daemon.answers.deploy
   daemon.answers.deploy = [
     { event: "planned", planned: { lab: "hybrid", diagnostics: [], creates: 1, updates: 0, replaces: 0, removes: 0 } },
     { event: "change", change: failure },
-    { event: "failed", failed: { message: "1 of 1 changes failed", failures: [failure], rolledBack: true, invalidTopology: false } }
+    {
+      event: "failed",
+      failed: { message: "1 of 1 changes failed", failures: [failure], rolledBack: true, invalidTopology: false }
+    }
   ]
-  t.match(await weft(["deploy", "--rollback"], here), { code: 1, stdout: "", stderr: /failed: address\/pc:eth0\/10\.0\.0\.2\/24: Cannot add address.*ENODEV[^]*rolled back/ })
+  t.match(await weft(["deploy", "--rollback"], here), {
+    code: 1,
+    stdout: "",
+    stderr: /failed: address\/pc:eth0\/10\.0\.0\.2\/24: Cannot add address.*ENODEV[^]*rolled back/
+  })
   t.match(daemon.seen.at(-1), { request: { rollback: true } })
-  const diagnostic = { severity: "ERROR" as const, filename: "only.weft.yaml", line: 3, column: 3, path: "nodes.pc.kind", message: "wrong", suggestion: "host" }
+  const diagnostic = {
+    severity: "ERROR" as const,
+    filename: "only.weft.yaml",
+    line: 3,
+    column: 3,
+    path: "nodes.pc.kind",
+    message: "wrong",
+    suggestion: "host"
+  }
   daemon.answers.deploy = [
     { event: "planned", planned: { lab: "", diagnostics: [diagnostic], creates: 0, updates: 0, replaces: 0, removes: 0 } },
     { event: "failed", failed: { message: "invalid", failures: [], rolledBack: false, invalidTopology: true } }
   ]
-  t.match(await weft(["deploy"], here), { code: 2, stderr: /only\.weft\.yaml:3:3: nodes\.pc\.kind: wrong \(did you mean host\?\)/ })
+  t.match(await weft(["deploy"], here), {
+    code: 2,
+    stderr: /only\.weft\.yaml:3:3: nodes\.pc\.kind: wrong \(did you mean host\?\)/
+  })
   daemon.answers.deploy = []
   t.match(await weft(["deploy"], here), { code: 3, stderr: /without saying how it went/ })
   daemon.answers.deploy = before
@@ -59,11 +87,26 @@ t.test("deploy reports failures with the resource and the kernel's reason and ex
 
 t.test("plan --detailed-exitcode is terraform's", async (t) => {
   t.match(await weft(["plan", "--detailed-exitcode"], here), { code: 0, stdout: /No changes/ })
-  daemon.answers.plan = { ...daemon.answers.plan, changes: [change("UPDATE", "port/pc:eth0", [{ path: "mtu", before: "1500", after: "9000" }], "mtu can be changed in place")] }
-  t.match(await weft(["plan"], here), { code: 0, stdout: /~ port\/pc:eth0 {2}# mtu can be changed in place\n +~ mtu = 1500 → 9000\n\nPlan: 0 to add, 1 to change, 0 to remove\./ })
+  daemon.answers.plan = {
+    ...daemon.answers.plan,
+    changes: [change("UPDATE", "port/pc:eth0", [{ path: "mtu", before: "1500", after: "9000" }], "mtu can be changed in place")]
+  }
+  t.match(await weft(["plan"], here), {
+    code: 0,
+    stdout:
+      /~ port\/pc:eth0 {2}# mtu can be changed in place\n +~ mtu = 1500 → 9000\n\nPlan: 0 to add, 1 to change, 0 to remove\./
+  })
   t.equal((await weft(["plan", "--detailed-exitcode"], here)).code, 2)
-  t.match(JSON.parse((await weft(["plan", "-o", "json"], here)).stdout), { lab: "hybrid", exists: true, summary: { add: 0, change: 1, remove: 0 }, changes: [{ action: "UPDATE" }] })
-  daemon.answers.plan = { ...daemon.answers.plan, diagnostics: [{ severity: "ERROR", filename: "f", line: 1, column: 1, path: "", message: "bad", suggestion: "" }] }
+  t.match(JSON.parse((await weft(["plan", "-o", "json"], here)).stdout), {
+    lab: "hybrid",
+    exists: true,
+    summary: { add: 0, change: 1, remove: 0 },
+    changes: [{ action: "UPDATE" }]
+  })
+  daemon.answers.plan = {
+    ...daemon.answers.plan,
+    diagnostics: [{ severity: "ERROR", filename: "f", line: 1, column: 1, path: "", message: "bad", suggestion: "" }]
+  }
   t.equal((await weft(["plan"], here)).code, 2)
   t.equal((await weft(["plan", "--detailed-exitcode"], here)).code, 1)
 })
@@ -72,8 +115,15 @@ t.test("validate needs no daemon and reports every error with its position", asy
   t.match(await weft(["validate"], { cwd: folder }), { code: 0, stdout: 'only.weft.yaml: valid. Lab "hybrid": 1 nodes' })
   const bad = join(folder, "bad.yaml")
   writeFileSync(bad, "name: bad\nnodes:\n  a: { kind: hst }\n  b: { kind: host, fooo: 1 }\n")
-  t.match(await weft(["validate", bad]), { code: 2, stdout: "", stderr: /bad\.yaml:3:\d+: nodes\.a\.kind: .*host.*\n.*bad\.yaml:4:\d+: nodes\.b\.fooo: .*\ninvalid: .* has 2 errors/ })
-  t.match(JSON.parse((await weft(["validate", bad, "-o", "json"])).stdout), { ok: false, diagnostics: [{ line: 3, severity: "error" }, { line: 4 }] })
+  t.match(await weft(["validate", bad]), {
+    code: 2,
+    stdout: "",
+    stderr: /bad\.yaml:3:\d+: nodes\.a\.kind: .*host.*\n.*bad\.yaml:4:\d+: nodes\.b\.fooo: .*\ninvalid: .* has 2 errors/
+  })
+  t.match(JSON.parse((await weft(["validate", bad, "-o", "json"])).stdout), {
+    ok: false,
+    diagnostics: [{ line: 3, severity: "error" }, { line: 4 }]
+  })
   t.match(await weft(["validate", "-"], { stdin: "name: x\n\tnodes: {}\n" }), { code: 2, stderr: /<stdin>:2:/ })
   writeFileSync(bad, Buffer.alloc((4 << 20) + 1, 32))
   t.match(await weft(["validate", bad]), { code: 2, stderr: /at most 4194304/ })
@@ -89,12 +139,18 @@ t.test("destroy takes a lab, a file, or --all, and never guesses", async (t) => 
 })
 
 t.test("inspect, list, events, doctor and version speak JSON and YAML", async (t) => {
-  t.match(JSON.parse((await weft(["inspect", "hybrid", "-o", "json"], here)).stdout), { host: "vm1", nodes: [{ name: "office-pc1", ports: [{ mac: "02:5a:00:00:00:01" }] }] })
+  t.match(JSON.parse((await weft(["inspect", "hybrid", "-o", "json"], here)).stdout), {
+    host: "vm1",
+    nodes: [{ name: "office-pc1", ports: [{ mac: "02:5a:00:00:00:01" }] }]
+  })
   t.match(JSON.parse((await weft(["inspect", "-f", "json"], here)).stdout), { lab: { name: "hybrid" } }, "as containerlab has it")
   t.match((await weft(["list", "-o", "yaml"], here)).stdout, /^- name: hybrid\n/)
   t.match(await weft(["inspect", "nope"], here), { code: 1, stderr: /there is no lab "nope"/ })
   t.match(JSON.parse((await weft(["events", "-o", "json"], here)).stdout), { type: "lab.deployed" })
-  t.match(JSON.parse((await weft(["version", "-o", "json"], here)).stdout), { client: { version: "0.1.0" }, daemon: { pid: 4711 } })
+  t.match(JSON.parse((await weft(["version", "-o", "json"], here)).stdout), {
+    client: { version: "0.1.0" },
+    daemon: { pid: 4711 }
+  })
   t.match(JSON.parse((await weft(["version", "-o", "json"])).stdout), { daemon: null })
   t.match(await weft(["doctor"], here), { code: 0, stdout: /! +netem[^]*✓ +eBPF/ })
   t.match(await weft(["doctor"]), { code: 3, stderr: /only the checks that need no daemon/, stdout: /Node +v/ })

@@ -26,7 +26,21 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
   t.strictSame(await values("graph", "-w", ""), ["path:"])
   t.strictSame(await values("exec", "pc", "--", "-"), [], "what stands behind -- is not ours")
   t.strictSame(await values("events", "-f", ""), ["lab:"], "-f of events takes no value")
-  t.strictSame(await values("nonsense", "-f", ""), ["demo", "validate", "plan", "deploy", "destroy", "list", "inspect", "exec", "graph", "events", "doctor", "completion", "version"])
+  t.strictSame(await values("nonsense", "-f", ""), [
+    "demo",
+    "validate",
+    "plan",
+    "deploy",
+    "destroy",
+    "list",
+    "inspect",
+    "exec",
+    "graph",
+    "events",
+    "doctor",
+    "completion",
+    "version"
+  ])
 })
 
 t.test("__complete asks the daemon for nodes and is silent without one", async (t) => {
@@ -47,19 +61,42 @@ t.test("the scripts complete in real shells", async (t) => {
   writeFileSync(join(folder, "bin/weft"), `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`)
   chmodSync(join(folder, "bin/weft"), 0o755)
   writeFileSync(join(folder, "a.weft.yaml"), "name: a\n")
-  const env = { ...process.env, NODE_OPTIONS: "", PATH: `${join(folder, "bin")}:${process.env["PATH"]}`, WEFT_DAEMON: "unix:/nonexistent/weftd.sock", HOME: folder }
-  for (const shell of ["bash", "zsh", "fish"]) writeFileSync(join(folder, `_weft.${shell}`), execFileSync(join(folder, "bin/weft"), ["completion", shell], { env }))
+  const env = {
+    ...process.env,
+    NODE_OPTIONS: "",
+    PATH: `${join(folder, "bin")}:${process.env["PATH"]}`,
+    WEFT_DAEMON: "unix:/nonexistent/weftd.sock",
+    HOME: folder
+  }
+  for (const shell of ["bash", "zsh", "fish"])
+    writeFileSync(join(folder, `_weft.${shell}`), execFileSync(join(folder, "bin/weft"), ["completion", shell], { env }))
 
   t.test("bash", { skip: !has("bash") && "bash is not installed" }, async (t) => {
     const complete = (...words: ReadonlyArray<string>) =>
-      execFileSync("bash", ["--norc", "-c", `source _weft.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft; printf '%s\\n' "\${COMPREPLY[@]}"`, "bash", "weft", ...words], { cwd: folder, env, encoding: "utf8" }).trim()
+      execFileSync(
+        "bash",
+        [
+          "--norc",
+          "-c",
+          `source _weft.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft; printf '%s\\n' "\${COMPREPLY[@]}"`,
+          "bash",
+          "weft",
+          ...words
+        ],
+        { cwd: folder, env, encoding: "utf8" }
+      ).trim()
     t.equal(complete("ver"), "version")
     t.equal(complete("deploy", "a"), "a.weft.yaml")
     t.equal(complete("deploy", "--rol"), "--rollback")
     t.equal(complete("destroy", ""), "")
   })
   t.test("fish", { skip: !has("fish") && "fish is not installed" }, async (t) => {
-    const complete = (line: string) => execFileSync("fish", ["--no-config", "-c", `source _weft.fish; complete -C '${line}'`], { cwd: folder, env, encoding: "utf8" }).trim()
+    const complete = (line: string) =>
+      execFileSync("fish", ["--no-config", "-c", `source _weft.fish; complete -C '${line}'`], {
+        cwd: folder,
+        env,
+        encoding: "utf8"
+      }).trim()
     t.match(complete("weft ver"), /^version\tShow the versions/)
     t.equal(complete("weft deploy a"), "a.weft.yaml")
     t.match(complete("weft deploy --rol"), /^--rollback\t/)
@@ -67,7 +104,12 @@ t.test("the scripts complete in real shells", async (t) => {
   t.test("zsh", { skip: !has("zsh") && "zsh is not installed" }, async (t) => {
     // zsh completes only at a prompt: zpty gives it one, and a word with a single candidate is finished by Tab.
     const finish = (line: string, wanted: string) =>
-      execFileSync("zsh", ["-f", "-c", `
+      execFileSync(
+        "zsh",
+        [
+          "-f",
+          "-c",
+          `
         zmodload zsh/zpty
         zpty z "zsh -f -i"
         zpty -w z "unsetopt zle_bracketed_paste; autoload -Uz compinit && compinit -u -D; source ./_weft.zsh; PS1='<READY'; PS1+='>'"
@@ -75,7 +117,10 @@ t.test("the scripts complete in real shells", async (t) => {
         zpty -w -n z $'${line}\t'
         zpty -r -m z out '*${wanted}*'
         print -r -- "$out"
-      `], { cwd: folder, env: { ...env, TERM: "vt100" }, encoding: "utf8", timeout: 20_000 })
+      `
+        ],
+        { cwd: folder, env: { ...env, TERM: "vt100" }, encoding: "utf8", timeout: 20_000 }
+      )
     t.match(finish("weft ver", "weft version"), /weft version/)
     t.match(finish("weft deploy a", "a.weft.yaml"), /weft deploy a\.weft\.yaml/)
   })

@@ -55,7 +55,12 @@ const defaults = (): Answers => {
 }
 
 /** A change as the daemon reports it; the kind and the node are those in the id. */
-export const change = (action: Message.Action, id: string, attributes: Message.Change["attributes"] = [], reason = ""): Message.Change => {
+export const change = (
+  action: Message.Action,
+  id: string,
+  attributes: Message.Change["attributes"] = [],
+  reason = ""
+): Message.Change => {
   const [kind = "", rest = ""] = id.split("/")
   return { action, id, kind, node: rest.split(":")[0] ?? "", attributes, reason, host: "vm1" }
 }
@@ -65,23 +70,32 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
   const directory = mkdtempSync(join(tmpdir(), "weft-fake-"))
   const answers = defaults()
   const seen: FakeDaemon["seen"] = []
-  const definition = loader.loadSync(fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url)), { longs: Number, enums: String, defaults: true, oneofs: true })
-  const services = grpc.loadPackageDefinition(definition) as unknown as { weft: { v1: Record<string, grpc.ServiceClientConstructor> } }
+  const definition = loader.loadSync(fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url)), {
+    longs: Number,
+    enums: String,
+    defaults: true,
+    oneofs: true
+  })
+  const services = grpc.loadPackageDefinition(definition) as unknown as {
+    weft: { v1: Record<string, grpc.ServiceClientConstructor> }
+  }
   const server = new grpc.Server()
 
-  const unary = (method: string, answer: (request: never) => unknown): grpc.UntypedHandleCall => ((call: { request: never }, done: (error: unknown, answer?: unknown) => void) => {
-    seen.push({ method, request: call.request })
-    try {
-      done(null, answer(call.request))
-    } catch (error) {
-      done(error)
-    }
-  }) as unknown as grpc.UntypedHandleCall
-  const stream = (method: string, answer: () => ReadonlyArray<unknown>): grpc.UntypedHandleCall => ((call: grpc.ServerWritableStream<unknown, unknown>) => {
-    seen.push({ method, request: call.request })
-    for (const message of answer()) call.write(message)
-    call.end()
-  }) as grpc.UntypedHandleCall
+  const unary = (method: string, answer: (request: never) => unknown): grpc.UntypedHandleCall =>
+    ((call: { request: never }, done: (error: unknown, answer?: unknown) => void) => {
+      seen.push({ method, request: call.request })
+      try {
+        done(null, answer(call.request))
+      } catch (error) {
+        done(error)
+      }
+    }) as unknown as grpc.UntypedHandleCall
+  const stream = (method: string, answer: () => ReadonlyArray<unknown>): grpc.UntypedHandleCall =>
+    ((call: grpc.ServerWritableStream<unknown, unknown>) => {
+      seen.push({ method, request: call.request })
+      for (const message of answer()) call.write(message)
+      call.end()
+    }) as grpc.UntypedHandleCall
 
   server.addService(services.weft.v1["Labs"]!.service, {
     Validate: unary("Validate", () => ({ diagnostics: [] })),
@@ -90,7 +104,8 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
     Destroy: stream("Destroy", () => answers.destroy),
     List: unary("List", () => ({ labs: answers.labs })),
     Inspect: unary("Inspect", ({ lab }: { lab: string }) => {
-      if (lab !== "" && lab !== answers.inspect.lab.name) throw Object.assign(new Error(), { code: grpc.status.NOT_FOUND, details: `there is no lab "${lab}"` })
+      if (lab !== "" && lab !== answers.inspect.lab.name)
+        throw Object.assign(new Error(), { code: grpc.status.NOT_FOUND, details: `there is no lab "${lab}"` })
       return answers.inspect
     }),
     Events: stream("Events", () => answers.events)
@@ -100,21 +115,32 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
     Reach: stream("Reach", () => [])
   })
   server.addService(services.weft.v1["Host"]!.service, {
-    Version: unary("Version", () => ({ version: "0.1.0", instance: "fake", host: "vm1", kernel: "6.18.0", node: "v24.0.0", pid: 4711 })),
+    Version: unary("Version", () => ({
+      version: "0.1.0",
+      instance: "fake",
+      host: "vm1",
+      kernel: "6.18.0",
+      node: "v24.0.0",
+      pid: 4711
+    })),
     Doctor: unary("Doctor", () => ({ findings: answers.findings }))
   })
   const socket = join(directory, "weftd.sock")
   await new Promise<void>((resolve, reject) =>
-    server.bindAsync(`unix:${socket}`, grpc.ServerCredentials.createInsecure(), (error) => error === null ? resolve() : reject(error)))
+    server.bindAsync(`unix:${socket}`, grpc.ServerCredentials.createInsecure(), (error) =>
+      error === null ? resolve() : reject(error)
+    )
+  )
   return {
     address: `unix:${socket}`,
     answers,
     seen,
-    stop: () => new Promise((resolve) => {
-      server.forceShutdown()
-      rmSync(directory, { recursive: true, force: true })
-      resolve()
-    })
+    stop: () =>
+      new Promise((resolve) => {
+        server.forceShutdown()
+        rmSync(directory, { recursive: true, force: true })
+        resolve()
+      })
   }
 }
 

@@ -8,8 +8,20 @@ import { hybrid, labOf, spineLeaf, threeTier } from "./fixtures.ts"
 
 const many = labOf(
   "many",
-  Object.fromEntries(Array.from({ length: 61 }, (_, index) => [`n${index}`, [index === 0 ? "router" : "host", index % 2 === 0 ? "a" : "b"] as const])),
-  [{ name: "lan", kind: "network", cidrs: ["10.0.0.0/24"], ports: Array.from({ length: 61 }, (_, index) => [`n${index}:eth0`, `10.0.0.${index + 1}/24`] as const) }]
+  Object.fromEntries(
+    Array.from({ length: 61 }, (_, index) => [
+      `n${index}`,
+      [index === 0 ? "router" : "host", index % 2 === 0 ? "a" : "b"] as const
+    ])
+  ),
+  [
+    {
+      name: "lan",
+      kind: "network",
+      cidrs: ["10.0.0.0/24"],
+      ports: Array.from({ length: 61 }, (_, index) => [`n${index}:eth0`, `10.0.0.${index + 1}/24`] as const)
+    }
+  ]
 )
 const labs: Readonly<Record<string, InspectResponse>> = {
   hybrid: hybrid(),
@@ -27,7 +39,12 @@ for (const [name, lab] of Object.entries(labs)) {
     const { places } = layout(graph)
     t.equal(places.size, graph.elements.length)
     const all = [...places]
-    const overlaps = all.flatMap(([one, a], index) => all.slice(index + 1).filter(([, b]) => overlap(a, b)).map(([other]) => `${one} on ${other}`))
+    const overlaps = all.flatMap(([one, a], index) =>
+      all
+        .slice(index + 1)
+        .filter(([, b]) => overlap(a, b))
+        .map(([other]) => `${one} on ${other}`)
+    )
     t.strictSame(overlaps, [])
     t.ok(all.every(([, { height, width, x, y }]) => [x, y, width, height].every(Number.isFinite)))
   })
@@ -36,7 +53,11 @@ for (const [name, lab] of Object.entries(labs)) {
     const graph = graphOf(lab)
     const placed = layout(graph)
     const areas = labelsOf(routesOf(graph, placed), placed).map(areaOf)
-    const overlaps = areas.filter((area, index) => areas.slice(index + 1).some((other) => overlap(area, other)) || [...placed.places.values()].some((place) => overlap(area, place)))
+    const overlaps = areas.filter(
+      (area, index) =>
+        areas.slice(index + 1).some((other) => overlap(area, other))
+        || [...placed.places.values()].some((place) => overlap(area, place))
+    )
     t.strictSame(overlaps, [])
   })
 
@@ -52,7 +73,13 @@ t.test("layout puts a site's elements into its box and keeps boxes apart", async
   for (const element of graph.elements) {
     const box = boxes.find(({ cluster }) => cluster === element.cluster)!
     const place = places.get(element.id)!
-    t.ok(place.x >= box.x && place.y >= box.y && place.x + place.width <= box.x + box.width && place.y + place.height <= box.y + box.height, element.id)
+    t.ok(
+      place.x >= box.x
+        && place.y >= box.y
+        && place.x + place.width <= box.x + box.width
+        && place.y + place.height <= box.y + box.height,
+      element.id
+    )
   }
   t.notOk(boxes.some((one, index) => boxes.slice(index + 1).some((other) => overlap(one, other))))
 })
@@ -66,7 +93,9 @@ t.test("hybrid's labels nearly all find room", async (t) => {
 
 t.test("drawings escape what users write", async (t) => {
   const evil = `"><script>alert('&')</script>\u0000`
-  const lab = labOf("evil", { [evil]: ["host", evil], b: ["router", "x"] }, [{ name: evil, kind: "network", cidrs: [evil], ports: [[`b:eth0`, evil]] }])
+  const lab = labOf("evil", { [evil]: ["host", evil], b: ["router", "x"] }, [
+    { name: evil, kind: "network", cidrs: [evil], ports: [[`b:eth0`, evil]] }
+  ])
   const svg = draw(lab, "svg")
   t.notMatch(svg, /<script/)
   t.notMatch(svg, /\u0000/)

@@ -12,7 +12,10 @@ import { hybrid, spineLeaf } from "./fixtures.ts"
 
 t.test("table folds what folds and never exceeds the width", async (t) => {
   const columns = [{ title: "A" }, { title: "B", folds: true }, { title: "N", align: "right" }] as const
-  const rows = [["name", "one two three four five six seven", "1"], ["x", ["10.0.0.1/24", "2001:db8::1/64"], "22"]]
+  const rows = [
+    ["name", "one two three four five six seven", "1"],
+    ["x", ["10.0.0.1/24", "2001:db8::1/64"], "22"]
+  ]
   t.strictSame(table(columns, rows, { width: 30, style: plain }), [
     "A     B                      N",
     "name  one two three four     1",
@@ -20,14 +23,20 @@ t.test("table folds what folds and never exceeds the width", async (t) => {
     "x     10.0.0.1/24           22",
     "      2001:db8::1/64"
   ])
-  t.strictSame(table(columns, rows, { width: Number.POSITIVE_INFINITY, style: plain })[1], "name  one two three four five six seven   1")
+  t.strictSame(
+    table(columns, rows, { width: Number.POSITIVE_INFINITY, style: plain })[1],
+    "name  one two three four five six seven   1"
+  )
 })
 
 for (const width of [80, 100]) {
   t.test(`inspect fits ${width} columns`, async (t) => {
     for (const lab of [hybrid(), spineLeaf(4, 8, 4)]) {
       const lines = labLines(lab, { width, style: colours, routes: true, counters: true, nowMs: 0 })
-      t.strictSame(lines.filter((line) => visibleLength(line) > width), [])
+      t.strictSame(
+        lines.filter((line) => visibleLength(line) > width),
+        []
+      )
     }
   })
 }
@@ -37,7 +46,12 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
     change("CREATE", "node/pc", [{ path: "nodeKind", before: "", after: '"host"' }]),
     change("UPDATE", "port/fw:wan", [{ path: "mtu", before: "1500", after: "1400" }], "mtu can be changed in place"),
     change("REPLACE", "route/fw/254/default/0", [{ path: "via", before: '"a"', after: '"b"' }], "via cannot be changed"),
-    change("REMOVE", "address/pc:eth0/10.0.0.9/24", [{ path: "address", before: '"10.0.0.9/24"', after: "" }], "not in the topology any more")
+    change(
+      "REMOVE",
+      "address/pc:eth0/10.0.0.9/24",
+      [{ path: "address", before: '"10.0.0.9/24"', after: "" }],
+      "not in the topology any more"
+    )
   ]
   t.strictSame(planLines({ diagnostics: [], lab: "x", exists: true, changes }, plain), [
     'Lab "x" would change:',
@@ -59,7 +73,15 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
 })
 
 t.test("diagnostics quote the line with a caret and keep control characters out", async (t) => {
-  const diagnostic = { severity: "ERROR" as const, filename: "a.yaml", line: 2, column: 9, path: "nodes.a", message: "bad \u001b[31m", suggestion: "host" }
+  const diagnostic = {
+    severity: "ERROR" as const,
+    filename: "a.yaml",
+    line: 2,
+    column: 9,
+    path: "nodes.a",
+    message: "bad \u001b[31m",
+    suggestion: "host"
+  }
   t.strictSame(diagnosticLines([diagnostic], plain, "nodes:\n  a: {k: hst}\n"), [
     "a.yaml:2:9: nodes.a: bad �[31m (did you mean host?)",
     "    2 |   a: {k: hst}",
@@ -69,8 +91,14 @@ t.test("diagnostics quote the line with a caret and keep control characters out"
   t.ok(far.every((line) => line.length < 130))
 })
 
-const planned: Progress = { event: "planned", planned: { lab: "x", diagnostics: [], creates: 100, updates: 0, replaces: 0, removes: 0 } }
-const done = (index: number, error = ""): Progress => ({ event: "change", change: { change: change("CREATE", `node/n${index}`), error } })
+const planned: Progress = {
+  event: "planned",
+  planned: { lab: "x", diagnostics: [], creates: 100, updates: 0, replaces: 0, removes: 0 }
+}
+const done = (index: number, error = ""): Progress => ({
+  event: "change",
+  change: { change: change("CREATE", `node/n${index}`), error }
+})
 
 t.test("progress without a terminal is at most a line per second, and every failure", async (t) => {
   let [now, text] = [0, ""]
@@ -81,12 +109,20 @@ t.test("progress without a terminal is at most a line per second, and every fail
     view.feed(done(index, index === 7 ? "no room" : ""))
   }
   view.end()
-  t.strictSame(text.split("\n"), ["failed: node/n7: no room", "Deploying: 19/100 (node/n20) 1.0 s", "Deploying: 39/100 (node/n40) 2.0 s", ""])
+  t.strictSame(text.split("\n"), [
+    "failed: node/n7: no room",
+    "Deploying: 19/100 (node/n20) 1.0 s",
+    "Deploying: 39/100 (node/n40) 2.0 s",
+    ""
+  ])
 })
 
 t.test("progress on a terminal redraws one block and leaves nothing", async (t) => {
   let [now, text] = [0, ""]
-  const view = display({ isTTY: true, columns: 60, write: (each) => (text += each) }, { verb: "Deploying", style: plain, now: () => now })
+  const view = display(
+    { isTTY: true, columns: 60, write: (each) => (text += each) },
+    { verb: "Deploying", style: plain, now: () => now }
+  )
   view.feed(planned)
   now += 100
   view.feed(done(1))
@@ -95,17 +131,39 @@ t.test("progress on a terminal redraws one block and leaves nothing", async (t) 
   view.end()
   t.equal(text.split("\u001b[3A\u001b[J").length - 1, 3)
   t.ok(text.endsWith("\u001b[3A\u001b[J"))
-  const lines = block({ total: 1000, done: 999, failed: 12, current: "x".repeat(200), byKind: new Map([["address", 500]]) }, { verb: "Destroying demo", width: 80, style: colours, elapsedS: 1234.5 })
-  t.ok(lines.every((line) => visibleLength(line) <= 80), lines.join("\n"))
+  const lines = block(
+    { total: 1000, done: 999, failed: 12, current: "x".repeat(200), byKind: new Map([["address", 500]]) },
+    { verb: "Destroying demo", width: 80, style: colours, elapsedS: 1234.5 }
+  )
+  t.ok(
+    lines.every((line) => visibleLength(line) <= 80),
+    lines.join("\n")
+  )
 })
 
 t.test("the reachability matrix fits, with numbers where names do not", async (t) => {
   const matrix = (count: number, width: number) => {
     const hosts = Array.from({ length: count }, (_, index) => ({ name: `some-host-${index}`, site: "office" }))
-    const results = hosts.flatMap(({ name: from }) => hosts.map(({ name: to }): ReachResult => ({ from, to, address: "", icmp: from !== "some-host-0", icmpRttMs: 0.123, tcp: true, seenAs: "", source: "", error: "" })))
+    const results = hosts.flatMap(({ name: from }) =>
+      hosts.map(({ name: to }): ReachResult => ({
+        from,
+        to,
+        address: "",
+        icmp: from !== "some-host-0",
+        icmpRttMs: 0.123,
+        tcp: true,
+        seenAs: "",
+        source: "",
+        error: ""
+      }))
+    )
     return matrixLines(hosts, results, { width, style: plain, expected: () => true })
   }
-  for (const count of [2, 7, 12, 20]) t.ok(matrix(count, 94).every((line) => line.length <= 94), `${count} hosts`)
+  for (const count of [2, 7, 12, 20])
+    t.ok(
+      matrix(count, 94).every((line) => line.length <= 94),
+      `${count} hosts`
+    )
   t.match(matrix(2, 80)[1], /✗✓/)
   t.match(matrix(2, 80)[2], /✓✓ 0\.12/)
 })

@@ -76,10 +76,12 @@ const ordered = (items: ReadonlyArray<Item>, neighbours: Neighbours): ReadonlyAr
     for (let step = 0; step < depth; step++) {
       const rank = down ? step : depth - 1 - step
       const row = rows[rank]!
-      const pull = new Map(row.map(({ id }) => {
-        const beside = neighbours.get(id)!.filter((other) => (down ? rankOf.get(other)! < rank : rankOf.get(other)! > rank))
-        return [id, beside.length === 0 ? position.get(id)! : mean(beside.map((other) => position.get(other)!))]
-      }))
+      const pull = new Map(
+        row.map(({ id }) => {
+          const beside = neighbours.get(id)!.filter((other) => (down ? rankOf.get(other)! < rank : rankOf.get(other)! > rank))
+          return [id, beside.length === 0 ? position.get(id)! : mean(beside.map((other) => position.get(other)!))]
+        })
+      )
       row.sort((a, b) => pull.get(a.id)! - pull.get(b.id)! || position.get(a.id)! - position.get(b.id)!)
       number(row)
     }
@@ -115,7 +117,8 @@ const centered = (rows: ReadonlyArray<ReadonlyArray<Item>>, neighbours: Neighbou
  */
 const spread = (row: ReadonlyArray<Item>, wanted: ReadonlyArray<number>, gap: number): ReadonlyArray<number> => {
   const offsets: Array<number> = [0]
-  for (let index = 1; index < row.length; index++) offsets.push(offsets[index - 1]! + (row[index - 1]!.width + row[index]!.width) / 2 + gap)
+  for (let index = 1; index < row.length; index++)
+    offsets.push(offsets[index - 1]! + (row[index - 1]!.width + row[index]!.width) / 2 + gap)
   const pools: Array<{ sum: number; count: number }> = []
   for (const [index, want] of wanted.entries()) {
     let pool = { sum: want - offsets[index]!, count: 1 }

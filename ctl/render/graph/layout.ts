@@ -35,13 +35,15 @@ export interface Layout {
   readonly edges: ReadonlyArray<Edge>
 }
 
-export const cardHeight = (element: Element): number => (element.shape === "network" ? 34 : 32 + 14 * Math.max(1, element.lines.length))
+export const cardHeight = (element: Element): number =>
+  element.shape === "network" ? 34 : 32 + 14 * Math.max(1, element.lines.length)
 
 const textWidth = (element: Element): number =>
   Math.max(element.title.length * 7.6, ...element.lines.map((line) => line.length * 6.5))
 
 export const cardWidth = (element: Element): number => {
-  if (element.shape === "network") return Math.round(Math.max(150, element.title.length * 7.6 + element.lines.join(" ").length * 6.5 + 64))
+  if (element.shape === "network")
+    return Math.round(Math.max(150, element.title.length * 7.6 + element.lines.join(" ").length * 6.5 + 64))
   // Many lines need width to stay apart where they leave.
   const lines = element.shape === "router" ? Math.min(220, 27 * element.degree) : 0
   return Math.round(Math.max(118, lines, textWidth(element) + 56))
@@ -70,10 +72,16 @@ export const layout = (graph: Graph): Layout => {
   const named = clusters.filter(({ name }) => name !== "")
   if (named.length > 1 && inside < wires.length * 0.3) return tiers(graph, free)
   // In a site that is turned upside down a few hosts look better in a row than in a list above their router.
-  const rows = new Set(clusters.filter(({ elements, flip }) => flip && elements.length <= 6).flatMap(({ elements }) => elements.map(({ id }) => id)))
+  const rows = new Set(
+    clusters.filter(({ elements, flip }) => flip && elements.length <= 6).flatMap(({ elements }) => elements.map(({ id }) => id))
+  )
   const hanging = hangingOf(graph, (host, above) => host.cluster === above.cluster && !rows.has(host.id))
   const parts = clusters.map((cluster) => partOf(cluster.elements, graph.edges, hanging, cluster.flip))
-  return { mode: "sites", ...together(clusters, parts, graph.edges), edges: graph.edges.filter((edge) => !hanging.edges.has(edge)) }
+  return {
+    mode: "sites",
+    ...together(clusters, parts, graph.edges),
+    edges: graph.edges.filter((edge) => !hanging.edges.has(edge))
+  }
 }
 
 // ---- hanging hosts -------------------------------------------------------------------------------------------------
@@ -92,10 +100,14 @@ const hangingOf = (graph: Graph, may: (host: Element, above: Element) => boolean
   const hosts = new Set<string>()
   const edges = new Set<Edge>()
   for (const edge of graph.edges) {
-    for (const [child, parent] of [[edge.a, edge.b], [edge.b, edge.a]] as const) {
+    for (const [child, parent] of [
+      [edge.a, edge.b],
+      [edge.b, edge.a]
+    ] as const) {
       const element = byId.get(child)!
       const above = byId.get(parent)!
-      if (element.shape !== "host" || element.degree !== 1 || above.shape === "host" || hosts.has(child) || !may(element, above)) continue
+      if (element.shape !== "host" || element.degree !== 1 || above.shape === "host" || hosts.has(child) || !may(element, above))
+        continue
       hosts.add(child)
       edges.add(edge)
       below.set(parent, [...(below.get(parent) ?? []), element])
@@ -135,15 +147,27 @@ const partOf = (elements: ReadonlyArray<Element>, allEdges: ReadonlyArray<Edge>,
   const core = elements.filter(({ id }) => !hanging.hosts.has(id))
   const edges = allEdges.filter(({ a, b }) => own.has(a) && own.has(b) && !hanging.hosts.has(a) && !hanging.hosts.has(b))
   const border = core.filter(({ id }) => allEdges.some(({ a, b }) => (a === id && !own.has(b)) || (b === id && !own.has(a))))
-  const ranks = ranksOf(core, edges, border.map(({ id }) => id), hanging)
-  const lists = new Map([...hanging.below].filter(([parent]) => own.has(parent)).map(([parent, hosts]) => [parent, listOf(parent, hosts)]))
+  const ranks = ranksOf(
+    core,
+    edges,
+    border.map(({ id }) => id),
+    hanging
+  )
+  const lists = new Map(
+    [...hanging.below].filter(([parent]) => own.has(parent)).map(([parent, hosts]) => [parent, listOf(parent, hosts)])
+  )
 
   const items: Array<Item> = []
   const pairs: Array<readonly [string, string]> = edges.map(({ a, b }) => [a, b])
   for (const element of core) {
     const list = lists.get(element.id)
     const wide = element.shape === "network" && list !== undefined ? list.width : 0
-    items.push({ id: element.id, width: Math.max(cardWidth(element), wide), height: cardHeight(element), rank: ranks.get(element.id)! })
+    items.push({
+      id: element.id,
+      width: Math.max(cardWidth(element), wide),
+      height: cardHeight(element),
+      rank: ranks.get(element.id)!
+    })
     if (list === undefined) continue
     items.push({ id: `list/${element.id}`, width: list.width, height: list.height, rank: ranks.get(element.id)! + 1 })
     // A list pulls harder than an edge: it should hang straight.
@@ -157,7 +181,9 @@ const partOf = (elements: ReadonlyArray<Element>, allEdges: ReadonlyArray<Edge>,
   }
   // Many lines need height to stay apart.
   const roomFor = (rank: number): number => {
-    const crossing = edges.filter(({ a, b }) => Math.min(rankOf.get(a)!, rankOf.get(b)!) === rank && rankOf.get(a) !== rankOf.get(b)).length
+    const crossing = edges.filter(
+      ({ a, b }) => Math.min(rankOf.get(a)!, rankOf.get(b)!) === rank && rankOf.get(a) !== rankOf.get(b)
+    ).length
     return Math.min(110, 4 * Math.max(0, crossing - 8))
   }
   const rankOf = new Map(turned.map(({ id, rank }) => [id, rank]))
@@ -178,7 +204,11 @@ const partOf = (elements: ReadonlyArray<Element>, allEdges: ReadonlyArray<Edge>,
 const nudge = (list: string, placed: ReadonlyMap<string, Placed>): number => {
   const [parent, own] = [placed.get(list.slice(5))!, placed.get(list)!]
   const wish = parent.x + 18 - (own.x + trunkIndent / 2)
-  const free = Math.min(...[...placed].filter(([id, { height, x, y }]) => id !== list && x > own.x && y < own.y + own.height && own.y < y + height).map(([, { x }]) => x - own.x - own.width - columnGap))
+  const free = Math.min(
+    ...[...placed]
+      .filter(([id, { height, x, y }]) => id !== list && x > own.x && y < own.y + own.height && own.y < y + height)
+      .map(([, { x }]) => x - own.x - own.width - columnGap)
+  )
   return Math.max(0, Math.min(wish, free))
 }
 
@@ -193,7 +223,12 @@ const extent = (places: ReadonlyMap<string, Placed>): { readonly width: number; 
 })
 
 /** Row of each element: its distance from the top. The top is the border, or what is farthest from all hosts. */
-const ranksOf = (core: ReadonlyArray<Element>, edges: ReadonlyArray<Edge>, border: ReadonlyArray<string>, hanging: Hanging): ReadonlyMap<string, number> => {
+const ranksOf = (
+  core: ReadonlyArray<Element>,
+  edges: ReadonlyArray<Edge>,
+  border: ReadonlyArray<string>,
+  hanging: Hanging
+): ReadonlyMap<string, number> => {
   const hostLike = core.filter(({ id, shape }) => shape === "host" || hanging.below.has(id)).map(({ id }) => id)
   const depths = distances(core, edges, hostLike)
   const farthest = Math.max(0, ...depths.values())
@@ -207,7 +242,11 @@ const ranksOf = (core: ReadonlyArray<Element>, edges: ReadonlyArray<Edge>, borde
   return ranks
 }
 
-const distances = (elements: ReadonlyArray<Element>, edges: ReadonlyArray<Edge>, from: ReadonlyArray<string>): ReadonlyMap<string, number> => {
+const distances = (
+  elements: ReadonlyArray<Element>,
+  edges: ReadonlyArray<Edge>,
+  from: ReadonlyArray<string>
+): ReadonlyMap<string, number> => {
   const known = new Set(elements.map(({ id }) => id))
   const found = new Map(from.map((id) => [id, 0]))
   const queue = [...from]
@@ -233,8 +272,14 @@ interface Cluster {
 
 /** Sites with their row: the one with the most neighbours on top. What belongs to no site forms clusters without a box. */
 const clustersOf = (graph: Graph): ReadonlyArray<Cluster> => {
-  const named = Map.groupBy(graph.elements.filter(({ cluster }) => cluster !== ""), ({ cluster }) => cluster)
-  const groups: Array<{ name: string; elements: ReadonlyArray<Element> }> = [...named].map(([name, elements]) => ({ name, elements }))
+  const named = Map.groupBy(
+    graph.elements.filter(({ cluster }) => cluster !== ""),
+    ({ cluster }) => cluster
+  )
+  const groups: Array<{ name: string; elements: ReadonlyArray<Element> }> = [...named].map(([name, elements]) => ({
+    name,
+    elements
+  }))
   const free = graph.elements.filter(({ cluster }) => cluster === "")
   const seen = new Set<string>()
   for (const element of free) {
@@ -251,7 +296,10 @@ const clustersOf = (graph: Graph): ReadonlyArray<Cluster> => {
     })
     return [...new Set(all)]
   })
-  const ranks = rowsOf(groups.map(({ elements }) => elements.length), beside)
+  const ranks = rowsOf(
+    groups.map(({ elements }) => elements.length),
+    beside
+  )
   return groups.map(({ elements, name }, index) => ({
     name,
     elements,
@@ -265,7 +313,9 @@ const widestRow = 4
 
 const rowsOf = (sizes: ReadonlyArray<number>, beside: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
   const ranks: Array<number | undefined> = sizes.map(() => undefined)
-  const byImportance = sizes.map((_, index) => index).toSorted((a, b) => beside[b]!.length - beside[a]!.length || sizes[a]! - sizes[b]! || a - b)
+  const byImportance = sizes
+    .map((_, index) => index)
+    .toSorted((a, b) => beside[b]!.length - beside[a]!.length || sizes[a]! - sizes[b]! || a - b)
   for (const root of byImportance) {
     if (ranks[root] !== undefined) continue
     // A site without any neighbour stands in the first row.
@@ -292,16 +342,29 @@ const rowsOf = (sizes: ReadonlyArray<number>, beside: ReadonlyArray<ReadonlyArra
   return result
 }
 
-const clusterIndex = (clusters: ReadonlyArray<Cluster>, id: string): number => clusters.findIndex(({ elements }) => elements.some((element) => element.id === id))
+const clusterIndex = (clusters: ReadonlyArray<Cluster>, id: string): number =>
+  clusters.findIndex(({ elements }) => elements.some((element) => element.id === id))
 
-const together = (clusters: ReadonlyArray<Cluster>, parts: ReadonlyArray<Part>, edges: ReadonlyArray<Edge>): Pick<Layout, "places" | "trunks" | "boxes"> => {
-  const frame = (index: number): { side: number; top: number } => clusters[index]!.name === "" ? { side: 0, top: 0 } : { side: boxPadding, top: boxTitle + 14 }
+const together = (
+  clusters: ReadonlyArray<Cluster>,
+  parts: ReadonlyArray<Part>,
+  edges: ReadonlyArray<Edge>
+): Pick<Layout, "places" | "trunks" | "boxes"> => {
+  const frame = (index: number): { side: number; top: number } =>
+    clusters[index]!.name === "" ? { side: 0, top: 0 } : { side: boxPadding, top: boxTitle + 14 }
   const items = clusters.map((cluster, index): Item => {
     const { side, top } = frame(index)
     const titleWidth = cluster.name.length * 9 + 2 * boxPadding
-    return { id: String(index), width: Math.max(parts[index]!.width + 2 * side, titleWidth), height: parts[index]!.height + side + top, rank: cluster.rank }
+    return {
+      id: String(index),
+      width: Math.max(parts[index]!.width + 2 * side, titleWidth),
+      height: parts[index]!.height + side + top,
+      rank: cluster.rank
+    }
   })
-  const pairs = edges.map(({ a, b }) => [String(clusterIndex(clusters, a)), String(clusterIndex(clusters, b))] as const).filter(([a, b]) => a !== b)
+  const pairs = edges
+    .map(({ a, b }) => [String(clusterIndex(clusters, a)), String(clusterIndex(clusters, b))] as const)
+    .filter(([a, b]) => a !== b)
   const placed = layered(items, pairs, { gapX: 56, gapY: () => 165 })
   const places = new Map<string, Placed>()
   const trunks: Array<Trunk> = []
@@ -320,12 +383,25 @@ const together = (clusters: ReadonlyArray<Cluster>, parts: ReadonlyArray<Part>, 
 /** The whole graph in layers; groups that have rows of their own become bands. */
 const tiers = (graph: Graph, hanging: Hanging): Layout => {
   const { places, trunks, width } = partOf(graph.elements, graph.edges, hanging, false)
-  const bands = [...Map.groupBy(graph.elements.filter(({ cluster }) => cluster !== ""), ({ cluster }) => cluster)].map(([cluster, elements]): Box => {
+  const bands = [
+    ...Map.groupBy(
+      graph.elements.filter(({ cluster }) => cluster !== ""),
+      ({ cluster }) => cluster
+    )
+  ].map(([cluster, elements]): Box => {
     const own = elements.map(({ id }) => places.get(id)!)
     const y = Math.min(...own.map((place) => place.y)) - boxTitle - 8
     const bottom = Math.max(...own.map((place) => place.y + place.height)) + 16
     return { cluster, x: -boxPadding, y, width: width + 2 * boxPadding, height: bottom - y }
   })
-  const apart = bands.every((one) => bands.every((other) => one === other || one.y + one.height <= other.y || other.y + other.height <= one.y))
-  return { mode: "tiers", places, trunks, boxes: apart ? bands : [], edges: graph.edges.filter((edge) => !hanging.edges.has(edge)) }
+  const apart = bands.every((one) =>
+    bands.every((other) => one === other || one.y + one.height <= other.y || other.y + other.height <= one.y)
+  )
+  return {
+    mode: "tiers",
+    places,
+    trunks,
+    boxes: apart ? bands : [],
+    edges: graph.edges.filter((edge) => !hanging.edges.has(edge))
+  }
 }

@@ -39,7 +39,9 @@ export interface Graph {
 /** @returns elements in the order of the lab, so that the same lab is always drawn the same way */
 export const graphOf = (lab: InspectResponse): Graph => {
   const nodes = new Map(lab.nodes.map((node) => [node.name, node]))
-  const ports = new Map<string, { readonly node: Node; readonly port: Port }>(lab.nodes.flatMap((node) => node.ports.map((port) => [`${node.name}:${port.name}`, { node, port }] as const)))
+  const ports = new Map<string, { readonly node: Node; readonly port: Port }>(
+    lab.nodes.flatMap((node) => node.ports.map((port) => [`${node.name}:${port.name}`, { node, port }] as const))
+  )
   const networks = lab.segments.filter((segment) => segment.kind === "network" || segment.ports.length !== 2)
   const links = lab.segments.filter((segment) => !networks.includes(segment))
   const degree = (node: Node): number => node.ports.filter(({ segment }) => segment !== "").length

@@ -48,10 +48,18 @@ export const routesOf = (graph: Graph, layout: Layout): ReadonlyArray<Route> => 
     const [a, b] = [layout.places.get(edge.a)!, layout.places.get(edge.b)!]
     const [sideA, sideB] = sidesOf(a, b, layout)
     const arc = sideA === "top" && sideB === "top"
-    const end = (id: string, side: Side, own: Placed, other: Placed): End => ({ id, side, towards: orderOf(side, arc, middle(own), middle(other)), point: { x: 0, y: 0 } })
+    const end = (id: string, side: Side, own: Placed, other: Placed): End => ({
+      id,
+      side,
+      towards: orderOf(side, arc, middle(own), middle(other)),
+      point: { x: 0, y: 0 }
+    })
     return { edge, a: end(edge.a, sideA, a, b), b: end(edge.b, sideB, b, a) }
   })
-  const ends = Map.groupBy(pairs.flatMap(({ a, b }) => [a, b]), ({ id, side }) => `${side} ${id}`)
+  const ends = Map.groupBy(
+    pairs.flatMap(({ a, b }) => [a, b]),
+    ({ id, side }) => `${side} ${id}`
+  )
   for (const group of ends.values()) attach(group, layout.places.get(group[0]!.id)!, elements.get(group[0]!.id)!)
   return pairs.map(({ a, b, edge }) => ({
     edge,
@@ -73,8 +81,13 @@ const sidesOf = (a: Placed, b: Placed, layout: Layout): readonly [Side, Side] =>
   if (a.y + a.height + 8 < b.y) return ["bottom", "top"]
   if (b.y + b.height + 8 < a.y) return ["top", "bottom"]
   const [left, right] = a.x < b.x ? [a, b] : [b, a]
-  const inBetween = [...layout.places.values()].some((place) =>
-    place.x >= left.x + left.width && place.x + place.width <= right.x && place.y < right.y + right.height && place.y + place.height > right.y)
+  const inBetween = [...layout.places.values()].some(
+    (place) =>
+      place.x >= left.x + left.width
+      && place.x + place.width <= right.x
+      && place.y < right.y + right.height
+      && place.y + place.height > right.y
+  )
   const far = right.x - left.x - left.width > 140
   if (inBetween || far) return ["top", "top"]
   return a === left ? ["right", "left"] : ["left", "right"]
@@ -114,7 +127,8 @@ const curveOf = ({ point: from, side: fromSide }: End, { point: to, side: toSide
 
 export const pointAt = ([a, b, c, d]: Curve, t: number): Point => {
   const u = 1 - t
-  const mix = (p: number, q: number, r: number, s: number): number => u * u * u * p + 3 * u * u * t * q + 3 * u * t * t * r + t * t * t * s
+  const mix = (p: number, q: number, r: number, s: number): number =>
+    u * u * u * p + 3 * u * u * t * q + 3 * u * t * t * r + t * t * t * s
   return { x: mix(a.x, b.x, c.x, d.x), y: mix(a.y, b.y, c.y, d.y) }
 }
 
@@ -134,7 +148,11 @@ const around = [
   { anchor: "middle", dx: 0, dy: 11 }
 ] as const
 
-const spots = { a: [0.14, 0.2, 0.26, 0.08, 0.32, 0.38, 0.44], b: [0.86, 0.8, 0.74, 0.92, 0.68, 0.62, 0.56], middle: [0.5, 0.46, 0.54, 0.42, 0.58, 0.36, 0.64] } as const
+const spots = {
+  a: [0.14, 0.2, 0.26, 0.08, 0.32, 0.38, 0.44],
+  b: [0.86, 0.8, 0.74, 0.92, 0.68, 0.62, 0.56],
+  middle: [0.5, 0.46, 0.54, 0.42, 0.58, 0.36, 0.64]
+} as const
 
 /** Labels of all routes that find room; ends first, since they tell more. */
 export const labelsOf = (routes: ReadonlyArray<Route>, layout: Layout): ReadonlyArray<Label> => {
@@ -173,10 +191,20 @@ export const labelsOf = (routes: ReadonlyArray<Route>, layout: Layout): Readonly
 /** The rectangle that a label covers. */
 export const areaOf = ({ anchor, at, kind, text }: Label): Placed => {
   const width = text.length * characterWidth[kind] + 2
-  return { x: at.x - (anchor === "start" ? 0 : anchor === "end" ? width : width / 2), y: at.y - labelHeight / 2, width, height: labelHeight }
+  return {
+    x: at.x - (anchor === "start" ? 0 : anchor === "end" ? width : width / 2),
+    y: at.y - labelHeight / 2,
+    width,
+    height: labelHeight
+  }
 }
 
-const grown = ({ height, width, x, y }: Placed, by: number): Placed => ({ x: x - by, y: y - by, width: width + 2 * by, height: height + 2 * by })
+const grown = ({ height, width, x, y }: Placed, by: number): Placed => ({
+  x: x - by,
+  y: y - by,
+  width: width + 2 * by,
+  height: height + 2 * by
+})
 
 export const overlap = (a: Placed, b: Placed): boolean =>
   a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height

@@ -43,7 +43,8 @@ export const svg = (graph: Graph): string => {
   const shiftX = margin - bounds.x + (width - content) / 2
   const shiftY = header - bounds.y
   return `${[
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escape(`Network ${graph.title}`)}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img"`
+      + ` aria-label="${escape(`Network ${graph.title}`)}">`,
     `<title>${escape(`${graph.title}: ${graph.subtitle}`)}</title>`,
     `<style>${stylesheet()}</style>`,
     symbols,
@@ -51,11 +52,16 @@ export const svg = (graph: Graph): string => {
     `<text class="heading" x="${margin}" y="42">${escape(graph.title)}</text>`,
     `<text class="subheading" x="${margin}" y="62">${escape(graph.subtitle)}</text>`,
     `<g transform="translate(${round(shiftX)} ${round(shiftY)})">`,
-    ...layout.boxes.map((box) =>
-      `<g class="${hueOf(box.cluster)}"><rect class="site" ${rect(box)} rx="18"/><text class="sitename" x="${round(box.x + 20)}" y="${round(box.y + 25)}">${escape(box.cluster)}</text></g>`),
+    ...layout.boxes.map(
+      (box) =>
+        `<g class="${hueOf(box.cluster)}"><rect class="site" ${rect(box)} rx="18"/>`
+        + `<text class="sitename" x="${round(box.x + 20)}" y="${round(box.y + 25)}">${escape(box.cluster)}</text></g>`
+    ),
     ...layout.trunks.map((trunk) => trunkPath(trunk, layout)),
     ...routes.map(routePath),
-    ...graph.elements.map((element) => `<g class="${hueOf(element.cluster)}">${drawElement(element, layout.places.get(element.id)!)}</g>`),
+    ...graph.elements.map(
+      (element) => `<g class="${hueOf(element.cluster)}">${drawElement(element, layout.places.get(element.id)!)}</g>`
+    ),
     ...labels.map(drawLabel),
     "</g>",
     legend(height, hasBetween),
@@ -65,10 +71,21 @@ export const svg = (graph: Graph): string => {
 
 const boundsOf = (layout: Layout, routes: ReadonlyArray<Route>, labels: ReadonlyArray<Label>): Placed => {
   const curves = routes.flatMap(({ curve }) => [0.25, 0.5, 0.75].map((t) => ({ ...pointAt(curve, t), width: 0, height: 0 })))
-  const all: ReadonlyArray<Placed> = [...layout.places.values(), ...layout.boxes, ...labels.map(areaOf), ...curves, { x: 0, y: 0, width: 1, height: 1 }]
+  const all: ReadonlyArray<Placed> = [
+    ...layout.places.values(),
+    ...layout.boxes,
+    ...labels.map(areaOf),
+    ...curves,
+    { x: 0, y: 0, width: 1, height: 1 }
+  ]
   const x = Math.min(...all.map((place) => place.x))
   const y = Math.min(...all.map((place) => place.y))
-  return { x, y, width: Math.max(...all.map((place) => place.x + place.width)) - x, height: Math.max(...all.map((place) => place.y + place.height)) - y }
+  return {
+    x,
+    y,
+    width: Math.max(...all.map((place) => place.x + place.width)) - x,
+    height: Math.max(...all.map((place) => place.y + place.height)) - y
+  }
 }
 
 const trunkPath = ({ children, parent, x, y }: Trunk, { places }: Layout): string => {
@@ -84,7 +101,9 @@ const trunkPath = ({ children, parent, x, y }: Trunk, { places }: Layout): strin
   })
   const furthest = down ? ends.at(-1)! : ends[0]!
   const line = `M${round(center)} ${round(first)}V${round(knee)}H${round(x)}V${round(furthest.y - (down ? 8 : -8))}`
-  const stubs = ends.map((end) => `M${round(x)} ${round(end.y + (down ? -8 : 8))}q0 ${down ? 8 : -8} 8 ${down ? 8 : -8}H${round(end.x)}`)
+  const stubs = ends.map(
+    (end) => `M${round(x)} ${round(end.y + (down ? -8 : 8))}q0 ${down ? 8 : -8} 8 ${down ? 8 : -8}H${round(end.x)}`
+  )
   return `<path class="wire" d="${line}${stubs.join("")}"/>`
 }
 
@@ -100,17 +119,25 @@ const drawElement = (element: Element, place: Placed): string => {
   if (element.shape === "network") {
     const baseline = round(y + height / 2 + 4.5)
     const lines = element.lines.join("  ")
-    return `${tip}<rect class="bus" ${rect(place)} rx="${height / 2}"/><use href="#network" x="${round(x + 12)}" y="${round(y + height / 2 - 9)}" width="18" height="18"/>`
-      + `<text x="${round(x + 38)}" y="${baseline}"><tspan class="name">${escape(element.title)}</tspan><tspan class="small" dx="9">${escape(lines)}</tspan></text>`
+    return (
+      `${tip}<rect class="bus" ${rect(place)} rx="${height / 2}"/>`
+      + `<use href="#network" x="${round(x + 12)}" y="${round(y + height / 2 - 9)}" width="18" height="18"/>`
+      + `<text x="${round(x + 38)}" y="${baseline}"><tspan class="name">${escape(element.title)}</tspan>`
+      + `<tspan class="small" dx="9">${escape(lines)}</tspan></text>`
+    )
   }
   const icon = 26
   const textX = round(x + icon + 20)
   const middle = y + height / 2
-  const lines = element.lines.map((line, index) => `<text class="small" x="${textX}" y="${round(y + 37 + index * 14)}">${escape(line)}</text>`)
+  const lines = element.lines.map(
+    (line, index) => `<text class="small" x="${textX}" y="${round(y + 37 + index * 14)}">${escape(line)}</text>`
+  )
   const titleY = element.lines.length === 0 ? middle + 4.5 : y + 22
-  return `${tip}<rect class="card ${element.shape}" ${rect(place)} rx="${element.shape === "router" ? Math.min(23, height / 2) : 9}"/>`
+  return (
+    `${tip}<rect class="card ${element.shape}" ${rect(place)} rx="${element.shape === "router" ? Math.min(23, height / 2) : 9}"/>`
     + `<use href="#${element.shape}" x="${round(x + 11)}" y="${round(middle - icon / 2)}" width="${icon}" height="${icon}"/>`
     + `<text class="name" x="${textX}" y="${round(titleY)}">${escape(element.title)}</text>${lines.join("")}`
+  )
 }
 
 const drawLabel = ({ anchor, at, kind, text }: Label): string =>
@@ -122,41 +149,64 @@ const legend = (height: number, hasBetween: boolean): string => {
     `<use href="#${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y + 4}">${text}</text>`
   const line = (x: number, kind: string, text: string): string =>
     `<path class="wire${kind}" d="M${x} ${y}h26"/><text class="legend" x="${x + 34}" y="${y + 4}">${text}</text>`
-  return `<g class="s7">${icon("host", margin, "host")}${icon("router", margin + 84, "router")}${icon("network", margin + 174, "network")}`
+  return (
+    `<g class="s7">${icon("host", margin, "host")}${icon("router", margin + 84, "router")}${icon("network", margin + 174, "network")}`
     + `${line(margin + 278, "", "link")}${hasBetween ? line(margin + 362, " between", "link between sites") : ""}</g>`
+  )
 }
 
-/** Icons draw with the colour of their site (`currentColor`). */
+/** How icons are drawn: in the colour of their site. */
+const pen = `fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"`
+
 const symbols = `<defs>
-<symbol id="host" viewBox="0 0 24 24"><g fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
-<symbol id="router" viewBox="0 0 24 24"><g fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"><circle cx="12" cy="12" r="10"/><path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>
-<symbol id="network" viewBox="0 0 24 24"><g fill="none" stroke="currentColor" stroke-width="1.9" stroke-linecap="round" stroke-linejoin="round"><path d="M2 12h20M7 12V7.4M17 12V7.4M12 12v4.6"/><circle cx="7" cy="5.2" r="2.1"/><circle cx="17" cy="5.2" r="2.1"/><circle cx="12" cy="18.8" r="2.1"/></g></symbol>
+<symbol id="host" viewBox="0 0 24 24"><g ${pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
+<symbol id="router" viewBox="0 0 24 24"><g ${pen}><circle cx="12" cy="12" r="10"/>
+
+<path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>
+<symbol id="network" viewBox="0 0 24 24"><g ${pen}><path d="M2 12h20M7 12V7.4M17 12V7.4M12 12v4.6"/>
+<circle cx="7" cy="5.2" r="2.1"/><circle cx="17" cy="5.2" r="2.1"/><circle cx="12" cy="18.8" r="2.1"/></g></symbol>
 </defs>`
 
 const stylesheet = (): string => {
   const theme = (dark: boolean): string => {
-    const [page, card, ink, soft, wire] = dark ? ["#0d1117", "#161c26", "#e8edf4", "#93a1b5", "#5d6b80"] : ["#ffffff", "#ffffff", "#17202c", "#5b6878", "#8a97a8"]
+    const [page, card, ink, soft, wire] = dark
+      ? ["#0d1117", "#161c26", "#e8edf4", "#93a1b5", "#5d6b80"]
+      : ["#ffffff", "#ffffff", "#17202c", "#5b6878", "#8a97a8"]
     const strong = dark ? 2 : 0
-    const sites = hues.map((hue, index) =>
-      `.s${index}{color:${hue[strong]}}.s${index} .site{fill:${hue[strong + 1]};stroke:${hue[strong]}}.s${index} .sitename{fill:${hue[strong]}}`
-      + `.s${index} .card{stroke:${hue[strong]}}.s${index} .bus{fill:${dark ? "#0d1117" : hue[strong + 1]};stroke:${hue[strong]}}`).join("")
-    return `.page{fill:${page}}.card{fill:${card}}.heading,.name{fill:${ink}}.subheading,.small,.legend{fill:${soft}}.wire{stroke:${wire}}.between{stroke:${ink}}`
+    const sites = hues
+      .map(
+        (hue, index) =>
+          `.s${index}{color:${hue[strong]}}.s${index} .site{fill:${hue[strong + 1]};stroke:${hue[strong]}}`
+          + `.s${index} .sitename{fill:${hue[strong]}}`
+          + `.s${index} .card{stroke:${hue[strong]}}.s${index} .bus{fill:${dark ? "#0d1117" : hue[strong + 1]};stroke:${hue[strong]}}`
+      )
+      .join("")
+    return (
+      `.page{fill:${page}}.card{fill:${card}}.heading,.name{fill:${ink}}.subheading,.small,.legend{fill:${soft}}`
+      + `.wire{stroke:${wire}}.between{stroke:${ink}}`
       + `.label{fill:${dark ? "#b9c5d6" : "#3f4b5b"};stroke:${page}}.label.link{fill:${ink}}${sites}`
+    )
   }
-  return "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}"
+  return (
+    "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}"
     + ".heading{font-size:22px;font-weight:700}.subheading{font-size:13px}.sitename{font-size:13px;font-weight:700;letter-spacing:.05em}"
     + ".site{stroke-width:1.2;stroke-opacity:.35}.card{stroke-width:1.4}.router{stroke-width:2}.bus{stroke-width:1.6}"
-    + ".name{font-size:13px;font-weight:600}.small,.label{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}.small{font-size:10.5px}"
-    + ".label{font-size:10px;paint-order:stroke;stroke-width:3.5px;stroke-linejoin:round}.label.link{font-weight:700}.legend{font-size:12px}"
+    + ".name{font-size:13px;font-weight:600}.small{font-size:10.5px}"
+    + ".small,.label{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}"
+    + ".label{font-size:10px;paint-order:stroke;stroke-width:3.5px;stroke-linejoin:round}.label.link{font-weight:700}"
+    + ".legend{font-size:12px}"
     + `.wire{fill:none;stroke-width:1.5}.between{stroke-width:2}${theme(false)}@media (prefers-color-scheme:dark){${theme(true)}}`
+  )
 }
 
-const rect = ({ height, width, x, y }: Placed): string => `x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"`
+const rect = ({ height, width, x, y }: Placed): string =>
+  `x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"`
 
 const round = (value: number): number => Math.round(value * 10) / 10
 
 /** Text for XML content and attributes; characters that XML 1.0 forbids become U+FFFD. */
 const escape = (text: string): string =>
-  text.toWellFormed()
+  text
+    .toWellFormed()
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�")
     .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
