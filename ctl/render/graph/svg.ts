@@ -161,8 +161,8 @@ const pen = `fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap
 const symbols = `<defs>
 <symbol id="host" viewBox="0 0 24 24"><g ${pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
 <symbol id="router" viewBox="0 0 24 24"><g ${pen}><circle cx="12" cy="12" r="10"/>
-
-<path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>
+<path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2"/>
+<path d="M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>
 <symbol id="network" viewBox="0 0 24 24"><g ${pen}><path d="M2 12h20M7 12V7.4M17 12V7.4M12 12v4.6"/>
 <circle cx="7" cy="5.2" r="2.1"/><circle cx="17" cy="5.2" r="2.1"/><circle cx="12" cy="18.8" r="2.1"/></g></symbol>
 </defs>`
