@@ -1,9 +1,10 @@
 /**
- * IPv4 and IPv6 addresses and prefixes as numbers. Pure; parsing is strict (RFC 4291 2.2, no octal, no `10.1`),
- * formatting is canonical (RFC 5952).
+ * IPv4 and IPv6 addresses and prefixes as numbers to reckon with. Pure. Text is read and written by `wire/ip.ts`: strict in
+ * what it accepts, canonical (RFC 5952) in what it prints.
  */
+import * as Octets from "../wire/ip.ts"
 
-export type Family = "ipv4" | "ipv6"
+export type Family = Octets.Family
 
 export interface Address {
   readonly family: Family
@@ -17,79 +18,31 @@ export interface Prefix extends Address {
 
 export const width = (family: Family): number => (family === "ipv4" ? 32 : 128)
 
-const parseIpv4 = (text: string): bigint | undefined => {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)
-  if (match === null) return undefined
-  let value = 0
-  for (let i = 1; i <= 4; i++) {
-    const part = match[i]!
-    // A leading zero means octal to some programs and decimal to others.
-    if (Number(part) > 255 || (part.length > 1 && part.startsWith("0"))) return undefined
-    value = value * 256 + Number(part)
-  }
-  return BigInt(value)
-}
+const hexDigits = (family: Family): number => width(family) / 4
 
-const parseIpv6 = (text: string): bigint | undefined => {
-  if (text.length > 45 || !text.includes(":")) return undefined
-  const halves = text.split("::")
-  if (halves.length > 2) return undefined
-  const groups = (half: string, isLast: boolean): Array<string> | undefined => {
-    if (half === "") return []
-    const parts = half.split(":")
-    const last = parts.at(-1)!
-    if (isLast && last.includes(".")) {
-      const tail = parseIpv4(last)
-      if (tail === undefined) return undefined
-      parts.splice(-1, 1, (tail >> 16n).toString(16), (tail & 0xffffn).toString(16))
-    }
-    return parts.every((part) => /^[0-9a-fA-F]{1,4}$/.test(part)) ? parts : undefined
-  }
-  const head = groups(halves[0]!, halves.length === 1)
-  const tail = halves.length === 2 ? groups(halves[1]!, true) : []
-  if (head === undefined || tail === undefined) return undefined
-  const missing = 8 - head.length - tail.length
-  if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined
-  const all = [...head, ...Array<string>(missing).fill("0"), ...tail]
-  return BigInt(`0x${all.map((group) => group.padStart(4, "0")).join("")}`)
+const fromOctets = (octets: Uint8Array): Address => ({
+  family: octets.length === 4 ? "ipv4" : "ipv6",
+  bits: BigInt(`0x${Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("")}`)
+})
+
+const toOctets = ({ bits, family }: Address): Uint8Array => {
+  const hex = bits.toString(16).padStart(hexDigits(family), "0")
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16))
 }
 
 /** `10.0.0.1`, `2001:db8::1`; `undefined` when `text` is no address. */
 export const parseAddress = (text: string): Address | undefined => {
-  const ipv4 = parseIpv4(text)
-  if (ipv4 !== undefined) return { family: "ipv4", bits: ipv4 }
-  const ipv6 = parseIpv6(text)
-  return ipv6 === undefined ? undefined : { family: "ipv6", bits: ipv6 }
+  const octets = Octets.parse(text)
+  return octets === undefined ? undefined : fromOctets(octets)
 }
 
 /** `10.0.0.1/24` with the host bits kept; `undefined` when `text` is not an address with a length. */
 export const parsePrefix = (text: string): Prefix | undefined => {
-  const match = /^([0-9a-fA-F:.]+)\/(\d{1,3})$/.exec(text)
-  if (match === null) return undefined
-  const address = parseAddress(match[1]!)
-  const length = Number(match[2])
-  return address === undefined || length > width(address.family) ? undefined : { ...address, length }
+  const prefix = Octets.parsePrefix(text)
+  return prefix === undefined ? undefined : { ...fromOctets(prefix.address), length: prefix.length }
 }
 
-export const formatAddress = (address: Address): string => {
-  if (address.family === "ipv4") {
-    const value = Number(address.bits)
-    return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`
-  }
-  const hex = address.bits.toString(16).padStart(32, "0")
-  const groups = Array.from({ length: 8 }, (_, i) => Number.parseInt(hex.slice(i * 4, i * 4 + 4), 16))
-  // RFC 5952 4.2: the longest run of at least two zero groups becomes `::`, the first of equals.
-  let start = -1
-  let length = 1
-  for (let i = 0; i < 8; i++) {
-    let end = i
-    while (end < 8 && groups[end] === 0) end++
-    if (end - i > length) [start, length] = [i, end - i]
-    i = Math.max(i, end - 1)
-  }
-  const text = (part: ReadonlyArray<number>): string => part.map((group) => group.toString(16)).join(":")
-  return start < 0 ? text(groups) : `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`
-}
+export const formatAddress = (address: Address): string => Octets.format(toOctets(address))
 
 export const formatPrefix = (prefix: Prefix): string => `${formatAddress(prefix)}/${prefix.length}`
 
