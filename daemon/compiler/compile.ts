@@ -193,26 +193,15 @@ class Builder {
 
   private routes(node: Node): void {
     const ready = this.readyOf.get(node.name)!
-    const made = new Set<string>()
-    for (const { spec, ports, group, after, path } of compileRoutes(node, this.context)) {
+    for (const { spec, ports, group, path } of compileRoutes(node, this.context)) {
       const below = ports.flatMap((port) => this.usable(port))
-      const aids: Array<string> = []
-      for (const aid of after) {
-        const aidId = id.route(aid.node, aid.table, aid.to, aid.metric)
-        if (!made.has(aidId)) this.add<ResourceOf<"route">>({ kind: "route", id: aidId, spec: aid, dependsOn: below }, path)
-        made.add(aidId)
-        aids.push(aidId)
-      }
-      let dependsOn = below.length === 0 ? [id.node(node.name)] : [...below, ...aids]
+      let dependsOn = below.length === 0 ? [id.node(node.name)] : below
       if (group !== undefined) {
         const groupId = id.nexthop(group.node, group.id)
         this.add<ResourceOf<"nexthop">>({ kind: "nexthop", id: groupId, spec: group, dependsOn }, path)
         dependsOn = [groupId]
       }
       const routeId = id.route(spec.node, spec.table, spec.to, spec.metric)
-      // The way to a gateway may be written out, too.
-      if (made.has(routeId)) continue
-      made.add(routeId)
       this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec, dependsOn }, path)
       ready.push(routeId)
     }

@@ -17,8 +17,6 @@ export interface CompiledRoute {
   /** Ports that the route leaves by: their addresses and segments must be there first. */
   readonly ports: ReadonlyArray<Port>
   readonly group?: NexthopSpec
-  /** Routes that must be there first, to the gateways themselves. */
-  readonly after: ReadonlyArray<RouteSpec>
   readonly path: Path
 }
 
@@ -104,8 +102,6 @@ interface Hop {
   readonly gateway?: Ip.Address
   readonly port: Port
   readonly weight: number
-  /** The gateway is in no subnet of the port: it needs a route of its own. */
-  readonly offLink: boolean
 }
 
 const families: ReadonlyArray<Ip.Family> = ["ipv4", "ipv6"]
@@ -191,12 +187,11 @@ const emit = (options: {
   const metric = given === 0 ? defaultMetric[options.to.family] : given
   const base = { node: node.name, to, table: route.table, metric, type: route.type }
   const ports = [...new Set(hops.map((hop) => hop.port))]
-  const after = hops.flatMap((hop) => (hop.offLink && hop.gateway !== undefined ? [onLinkRoute(node, hop.gateway, hop.port)] : []))
   const [first] = hops
-  if (first === undefined) return { spec: base, ports, path, after }
+  if (first === undefined) return { spec: base, ports, path }
   if (hops.length === 1) {
     const gateway = first.gateway === undefined ? {} : { gateway: Ip.formatAddress(first.gateway) }
-    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname } }, ports, path, after }
+    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname } }, ports, path }
   }
   let attempt = 0
   let groupId = nexthopId(node.name, route.table, to, metric, attempt)
@@ -207,18 +202,8 @@ const emit = (options: {
     ifname: hop.port.ifname,
     weight: hop.weight
   }))
-  return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members }, after }
+  return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members } }
 }
-
-/** The kernel refuses a gateway that it has no route to on the link. */
-const onLinkRoute = (node: Node, gateway: Ip.Address, port: Port): RouteSpec => ({
-  node: node.name,
-  to: Ip.formatPrefix({ ...gateway, length: Ip.hostLength(gateway.family) }),
-  table: mainTable,
-  metric: defaultMetric[gateway.family],
-  type: "unicast",
-  via: { ifname: port.ifname }
-})
 
 /** Hops of one way, one per family it serves; `undefined` in the list means that it was reported. */
 const resolveWay = (node: Node, way: Way, context: RoutingContext): ReadonlyArray<Hop | undefined> => {
@@ -230,7 +215,7 @@ const resolveWay = (node: Node, way: Way, context: RoutingContext): ReadonlyArra
     const port = device
     if (way.to === undefined) {
       const present = families.filter((family) => context.addressing.ofPort(port).some((a) => a.address.family === family))
-      return (present.length === 0 ? ["ipv4" as const] : present).map((family) => ({ family, port, weight: way.weight, offLink: false }))
+      return (present.length === 0 ? ["ipv4" as const] : present).map((family) => ({ family, port, weight: way.weight }))
     }
   }
   const to = way.to!
@@ -255,7 +240,7 @@ const resolveAddress = ({ node, address, device, path, context }: Target & { rea
   const { addressing, reporter } = context
   const text = Ip.formatAddress(address)
   if (Ip.isLinkLocal(address)) {
-    if (device !== undefined) return { family: address.family, gateway: address, port: device, weight: 1, offLink: false }
+    if (device !== undefined) return { family: address.family, gateway: address, port: device, weight: 1 }
     reporter.error(path, `the link-local gateway ${text} needs "dev": it may be on any link`)
     return undefined
   }
@@ -266,6 +251,13 @@ const resolveAddress = ({ node, address, device, path, context }: Target & { rea
     return undefined
   }
   const port = device ?? portTowards(address, connected)
+  if (port !== undefined && !subnetsOf(port, context).some((subnet) => Ip.contains(subnet, address))) {
+    // fib_check_nh (net/ipv4/fib_semantics.c): the kernel refuses a gateway that is not on the link.
+    const subnets = subnetsOf(port, context).map((subnet) => Ip.formatPrefix(Ip.network(subnet)))
+    const list = subnets.length === 0 ? "it has no address" : `it is on ${subnets.join(", ")}`
+    reporter.error(path, `${label(port)} is in no subnet with the gateway ${text}: ${list}`)
+    return undefined
+  }
   if (port === undefined) {
     const subnets = [...connected.portOfSubnet.keys()]
     const list = subnets.length === 0 ? "it has no address" : `it is on ${subnets.slice(0, 8).join(", ")}`
@@ -273,8 +265,7 @@ const resolveAddress = ({ node, address, device, path, context }: Target & { rea
     return undefined
   }
   if (!addressing.exists(address)) reporter.warning(path, `no port has the address ${text}`)
-  const offLink = !subnetsOf(port, context).some((subnet) => Ip.contains(subnet, address))
-  return { family: address.family, gateway: address, port, weight: 1, offLink }
+  return { family: address.family, gateway: address, port, weight: 1 }
 }
 
 /** NODE or NODE:PORT as a next hop: its address on the segment that both are on, for each family that both have. */
@@ -308,7 +299,7 @@ const resolveNodeName = ({ node, to, device, path, context }: Target & { readonl
       reporter.error(path, `${node.name} reaches ${quote(name)} in ${found.length} ways: write ${choice}`)
       return [undefined]
     }
-    for (const { port, gateway } of found) hops.push({ family, gateway, port, weight: 1, offLink: false })
+    for (const { port, gateway } of found) hops.push({ family, gateway, port, weight: 1 })
   }
   if (hops.length === 0) {
     reporter.error(path, `${quote(name)} has no address in a subnet of ${node.name}`)
@@ -383,7 +374,7 @@ const segmentGateway = (node: Node, port: Port, item: Located<string>, context: 
 const neighbour = (port: Port, peer: Port, context: RoutingContext): ReadonlyArray<Hop> =>
   families.flatMap((family) => {
     const gateway = gatewayAddress(port, peer, family, context)
-    return gateway === undefined ? [] : [{ family, gateway, port, weight: 1, offLink: false }]
+    return gateway === undefined ? [] : [{ family, gateway, port, weight: 1 }]
   })
 
 /** Reports gateways of networks that are on no port of theirs, once per network rather than once per host. */

@@ -75,15 +75,6 @@ networks:
     "gives way to a default route of the same family")
 })
 
-t.test("a gateway beyond the subnet gets a route of its own first", async (t) => {
-  const plan = planOf(`name: lab
-nodes: { a: { kind: router, routes: [{ to: default, via: 192.0.2.1, dev: eth0 }] }, b: { kind: router, loopback: 192.0.2.1 } }
-links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }]
-`)
-  t.same(routes(plan), ["a 192.0.2.1/32 unicast eth0", "a 0.0.0.0/0 192.0.2.1 eth0"])
-  t.ok(only(plan, "route")[1]!.dependsOn.includes(only(plan, "route")[0]!.id))
-})
-
 t.test("link-local addresses are unique on their link only", async (t) => {
   const plan = planOf(`name: lab
 nodes: { a: { kind: router, routes: [{ to: "::/0", via: "fe80::2", dev: eth1 }] }, b: { kind: router } }

@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import t from "tap"
 import { load } from "../../daemon/compiler/load.ts"
+import { rank } from "../../daemon/plan/order.ts"
 import type { Plan } from "../../daemon/plan/resource.ts"
 import { render } from "../../daemon/topology/diagnostic.ts"
 import { matchesGolden } from "../topology/golden.ts"
@@ -36,8 +37,10 @@ for (const folder of [goldens, examples]) {
 
       const position = new Map(result.plan.resources.map((resource, index) => [resource.id, index]))
       t.equal(position.size, result.plan.resources.length, "ids are unique")
-      for (const [index, { id, dependsOn }] of result.plan.resources.entries()) {
+      for (const [index, { id, kind, dependsOn }] of result.plan.resources.entries()) {
         for (const other of dependsOn) {
+          const below = result.plan.resources[position.get(other) ?? -1]?.kind
+          if (below === undefined || (kind !== "exec" && rank(below) >= rank(kind))) t.fail(`${id} cannot depend on ${other}`)
           if (!((position.get(other) ?? Infinity) < index)) t.fail(`${id} depends on ${other}, which does not come before it`)
         }
       }
