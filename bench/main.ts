@@ -9,7 +9,8 @@ import * as Report from "./report.ts"
 type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) => Promise<void> }
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
-  datapath: () => import("./datapath.ts")
+  datapath: () => import("./datapath.ts"),
+  deploy: () => import("./deploy.ts")
 }
 
 const usage = `usage: npm run bench -- NAME [options] [--json]\nbenches: ${Object.keys(benches).join(", ")}`
