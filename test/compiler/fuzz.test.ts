@@ -44,7 +44,7 @@ const mutate = (text: string, random: (below: number) => number): string => {
 }
 
 t.test("load never throws", async (t) => {
-  const cases = Number(process.env["FUZZ_CASES"] ?? 1500)
+  const cases = Number(process.env["FUZZ_CASES"] ?? 500)
   const accepted = { count: 0 }
   for (let seed = 1; seed <= cases; seed++) {
     const random = randomFrom(seed * 2654435761)
