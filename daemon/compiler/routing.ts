@@ -197,11 +197,11 @@ const emit = (options: {
   let groupId = nexthopId(node.name, route.table, to, metric, attempt)
   while (options.groupIds.has(groupId)) groupId = nexthopId(node.name, route.table, to, metric, ++attempt)
   options.groupIds.add(groupId)
-  const members = hops.map((hop) => ({
-    ...(hop.gateway === undefined ? {} : { gateway: Ip.formatAddress(hop.gateway) }),
-    ifname: hop.port.ifname,
-    weight: hop.weight
-  }))
+  const members = hops.map((hop) => {
+    const way = { ifname: hop.port.ifname, weight: hop.weight }
+    if (hop.gateway !== undefined) return { gateway: Ip.formatAddress(hop.gateway), ...way }
+    return hop.family === "ipv6" ? { family: hop.family, ...way } : way
+  })
   return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members } }
 }
 

@@ -56,6 +56,8 @@ export interface AddressSpec {
 export interface NexthopMember {
   /** Absent when the destination is on the link. */
   readonly gateway?: string
+  /** Only without a gateway, and only where it is not IPv4. */
+  readonly family?: "ipv6"
   readonly ifname: string
   /** 1..256 */
   readonly weight: number

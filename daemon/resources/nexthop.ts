@@ -3,6 +3,7 @@
  * from where they lead, so they belong to one group only and go with it.
  */
 import { createHash } from "node:crypto"
+import { familyOf } from "../wire/ip.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import type { NexthopMember, NexthopSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
@@ -20,11 +21,12 @@ const memberId = (group: number, member: NexthopMember): number => {
 const membersOf = (lab: Lab, node: string, snapshot: NodeSnapshot, group: Nexthop.Nexthop): NexthopMember[] => {
   const single = new Map(snapshot.nexthops.map((nexthop) => [nexthop.id, nexthop]))
   if (group.kind !== "group") return []
-  return group.members.flatMap(({ id: member, weight }) => {
+  return group.members.flatMap(({ id: member, weight }): ReadonlyArray<NexthopMember> => {
     const nexthop = single.get(member)
     if (nexthop === undefined || nexthop.kind !== "single") return []
     const ifname = lab.ifname(node, nexthop.index) ?? ""
-    return [{ ...(nexthop.gateway === undefined ? {} : { gateway: nexthop.gateway }), ifname, weight }]
+    if (nexthop.gateway !== undefined) return [{ gateway: nexthop.gateway, ifname, weight }]
+    return [nexthop.family === "ipv6" ? { family: "ipv6", ifname, weight } : { ifname, weight }]
   })
 }
 
@@ -46,7 +48,8 @@ export const handler: Handler<"nexthop"> = {
       for (const member of members) {
         const index = lab.index(node, member.ifname)
         const { gateway } = member
-        const fields = { id: memberId(group, member), protocol, kind: "single", index } as const
+        const family = gateway === undefined ? member.family ?? "ipv4" : familyOf(gateway)
+        const fields = { id: memberId(group, member), protocol, kind: "single", family, index } as const
         Nexthop.addNexthop(batch.out, gateway === undefined ? fields : { ...fields, gateway })
         batch.note("add nexthop", `${gateway ?? member.ifname} of ${node}`, tag)
       }

@@ -188,6 +188,7 @@ export const attributes = (bytes: Uint8Array, at: number, each: (type: number, v
   }
 }
 
+// Octets beyond the end read as 0, so that decoding is total: the kernel's headers have grown and may grow again.
 export const u8 = (bytes: Uint8Array, at = 0): number => bytes[at] ?? 0
 export const u16 = (bytes: Uint8Array, at = 0): number => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8)
 export const u32 = (bytes: Uint8Array, at = 0): number => (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0

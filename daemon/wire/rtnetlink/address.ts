@@ -4,8 +4,8 @@
  *     ifaddrmsg: family (1) prefix length (1) flags (1) scope (1) index (4)
  */
 import { format, parsePrefix } from "../ip.ts"
-import { attributes, Flag, u32, type Writer } from "../netlink.ts"
-import { addressFamily } from "./family.ts"
+import { attributes, Flag, u32, u8, type Writer } from "../netlink.ts"
+import { addressFamily, AF_INET6 } from "./family.ts"
 
 const RTM_NEWADDR = 20
 const RTM_DELADDR = 21
@@ -62,6 +62,7 @@ export const dumpAddresses = (out: Writer): void => {
   out.end()
 }
 
+/** The address of a RTM_NEWADDR or RTM_DELADDR body: the interface's own, where it has a peer's too. */
 export const decode = (body: Uint8Array): Address => {
   let local: Uint8Array | undefined
   let remote: Uint8Array | undefined
@@ -69,8 +70,8 @@ export const decode = (body: Uint8Array): Address => {
   attributes(body, headerLength, (type, value) => {
     if (type === IFA_LOCAL) local = value
     else if (type === IFA_ADDRESS) remote = value
-    else if (type === IFA_PROTO) protocol = value[0] ?? 0
+    else if (type === IFA_PROTO) protocol = u8(value)
   })
-  const address = local ?? remote ?? new Uint8Array(4)
-  return { index: u32(body, 4), address: `${format(address)}/${body[1]!}`, scope: body[3]!, protocol }
+  const address = local ?? remote ?? new Uint8Array(u8(body) === AF_INET6 ? 16 : 4)
+  return { index: u32(body, 4), address: `${format(address)}/${u8(body, 1)}`, scope: u8(body, 3), protocol }
 }

@@ -4,9 +4,9 @@
  *     nhmsg: family (1) scope (1) protocol (1) reserved (1) flags (4)
  *     nexthop_grp: id (4) weight - 1 (1) weight high (1) reserved (2)
  */
-import { format, parse } from "../ip.ts"
-import { attributes, Flag, u16, u32, u8, type Writer } from "../netlink.ts"
-import { addressFamily, AF_INET } from "./family.ts"
+import { format, parse, type Family } from "../ip.ts"
+import { attributes, Flag, u32, u8, type Writer } from "../netlink.ts"
+import { familyName, familyNumber } from "./family.ts"
 
 const RTM_NEWNEXTHOP = 104
 const RTM_DELNEXTHOP = 105
@@ -23,7 +23,13 @@ export type Nexthop = {
   readonly id: number
   readonly protocol: number
 } & (
-  | { readonly kind: "single"; readonly gateway?: string; readonly index: number }
+  | {
+      readonly kind: "single"
+      /** Of the routes that may use it: the kernel refuses an IPv6 route by a nexthop that is IPv4's (net/ipv4/nexthop.c). */
+      readonly family: Family
+      readonly gateway?: string
+      readonly index: number
+    }
   | { readonly kind: "group"; readonly members: ReadonlyArray<{ readonly id: number; readonly weight: number }> }
 )
 
@@ -31,7 +37,7 @@ export type Nexthop = {
 export const addNexthop = (out: Writer, nexthop: Nexthop): number => {
   const sequence = out.begin(RTM_NEWNEXTHOP, Flag.create | Flag.replace)
   const gateway = nexthop.kind === "single" && nexthop.gateway !== undefined ? parse(nexthop.gateway) : undefined
-  out.u8(nexthop.kind === "group" ? AF_UNSPEC : gateway === undefined ? AF_INET : addressFamily(gateway))
+  out.u8(nexthop.kind === "group" ? AF_UNSPEC : familyNumber(nexthop.family))
   out.u8(0)
   out.u8(nexthop.protocol)
   out.u8(0)
@@ -69,6 +75,7 @@ export const dumpNexthops = (out: Writer): void => {
   out.end()
 }
 
+/** The nexthop or group of a RTM_NEWNEXTHOP body. */
 export const decode = (body: Uint8Array): Nexthop => {
   let id = 0
   let index = 0
@@ -81,11 +88,12 @@ export const decode = (body: Uint8Array): Nexthop => {
     else if (type === NHA_GROUP) {
       members = []
       for (let at = 0; at + 8 <= value.length; at += 8) {
-        members.push({ id: u32(value, at), weight: u8(value, at + 4) + 1 + (u16(value, at + 5) & 0xff) * 256 })
+        members.push({ id: u32(value, at), weight: u8(value, at + 4) + 1 + u8(value, at + 5) * 256 })
       }
     }
   })
-  const protocol = body[2]!
+  const protocol = u8(body, 2)
   if (members !== undefined) return { id, protocol, kind: "group", members }
-  return { id, protocol, kind: "single", index, ...(gateway === undefined ? {} : { gateway }) }
+  const family = familyName(u8(body)) ?? "ipv4"
+  return { id, protocol, kind: "single", family, index, ...(gateway === undefined ? {} : { gateway }) }
 }

@@ -6,7 +6,7 @@
  * Unsupported: routes by source or TOS, encapsulations, RTA_MULTIPATH (several ways out are a nexthop group here).
  */
 import { format, parse, parsePrefix } from "../ip.ts"
-import { attributes, Flag, u32, type Writer } from "../netlink.ts"
+import { attributes, Flag, u32, u8, type Writer } from "../netlink.ts"
 import { addressFamily, familyName } from "./family.ts"
 
 const RTM_NEWROUTE = 24
@@ -76,10 +76,10 @@ export const dumpRoutes = (out: Writer): void => {
 
 /** The route of a RTM_NEWROUTE body; undefined for what is no unicast FIB entry of IPv4 or IPv6 (cached, multicast, ...). */
 export const decode = (body: Uint8Array): Route | undefined => {
-  const family = familyName(body[0]!)
+  const family = familyName(u8(body))
   if (family === undefined || (u32(body, 8) & RTM_F_CLONED) !== 0) return undefined
   let to: Uint8Array = new Uint8Array(family === "ipv4" ? 4 : 16)
-  let table = body[4]!
+  let table = u8(body, 4)
   let metric = 0
   let gateway: string | undefined
   let index: number | undefined
@@ -93,11 +93,11 @@ export const decode = (body: Uint8Array): Route | undefined => {
     else if (type === RTA_NH_ID) nexthop = u32(value)
   })
   return {
-    to: `${format(to)}/${body[1]!}`,
+    to: `${format(to)}/${u8(body, 1)}`,
     table,
     metric,
-    type: body[7]!,
-    protocol: body[5]!,
+    type: u8(body, 7),
+    protocol: u8(body, 5),
     ...(gateway === undefined ? {} : { gateway }),
     ...(index === undefined ? {} : { index }),
     ...(nexthop === undefined ? {} : { nexthop })

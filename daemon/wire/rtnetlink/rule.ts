@@ -4,7 +4,7 @@
  *     fib_rule_hdr: family (1) dst_len (1) src_len (1) tos (1) table (1) res (1) res (1) action (1) flags (4)
  */
 import { format, parsePrefix, type Family } from "../ip.ts"
-import { attributes, Flag, text, u32, type Writer } from "../netlink.ts"
+import { attributes, Flag, text, u32, u8, type Writer } from "../netlink.ts"
 import { familyName, familyNumber } from "./family.ts"
 
 const RTM_NEWRULE = 32
@@ -74,19 +74,20 @@ export const dumpRules = (out: Writer, family: Family): void => {
   out.end()
 }
 
+/** The rule of a RTM_NEWRULE body; undefined for what is neither IPv4 nor IPv6. */
 export const decode = (body: Uint8Array): Rule | undefined => {
-  const family = familyName(body[0]!)
+  const family = familyName(u8(body))
   if (family === undefined) return undefined
-  const rule: { -readonly [K in keyof Rule]: Rule[K] } = { family, priority: 0, table: body[4]!, protocol: 0 }
+  const rule: { -readonly [K in keyof Rule]: Rule[K] } = { family, priority: 0, table: u8(body, 4), protocol: 0 }
   attributes(body, headerLength, (type, value) => {
-    if (type === FRA_DST) rule.to = `${format(value)}/${body[1]!}`
-    else if (type === FRA_SRC) rule.from = `${format(value)}/${body[2]!}`
+    if (type === FRA_DST) rule.to = `${format(value)}/${u8(body, 1)}`
+    else if (type === FRA_SRC) rule.from = `${format(value)}/${u8(body, 2)}`
     else if (type === FRA_IIFNAME) rule.iif = text(value)
     else if (type === FRA_OIFNAME) rule.oif = text(value)
     else if (type === FRA_PRIORITY) rule.priority = u32(value)
     else if (type === FRA_FWMARK) rule.fwmark = u32(value)
     else if (type === FRA_TABLE) rule.table = u32(value)
-    else if (type === FRA_PROTOCOL) rule.protocol = value[0] ?? 0
+    else if (type === FRA_PROTOCOL) rule.protocol = u8(value)
   })
   return rule
 }
