@@ -8,7 +8,7 @@
  *
  * `/etc/netns/<name>/` holds what `ip netns exec` (and our own exec) binds over `/etc`: hosts and resolv.conf.
  */
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
+import { fstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
 import { addon, isNativeError } from "../native/index.ts"
 import { Writer } from "../wire/netlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
@@ -73,9 +73,11 @@ export const remove = (name: string): void => {
 /** Opens a namespace; undefined when there is none of this name. */
 export const open = (name: string): Netns | undefined => {
   try {
-    if (!exists(name) || !isMounted(name)) return undefined
     const fd = addon.netnsOpen(path(name))
-    return { name, fd, inode: addon.inode(fd) }
+    // Asked of what is open, not of the name: another daemon may be making or removing the namespace right now.
+    if (fstatSync(fd).dev !== statSync(directory).dev) return { name, fd, inode: addon.inode(fd) }
+    addon.close(fd)
+    return undefined
   } catch (error) {
     if (isNativeError(error) && error.code === "ENOENT") return undefined
     throw error
