@@ -26,6 +26,7 @@ import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
 import { findNode, reachableNodes } from "./reconciler/directory.ts"
+import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
@@ -98,8 +99,7 @@ const unlock = (descriptor: number, { runDirectory }: Config): void => {
     try {
       rmdirSync(directory)
     } catch {
-      // Not empty: labs are deployed, or other instances run.
-      return
+      // Not there, or not empty: labs are deployed, or other instances run.
     }
   }
 }
@@ -154,6 +154,7 @@ const daemon = (config: Config) =>
     const parts: Daemon = { instance: config.instance, fabric, program, labsDirectory: `${config.runDirectory}/labs` }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
+    yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())
     flushCompileCache()
     Memory.release()
     const host = hostname()

@@ -36,7 +36,8 @@ export const open = (instance: string): Netns.Netns => {
   const name = Netns.fabricName(instance)
   if (Netns.within(name, () => true) === undefined) Netns.create(name, instance)
   const netns = Netns.open(name)!
-  Netns.assertOwned(name, instance, links(netns.fd))
+  const refusal = Netns.refusal(name, instance, links(netns.fd))
+  if (refusal !== undefined) throw refusal
   for (const error of Sysctl.write(netns.fd, { "net.ipv6.conf.default.disable_ipv6": "1", "net.ipv6.conf.all.disable_ipv6": "1" })) {
     // ENOENT: a kernel without IPv6, where there is nothing to turn off.
     if (error.code !== "ENOENT") throw error

@@ -8,7 +8,7 @@
  *
  * `/etc/netns/<name>/` holds what `ip netns exec` (and our own exec) binds over `/etc`: hosts and resolv.conf.
  */
-import { fstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
+import { fstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, statSync } from "node:fs"
 import { addon, isNativeError } from "../native/index.ts"
 import { Writer } from "../wire/netlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
@@ -67,7 +67,20 @@ const isMounted = (name: string): boolean => statSync(path(name)).dev !== statSy
 /** Removes the name and what `/etc/netns` holds for it. Fine when it is gone already. */
 export const remove = (name: string): void => {
   attempt("remove network namespace", name, () => addon.netnsRemove(path(name)))
-  rmSync(etcPath(name), { recursive: true, force: true })
+  removeEtc(name)
+}
+
+export const removeEtc = (name: string): void => rmSync(etcPath(name), { recursive: true, force: true })
+
+/** The folders in `/etc/netns` whose hosts file is a link to somewhere under `target`. */
+export const listEtc = (target: string): ReadonlyArray<string> => namesIn(etcDirectory).filter((name) => linkOf(`${etcPath(name)}/hosts`).startsWith(target))
+
+const linkOf = (file: string): string => {
+  try {
+    return readlinkSync(file)
+  } catch {
+    return ""
+  }
 }
 
 /** Opens a namespace; undefined when there is none of this name. */
@@ -109,13 +122,18 @@ export const owner = (name: string): string | undefined =>
   within(name, (netns) => ownerOf([...dump(netns.fd, Link.dumpLinks)].map((message) => Link.decode(message.body))))
 
 /** The names of all namespaces that bear the prefix `weft.`, whoever made them. */
-export const list = (): ReadonlyArray<string> => {
+export const list = (): ReadonlyArray<string> => namesIn(directory)
+
+const namesIn = (folder: string): ReadonlyArray<string> => {
   try {
-    return readdirSync(directory).filter((name) => name.startsWith("weft."))
+    return readdirSync(folder).filter((name) => name.startsWith("weft."))
   } catch {
     return []
   }
 }
+
+/** Whether there is `/etc/netns/<name>`. */
+export const hasEtc = (name: string): boolean => statSync(etcPath(name), { throwIfNoEntry: false }) !== undefined
 
 /** Makes and returns `/etc/netns/<name>`. */
 export const makeEtc = (name: string): string => {
@@ -123,10 +141,10 @@ export const makeEtc = (name: string): string => {
   return etcPath(name)
 }
 
-/** Refuses to go on in a namespace of the right name and the wrong owner. */
-export const assertOwned = (name: string, instance: string, links: ReadonlyArray<Link.Link>): void => {
+/** Why a namespace of the right name is not to be touched; undefined when it is the instance's. `links`: what is in it. */
+export const refusal = (name: string, instance: string, links: ReadonlyArray<Link.Link>): KernelError | undefined => {
   const found = ownerOf(links)
-  if (found === instance) return
+  if (found === instance) return undefined
   const whose = found === undefined ? "it was not made by weft" : `it belongs to the weftd instance "${found}"`
-  throw new KernelError({ operation: "use network namespace", object: name, code: "EPERM", detail: whose })
+  return new KernelError({ operation: "use network namespace", object: name, code: "EPERM", detail: whose })
 }

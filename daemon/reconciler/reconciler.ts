@@ -59,6 +59,12 @@ const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resour
 const byId = (resources: ReadonlyArray<Resource>): ReadonlyMap<string, Resource> =>
   new Map(resources.map((resource) => [resource.id, resource]))
 
+/** Without what is there twice. Several versions of one resource stay: the kernel may have something of each. */
+const distinct = (resources: ReadonlyArray<Resource>): ReadonlyArray<Resource> => {
+  const versions = new Map(resources.map((resource) => [`${resource.id} ${JSON.stringify(resource.spec)}`, resource]))
+  return [...versions.values()]
+}
+
 export class Reconciler {
   private readonly busy = new Set<string>()
   private readonly daemon: Daemon
@@ -177,7 +183,7 @@ export class Reconciler {
   }
 
   private async commit(entry: LabEntry | undefined, plan: Plan, state: LabState, filename: string): Promise<LabEntry> {
-    const former = entry === undefined ? [] : [...byId([...entry.former, ...entry.plan.resources]).values()]
+    const former = entry === undefined ? [] : distinct([...entry.former, ...entry.plan.resources])
     const lastGood = entry?.state === "ready" ? entry.plan : entry?.lastGood
     const committed: LabEntry = {
       name: plan.lab,
@@ -248,9 +254,9 @@ export class Reconciler {
   /** Runs `use` with the lab as it is in the kernel; its namespaces are open meanwhile. */
   private async observing<A>(plan: Plan, entry: LabEntry | undefined, use: (lab: Lab) => Promise<A>): Promise<A> {
     const desired = byId(plan.resources)
-    const previous = byId(entry === undefined ? [] : [...entry.former, ...entry.plan.resources].filter((one) => !plan.resources.includes(one)))
+    const previous = entry === undefined ? [] : [...entry.former, ...(entry.plan === plan ? [] : entry.plan.resources)]
     const nodes = new Set<string>()
-    for (const resource of [...desired.values(), ...previous.values()]) if (resource.kind === "node") nodes.add(resource.spec.node)
+    for (const resource of [...desired.values(), ...previous]) if (resource.kind === "node") nodes.add(resource.spec.node)
     const snapshot = Snapshot.take(plan.lab, this.daemon.instance, this.daemon.fabric, nodes)
     const lab = new Lab({ name: plan.lab, daemon: this.daemon, snapshot, desired, previous, records: new Map(entry?.remembered) })
     try {

@@ -22,6 +22,12 @@ export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLo
   Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)
+  for (const name of Netns.listEtc(`${daemon.labsDirectory}/`)) {
+    const parsed = Netns.parseNodeName(name)
+    if (parsed === undefined || labs.has(parsed.lab)) continue
+    Netns.removeEtc(name)
+    tell(Netns.etcPath(name))
+  }
   for (const directory of existing(daemon.labsDirectory)) {
     if (!labs.has(directory)) rmSync(`${daemon.labsDirectory}/${directory}`, { recursive: true, force: true })
   }

@@ -6,7 +6,7 @@
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
-import { id, type Kind, type Remembered, type Resource, type ResourceOf } from "../plan/resource.ts"
+import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 /** Route protocol number (rtm_protocol, nh_protocol, ifa_proto) that marks what is ours. See /etc/iproute2/rt_protos. */
@@ -27,8 +27,11 @@ export interface LabInit {
   readonly snapshot: Snapshot
   /** What the lab should be, by id. */
   readonly desired: ReadonlyMap<string, Resource>
-  /** What it should have been before: where the kernel keeps no mark of ours, this says what to look for. */
-  readonly previous: ReadonlyMap<string, Resource>
+  /**
+   * What it should have been before, oldest first, an id once for each change that was not finished: where the kernel
+   * keeps no mark of ours, this says what to look for.
+   */
+  readonly previous: ReadonlyArray<Resource>
   readonly records: ReadonlyMap<string, Remembered>
 }
 
@@ -37,6 +40,7 @@ export class Lab {
   readonly daemon: Daemon
   readonly snapshot: Snapshot
   readonly desired: ReadonlyMap<string, Resource>
+  /** By id, the latest. */
   readonly previous: ReadonlyMap<string, Resource>
   /** `desired` and `previous` together; where both have an id, the desired one. */
   readonly known: ReadonlyMap<string, Resource>
@@ -47,20 +51,22 @@ export class Lab {
   private readonly indexes = new Map<string, number>()
   private readonly highest = new Map<string, number>()
   private readonly fabricIndexes = new Map<string, number>()
+  private readonly sysctls = new Map<string, Set<string>>()
 
   constructor(init: LabInit) {
     this.name = init.name
     this.daemon = init.daemon
     this.snapshot = init.snapshot
     this.desired = init.desired
-    this.previous = init.previous
-    this.known = new Map([...init.previous, ...init.desired])
+    this.previous = new Map(init.previous.map((resource) => [resource.id, resource]))
+    this.known = new Map([...this.previous, ...init.desired])
     this.records = new Map(init.records)
     for (const [node, { netns, links }] of init.snapshot.nodes) {
       this.open.set(node, netns)
       for (const link of links.values()) this.setIndex(node, link.name, link.index)
     }
     for (const [port, { link }] of init.snapshot.fabricPorts) this.fabricIndexes.set(port, link.index)
+    for (const resource of init.previous) if (resource.kind === "node") this.rememberSysctls(resource.spec)
   }
 
   /** The node's open namespace. Throws when it does not exist: whoever needs it depends on it. */
@@ -123,10 +129,15 @@ export class Lab {
     else this.fabricIndexes.set(port, index)
   }
 
-  /** Names of the sysctls that the node had before. */
-  formerSysctls(node: string): ReadonlyArray<string> {
-    const former = this.previous.get(id.node(node))
-    return former?.kind === "node" ? Object.keys(former.spec.sysctls) : []
+  /** Names of the sysctls that weft may have set in the node before. */
+  formerSysctls(node: string): Iterable<string> {
+    return this.sysctls.get(node) ?? []
+  }
+
+  private rememberSysctls({ node, sysctls }: NodeSpec): void {
+    const names = this.sysctls.get(node) ?? new Set()
+    for (const name of Object.keys(sysctls)) names.add(name)
+    this.sysctls.set(node, names)
   }
 
   /** Where this lab keeps its files. */

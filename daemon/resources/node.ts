@@ -24,6 +24,11 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
     const names = [...new Set([...Object.keys(spec?.sysctls ?? {}), ...lab.formerSysctls(node)])]
     yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls: Sysctl.read(netns.fd, names) }]
   }
+  // Whoever deletes a namespace by hand leaves its files.
+  for (const [node, spec] of specs) {
+    const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
+    if (lost && Netns.hasEtc(Netns.nodeName(lab.name, node))) yield [id.node(node), spec]
+  }
 }
 
 /** Files that commands in the node find in /etc: what `ip netns exec` binds there. */
@@ -47,10 +52,13 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
   for (const step of steps) {
     try {
       const name = Netns.nodeName(lab.name, step.node)
+      const foreign = lab.snapshot.foreign.get(step.node)
+      if (foreign !== undefined) throw foreign
       if (step.action !== "update") {
+        // The files first: a namespace that is there is whole.
+        makeEtc(lab, name)
         Netns.create(name, lab.daemon.instance)
         lab.adopt(step.node)
-        makeEtc(lab, name)
       }
       const error = Sysctl.write(lab.netns(step.node).fd, settings(step))[0]
       if (error !== undefined) failures.push({ id: step.id, error: inNode(step.node, error) })
@@ -65,7 +73,8 @@ const inNode = (node: string, error: KernelError): KernelError =>
   new KernelError({ operation: error.operation, object: `${error.object} in ${node}`, code: error.code, detail: error.detail })
 
 const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<Failures> => {
-  await endProcesses(new Set(steps.map((step) => lab.netns(step.node).inode)), endGraceMs)
+  const inodes = steps.flatMap((step) => lab.snapshot.nodes.get(step.node)?.netns.inode ?? [])
+  await endProcesses(new Set(inodes), endGraceMs)
   return each(steps, (step) => {
     lab.forget(step.node)
     Netns.remove(Netns.nodeName(lab.name, step.node))

@@ -23,6 +23,7 @@ const name = (port: { node: string; ifname: string }): string => `${port.node}:$
 function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
   const { fabricPorts, nodes } = lab.snapshot
   const programs = Fabric.programIds(lab.daemon.fabric.fd, Array.from(fabricPorts.values(), (port) => port.link.index))
+  const others = otherEnds(lab)
   for (const { node, ifname, link } of fabricPorts.values()) {
     const inside = nodes.get(node)?.links.get(ifname)
     const known = lab.known.has(id.port(node, ifname))
@@ -31,10 +32,33 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
       if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name }]
       continue
     }
-    const state = stateOf(lab, programs.get(link.index), link, inside)
+    const held = !link.up && isDown(lab, others.get(`${node}:${ifname}`))
+    const state = stateOf(lab, programs.get(link.index), held ? { ...link, up: true } : link, inside)
     const spec = { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name }
     yield [id.port(node, ifname), state === undefined ? spec : { ...spec, state }]
   }
+}
+
+/** For each port of a link, the port at the other end. */
+const otherEnds = (lab: Lab): ReadonlyMap<string, string> => {
+  const others = new Map<string, string>()
+  for (const { spec } of lab.desiredOf("segment")) {
+    if (spec.segmentKind !== "p2p") continue
+    others.set(spec.ports[0]!, spec.ports[1]!)
+    others.set(spec.ports[1]!, spec.ports[0]!)
+  }
+  return others
+}
+
+/** The node's side of this port is down: then the host side of the other end is held down (reconciler/fabric-watch.ts). */
+const isDown = (lab: Lab, port: string | undefined): boolean => {
+  const [node, ifname] = port === undefined ? ["", ""] : splitPort(port)
+  return lab.snapshot.nodes.get(node)?.links.get(ifname)?.up === false
+}
+
+const splitPort = (port: string): [node: string, ifname: string] => {
+  const colon = port.indexOf(":")
+  return [port.slice(0, colon), port.slice(colon + 1)]
 }
 
 /** What is wrong with a port that exists; undefined: nothing. */

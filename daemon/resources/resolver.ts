@@ -23,6 +23,7 @@ const parse = (node: string, content: string): ResolverSpec => {
 
 function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
   for (const { spec } of lab.knownOf("resolver")) {
+    if (lab.snapshot.foreign.has(spec.node)) continue
     try {
       yield [id.resolver(spec.node), parse(spec.node, readFileSync(pathOf(lab, spec.node), "utf8"))]
     } catch (error) {

@@ -10,37 +10,58 @@ import { each, type Handler } from "./handler.ts"
 import { KernelError } from "../linux/errors.ts"
 import type { Lab } from "./lab.ts"
 
-/** The ports of `spec` whose entries in the program are as `spec` wants them. */
-const attached = (lab: Lab, spec: SegmentSpec, entries: ReadonlyMap<number, PortEntry>, members: ReadonlySet<number>): string[] => {
-  const indexes = spec.ports.map((port) => lab.fabricIndex(port))
-  return spec.ports.filter((name, i) => {
-    const index = indexes[i]
-    const port = index === undefined ? undefined : entries.get(index)?.port
-    if (index === undefined || port === undefined || port.mac !== macOf(lab, name)) return false
-    if (port.kind === "network") return spec.segmentKind === "network" && port.segment === spec.vni && members.has(index)
-    return spec.segmentKind === "p2p" && port.peer === indexes[1 - i]
-  })
-}
-
 /** The address of the node's side, which the program needs to hand frames over as the node's own. */
 const macOf = (lab: Lab, port: string): string => {
   const resource = lab.known.get(`port/${port}`)
   return resource?.kind === "port" ? resource.spec.mac : ""
 }
 
+type Entries = ReadonlyMap<number, PortEntry>
+
+/** The ends of a link that lead to each other. */
+const joinedEnds = (lab: Lab, { ports }: SegmentSpec, entries: Entries): string[] => {
+  const indexes = ports.map((port) => lab.fabricIndex(port))
+  return ports.filter((name, i) => {
+    const entry = indexes[i] === undefined ? undefined : entries.get(indexes[i])?.port
+    return entry?.kind === "p2p" && entry.peer === indexes[1 - i] && entry.mac === macOf(lab, name)
+  })
+}
+
+/** A link keeps its id when its ends change: it is as it should be now, or as it was before, or neither. */
+const observeLink = (lab: Lab, spec: SegmentSpec, former: SegmentSpec | undefined, entries: Entries): SegmentSpec | undefined => {
+  const ports = joinedEnds(lab, spec, entries)
+  const before = former === undefined || ports.length === spec.ports.length ? [] : joinedEnds(lab, former, entries)
+  if (before.length > 0) return { ...spec, ports: before }
+  return ports.length > 0 ? { ...spec, ports } : undefined
+}
+
+/**
+ * A network's members. A wanted one that the program has no right entry for counts as missing; one that is not wanted,
+ * also an interface that is gone, counts as there: so the segment is set again.
+ */
+const observeNetwork = (lab: Lab, spec: SegmentSpec, entries: Entries, names: ReadonlyMap<number, string>): SegmentSpec | undefined => {
+  const segment = lab.daemon.program.segments().get(spec.vni)
+  if (segment === undefined) return undefined
+  const wanted = new Set(spec.ports)
+  const ports = segment.ports.flatMap((index) => {
+    const name = names.get(index) ?? `interface ${index}, which is gone`
+    const entry = entries.get(index)?.port
+    const right = entry?.kind === "network" && entry.segment === spec.vni && entry.mac === macOf(lab, name)
+    return right || !wanted.has(name) ? [name] : []
+  })
+  return { ...spec, ports, ageingS: segment.ageingS }
+}
+
 function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
-  const { program } = lab.daemon
-  const entries = program.ports()
-  const segments = program.segments()
-  for (const resource of lab.knownOf("segment")) {
-    const former = lab.previous.get(resource.id)
-    const { spec } = resource
-    // What it was before tells what is in the program now; a port that has left shows as one too many.
-    const last = former?.kind === "segment" ? former.spec : spec
-    const segment = segments.get(last.vni)
-    const ports = attached(lab, last, entries, new Set(segment?.ports ?? []))
-    const there = last.segmentKind === "network" ? segment !== undefined : ports.length > 0
-    if (there) yield [resource.id, { ...last, ports, ageingS: segment?.ageingS ?? last.ageingS }]
+  const entries = lab.daemon.program.ports()
+  const names = new Map(Array.from(lab.snapshot.fabricPorts, ([name, { link }]) => [link.index, name]))
+  for (const { id, spec } of lab.knownOf("segment")) {
+    const former = lab.previous.get(id)
+    const found =
+      spec.segmentKind === "p2p"
+        ? observeLink(lab, spec, former?.kind === "segment" ? former.spec : undefined, entries)
+        : observeNetwork(lab, spec, entries, names)
+    if (found !== undefined) yield [id, found]
   }
 }
 

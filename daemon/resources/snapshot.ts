@@ -4,6 +4,7 @@
  * Reading is one pass over the fabric and one over each namespace; after it, observing is pure. Namespaces are held open
  * (by descriptor, identified by inode) until `close`, so that what is changed afterwards is what was looked at.
  */
+import type { KernelError } from "../linux/errors.ts"
 import * as Fabric from "../linux/fabric.ts"
 import * as Netns from "../linux/netns.ts"
 import { dump } from "../linux/rtnetlink.ts"
@@ -25,6 +26,8 @@ export interface NodeSnapshot {
 
 export interface Snapshot {
   readonly nodes: ReadonlyMap<string, NodeSnapshot>
+  /** Nodes whose name somebody else's namespace bears, and whose: never touched. */
+  readonly foreign: ReadonlyMap<string, KernelError>
   /** `node:ifname` -> host side in the fabric. */
   readonly fabricPorts: ReadonlyMap<string, Fabric.FabricPort>
 }
@@ -68,28 +71,31 @@ export const readNode = (netns: Netns.Netns): NodeSnapshot =>
     })
   )
 
-/**
- * Reads the lab. `nodes`: names that may exist (desired now or before); a namespace of such a name that is not marked as
- * `instance`'s makes it throw. Call `close` when done.
- */
+/** Reads the lab. `nodes`: names that may exist (desired now or before). Call `close` when done. */
 export const take = (lab: string, instance: string, fabric: Netns.Netns, nodes: Iterable<string>): Snapshot => {
   const found = new Map<string, NodeSnapshot>()
+  const foreign = new Map<string, KernelError>()
   try {
     for (const node of nodes) {
       const name = Netns.nodeName(lab, node)
       const netns = Netns.open(name)
       if (netns === undefined) continue
       const snapshot = readNode(netns)
-      found.set(node, snapshot)
-      Netns.assertOwned(name, instance, [...snapshot.links.values()])
+      const refusal = Netns.refusal(name, instance, [...snapshot.links.values()])
+      if (refusal === undefined) {
+        found.set(node, snapshot)
+        continue
+      }
+      foreign.set(node, refusal)
+      Netns.close(netns)
     }
     const fabricPorts = new Map<string, Fabric.FabricPort>()
     for (const port of Fabric.ports(fabric.fd).marked) {
       if (port.lab === lab) fabricPorts.set(`${port.node}:${port.ifname}`, port)
     }
-    return { nodes: found, fabricPorts }
+    return { nodes: found, foreign, fabricPorts }
   } catch (error) {
-    close({ nodes: found, fabricPorts: new Map() })
+    close({ nodes: found, foreign, fabricPorts: new Map() })
     throw error
   }
 }
