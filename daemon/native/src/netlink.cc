@@ -215,6 +215,8 @@ napi_value netlinkMonitor(napi_env env, napi_callback_info info) {
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", "");
   const int socketFd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
   if (socketFd < 0) return throwErrno(env, errno, "socket", "netlink");
+  const int octets = 1 << 20;
+  setsockopt(socketFd, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   address.nl_groups = static_cast<uint32_t>(arguments.integer(1));
