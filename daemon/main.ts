@@ -151,7 +151,7 @@ const daemon = (config: Config) =>
     const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())
     const events = new EventLog()
     events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
-    const parts: Daemon = { instance: config.instance, fabric, program, labsDirectory: `${config.runDirectory}/labs` }
+    const parts: Daemon = { instance: config.instance, fabric, program, runDirectory: config.runDirectory }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())

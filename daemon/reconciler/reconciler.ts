@@ -12,6 +12,7 @@
  * One change of a lab at a time: a second one is refused, not queued. Different labs go side by side.
  */
 import { KernelError } from "../linux/errors.ts"
+import * as HostLimits from "../linux/host-limits.ts"
 import * as Memory from "../linux/memory.ts"
 import type { EventLog } from "../observe/events.ts"
 import { diff, type Observed, type Step } from "../plan/diff.ts"
@@ -47,12 +48,16 @@ export interface Watch {
   /** Before anything is touched. */
   readonly planned: (steps: ReadonlyArray<Step>) => void
   readonly report: Report
+  /** Something that a person wants to know. */
+  readonly note: (message: string) => void
 }
 
 /** After this many rounds, what still differs is a failure. Two are the rule: one that works, one that finds nothing. */
 const maxRounds = 4
 
 const releaseAfterMs = 200
+
+const silent: Watch = { planned: () => {}, report: () => {}, note: () => {} }
 
 const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resources: [] })
 
@@ -115,7 +120,7 @@ export class Reconciler {
     sweep(this.daemon, new Set(entries.map((entry) => entry.name)), this.events)
     for (const entry of entries) {
       const before = entry.state
-      const outcome = await this.exclusively(entry.name, () => this.converge(entry, { planned: () => {}, report: () => {} }))
+      const outcome = await this.exclusively(entry.name, () => this.converge(entry, silent))
       const what = outcome.changed === 0 ? "adopted as it was" : `repaired: ${outcome.changed} changes`
       const text = outcome.failures.length > 0 ? `cannot be made whole: ${outcome.failures[0]!.error.message}` : what
       this.events.emit({ lab: entry.name, type: "lab.adopted", subject: entry.name, message: `${entry.name} was ${before}; ${text}` })
@@ -211,6 +216,7 @@ export class Reconciler {
     let changed = 0
     let failures: ReadonlyArray<Failure> = []
     let remembered = entry.remembered
+    await this.fitHost(entry.name, watch)
     for (let round = 0; ; round++) {
       const current = { ...entry, remembered }
       const result = await this.observing(entry.plan, current, async (lab) => {
@@ -227,7 +233,17 @@ export class Reconciler {
       if (result.steps.length === 0 || failures.length > 0) break
     }
     await this.settle({ ...entry, remembered }, failures)
+    await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
+  }
+
+  /** The machine's shared limits follow what all labs need together. */
+  private async fitHost(lab: string, watch: Watch): Promise<void> {
+    const sizes = (await this.store.labs()).flatMap((entry) => entry.plan.segments.map((segment) => segment.ports.length))
+    for (const change of HostLimits.fit(sizes, this.daemon.runDirectory)) {
+      watch.note(`limit of this machine: ${change}`)
+      this.events.emit({ lab, type: "host.limit", subject: lab, message: change })
+    }
   }
 
   private report(lab: string, report: Report, step: Step, error: KernelError | undefined): void {

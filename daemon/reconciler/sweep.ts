@@ -6,7 +6,7 @@ import { readdirSync, rmSync } from "node:fs"
 import * as Fabric from "../linux/fabric.ts"
 import * as Netns from "../linux/netns.ts"
 import type { EventLog } from "../observe/events.ts"
-import type { Daemon } from "../resources/lab.ts"
+import { labsDirectory, type Daemon } from "../resources/lab.ts"
 
 export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLog): void => {
   const tell = (subject: string): void =>
@@ -22,14 +22,14 @@ export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLo
   Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)
-  for (const name of Netns.listEtc(`${daemon.labsDirectory}/`)) {
+  for (const name of Netns.listEtc(`${labsDirectory(daemon)}/`)) {
     const parsed = Netns.parseNodeName(name)
     if (parsed === undefined || labs.has(parsed.lab)) continue
     Netns.removeEtc(name)
     tell(Netns.etcPath(name))
   }
-  for (const directory of existing(daemon.labsDirectory)) {
-    if (!labs.has(directory)) rmSync(`${daemon.labsDirectory}/${directory}`, { recursive: true, force: true })
+  for (const directory of existing(labsDirectory(daemon))) {
+    if (!labs.has(directory)) rmSync(`${labsDirectory(daemon)}/${directory}`, { recursive: true, force: true })
   }
 }
 

@@ -17,9 +17,12 @@ export interface Daemon {
   readonly instance: string
   readonly fabric: Netns.Netns
   readonly program: PortProgram
-  /** Holds a folder for each lab: `/run/weft/<instance>/labs`. */
-  readonly labsDirectory: string
+  /** `/run/weft/<instance>`: what must be gone after a reboot. */
+  readonly runDirectory: string
 }
+
+/** Holds a folder for each lab. */
+export const labsDirectory = (daemon: Daemon): string => `${daemon.runDirectory}/labs`
 
 export interface LabInit {
   readonly name: string
@@ -142,7 +145,7 @@ export class Lab {
 
   /** Where this lab keeps its files. */
   get directory(): string {
-    return `${this.daemon.labsDirectory}/${this.name}`
+    return `${labsDirectory(this.daemon)}/${this.name}`
   }
 
   /** The known resources of one kind. */

@@ -79,8 +79,9 @@ const follow = async (call: ProgressCall, lab: string, diagnostics: ReadonlyArra
           removes: count(steps, "remove")
         }
       }),
+    note: (message) => write({ note: { message } }),
     report: (step, error) => {
-      const done = { change: toBriefChange(step), error: error?.message ?? "" }
+      const done = { change: toBriefChange(step), error: error?.message ?? "", blocked: error?.code === "blocked" }
       if (error !== undefined) failures.push({ ...done, change: toChange(step, "") })
       write({ change: done })
     }
