@@ -11,6 +11,9 @@ const everyNode: Readonly<Record<string, string>> = {
   // by reverse path; asymmetric routing is normal in a lab. The kernel takes the higher of the two.
   "net.ipv4.conf.all.rp_filter": "0",
   "net.ipv4.conf.default.rp_filter": "0",
+  // When an address of a subnet goes, the next one takes over; the kernel would drop it, too, and with it every route that
+  // leads through the subnet (__inet_del_ifa).
+  "net.ipv4.conf.all.promote_secondaries": "1",
   // Spread flows, not address pairs, over equal-cost paths: hash ports, too.
   "net.ipv4.fib_multipath_hash_policy": "1",
   "net.ipv6.fib_multipath_hash_policy": "1",

@@ -21,6 +21,7 @@ const RTA_TABLE = 15
 const RTA_NH_ID = 30
 const RT_SCOPE_UNIVERSE = 0
 const RT_SCOPE_LINK = 253
+const RT_SCOPE_NOWHERE = 255
 const RTM_F_CLONED = 0x200
 const headerLength = 12
 
@@ -39,17 +40,22 @@ export interface Route {
   readonly nexthop?: number
 }
 
-const write = (out: Writer, message: number, flags: number, route: Route): number => {
+/** Where the destination is: an IPv4 route says so, an IPv6 one has no scope. */
+const scopeOf = (route: Route): number => {
+  const onLink = route.type === RouteType.unicast && route.gateway === undefined && route.nexthop === undefined
+  return onLink && !route.to.includes(":") ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE
+}
+
+const write = (out: Writer, message: number, flags: number, route: Route, scope: number): number => {
   const { address, length } = parsePrefix(route.to)!
   const sequence = out.begin(message, flags)
-  const onLink = route.type === RouteType.unicast && route.gateway === undefined && route.nexthop === undefined
   out.u8(addressFamily(address))
   out.u8(length)
   out.u8(0)
   out.u8(0)
   out.u8(route.table < 256 ? route.table : 0)
   out.u8(route.protocol)
-  out.u8(onLink && address.length === 4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
+  out.u8(scope)
   out.u8(route.type)
   out.u32(0)
   if (length > 0) out.attribute(RTA_DST, address)
@@ -63,10 +69,13 @@ const write = (out: Writer, message: number, flags: number, route: Route): numbe
 }
 
 /** Adds a route, or replaces the one of the same destination, table and metric. */
-export const addRoute = (out: Writer, route: Route): number => write(out, RTM_NEWROUTE, Flag.create | Flag.replace, route)
+export const addRoute = (out: Writer, route: Route): number => write(out, RTM_NEWROUTE, Flag.create | Flag.replace, route, scopeOf(route))
 
-/** Removes the route of this destination, table, metric and protocol. */
-export const removeRoute = (out: Writer, route: Route): number => write(out, RTM_DELROUTE, 0, route)
+/**
+ * Removes the route of this destination, table, metric and protocol, wherever it leads unless that is given, too. Scope
+ * "nowhere" is any scope (fib_table_delete).
+ */
+export const removeRoute = (out: Writer, route: Route): number => write(out, RTM_DELROUTE, 0, route, RT_SCOPE_NOWHERE)
 
 export const dumpRoutes = (out: Writer): void => {
   out.begin(RTM_GETROUTE, Flag.dump)
