@@ -125,8 +125,13 @@ const closeFabric = (fabric: Netns.Netns): void => {
   if (empty) Netns.remove(fabric.name)
 }
 
-const execDependencies = (store: Store): ExecDependencies => ({
-  resolveNode: async (name) => findNode(await store.labs(), name),
+const execDependencies = (store: Store, instance: string): ExecDependencies => ({
+  resolveNode: async (name) => {
+    const node = findNode(await store.labs(), name)
+    if ("error" in node) return node
+    const netns = Netns.nodeName(node.lab, node.node)
+    return Netns.owner(netns) === instance ? node : { error: `Node "${name}" is not there: namespace ${netns} is missing or not ours` }
+  },
   spawn: spawnInNetns,
   isSignal
 })
@@ -158,7 +163,7 @@ const daemon = (config: Config) =>
     flushCompileCache()
     Memory.release()
     const host = hostname()
-    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store)), (it) => it.end())
+    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store, config.instance)), (it) => it.end())
     const services = {
       Labs: makeLabs({ load, reconciler, events, host }),
       Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)) },
