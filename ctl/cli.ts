@@ -137,6 +137,47 @@ const inputOf = (spec: CommandSpec, values: Readonly<Record<string, unknown>>): 
   return input
 }
 
+/** What people type out of habit, from docker, kubectl, terraform, netlab and kathara. */
+const elsewhere: Readonly<Record<string, ReadonlyArray<Verb>>> = {
+  apply: ["deploy"],
+  create: ["deploy"],
+  lstart: ["deploy"],
+  run: ["deploy", "exec"],
+  start: ["deploy"],
+  up: ["deploy"],
+  clean: ["destroy"],
+  delete: ["destroy"],
+  down: ["destroy"],
+  lclean: ["destroy"],
+  remove: ["destroy"],
+  rm: ["destroy"],
+  stop: ["destroy"],
+  check: ["validate"],
+  lint: ["validate"],
+  diff: ["plan"],
+  labs: ["list"],
+  ls: ["list"],
+  ps: ["list"],
+  describe: ["inspect"],
+  get: ["inspect"],
+  show: ["inspect"],
+  status: ["inspect"],
+  connect: ["exec"],
+  shell: ["exec"],
+  ssh: ["exec"],
+  draw: ["graph"],
+  log: ["events"],
+  logs: ["events"]
+}
+
+/** `"table" | "json" | "yaml"` as people say it; anything else as it is. */
+const choices = (expected: string): string => {
+  const words = expected.split(" | ")
+  if (words.length < 2 || !words.every((word) => /^"[^"]*"$/.test(word))) return expected
+  const plain = words.map((word) => word.slice(1, -1))
+  return `expected ${plain.slice(0, -1).join(", ")} or ${plain.at(-1)}`
+}
+
 /** One line for one error: what was wrong and the closest valid word. */
 const describe = (error: CliError.CliError): string => {
   const meant = (suggestions: ReadonlyArray<string>): string =>
@@ -145,7 +186,7 @@ const describe = (error: CliError.CliError): string => {
     case "UnrecognizedOption":
       return `unknown flag ${error.option}${meant(error.suggestions)}`
     case "UnknownSubcommand":
-      return `unknown command "${error.subcommand}"${meant(error.suggestions)}`
+      return `unknown command "${error.subcommand}"${meant(elsewhere[error.subcommand] ?? error.suggestions)}`
     case "MissingArgument":
       return `missing argument ${error.argument.toUpperCase()}`
     case "MissingOption":
@@ -154,7 +195,7 @@ const describe = (error: CliError.CliError): string => {
       return `unexpected argument ${error.arguments.map((argument) => `"${argument}"`).join(" ")}`
     case "InvalidValue":
       if (error.value === "" && error.expected === "string") return `flag --${error.option} needs a value`
-      return `bad value "${error.value}" for ${error.kind === "flag" ? "--" : ""}${error.option}: ${error.expected}`
+      return `bad value "${error.value}" for ${error.kind === "flag" ? "--" : ""}${error.option}: ${choices(error.expected)}`
     default:
       return error.message.split("\n")[0] ?? "wrong use"
   }

@@ -8,6 +8,8 @@ import { printError, styleOf } from "./terminal.ts"
 
 export interface Outcome {
   readonly planned: Planned | undefined
+  /** Ids of what failed and has been printed meanwhile. */
+  readonly printed: ReadonlySet<string>
   readonly end: { readonly kind: "done"; readonly done: Done } | { readonly kind: "failed"; readonly failed: Failed }
 }
 
@@ -34,6 +36,7 @@ export const follow = async (
   if (options.onInterrupt !== undefined) process.once("SIGINT", interrupted)
   const abandoned = options.abandoned ?? new Promise<never>(() => {})
   const steps = stream[Symbol.asyncIterator]()
+  const printed = new Set<string>()
   let planned: Planned | undefined
   try {
     for (;;) {
@@ -41,8 +44,9 @@ export const follow = async (
       if (done === true) break
       view.feed(progress)
       if (progress.event === "planned") planned = progress.planned
-      if (progress.event === "done") return { planned, end: { kind: "done", done: progress.done } }
-      if (progress.event === "failed") return { planned, end: { kind: "failed", failed: progress.failed } }
+      if (progress.event === "change" && progress.change.error !== "") printed.add(progress.change.change.id)
+      if (progress.event === "done") return { planned, printed, end: { kind: "done", done: progress.done } }
+      if (progress.event === "failed") return { planned, printed, end: { kind: "failed", failed: progress.failed } }
     }
   } finally {
     view.end()
@@ -51,7 +55,7 @@ export const follow = async (
   throw new Failure(Exit.unreachable, "The daemon ended the operation without saying how it went", "Look with: weft list")
 }
 
-/** Prints why an operation failed: diagnostics, each resource with the kernel's reason, what became of the lab. */
+/** Prints why an operation failed: diagnostics, each resource with the kernel's reason (once), what became of the lab. */
 export const printFailed = (outcome: Outcome, failed: Failed, source?: string): void => {
   const style = styleOf(process.stderr)
   const diagnostics = outcome.planned?.diagnostics ?? []
@@ -59,8 +63,11 @@ export const printFailed = (outcome: Outcome, failed: Failed, source?: string): 
     printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
     if (failed.invalidTopology) return printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
   }
+  const blocked = failed.failures.filter((failure) => failure.blocked)
+  const causes = failed.failures.filter((failure) => !failure.blocked)
+  for (const cause of causes) if (!outcome.printed.has(cause.change.id)) printError(failureLine(cause, style))
   printError(`${style.red("error:")} ${failed.message}`)
-  for (const failure of failed.failures) printError(`  ${failureLine(failure, style)}`)
+  if (blocked.length > 0) printError(`  ${blocked.length} more were not tried, because they need what failed`)
   if (failed.rolledBack) printError("  The lab was rolled back to what was deployed before.")
 }
 

@@ -49,6 +49,8 @@ export interface Change {
 export interface ChangeDone {
   readonly change: Change
   readonly error: string
+  /** Not tried, because something that it needs failed. */
+  readonly blocked: boolean
 }
 
 export interface Planned {

@@ -1,6 +1,6 @@
 /** `weft doctor`: the daemon's findings; without a daemon, what can be seen from here. */
 
-import { existsSync } from "node:fs"
+import { release } from "node:os"
 import { withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
@@ -19,26 +19,27 @@ export const run = async (input: InputOf<typeof specs.doctor>, context: Context)
   if (input.output !== "table")
     await printValue(input.output, { daemon: answer instanceof Failure ? null : context.daemon, findings })
   else {
-    if (answer instanceof Failure) printError(`${answer.message}. These are only the checks that need no daemon:\n`)
+    if (answer instanceof Failure) printError(`${answer.message}\nWhat can be seen without it:\n`)
     print(findingLines(findings, { width: widthOf(process.stdout), style: styleOf(process.stdout) }).join("\n"))
   }
   if (answer instanceof Failure) return Exit.unreachable
   return findings.some(({ verdict }) => verdict === "MISSING") ? Exit.failed : Exit.done
 }
 
-/** Node's version, rights and the kernel's bpf file system. */
+/** Node's version, rights and the kernel's version. */
 const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
   const node = major > 22 || (major === 22 && minor >= 19)
   const root = process.getuid?.() === 0
-  const bpffs = existsSync("/sys/fs/bpf")
+  const [kernelMajor = 0, kernelMinor = 0] = release().split(".").map(Number)
+  const kernel = kernelMajor > 5 || (kernelMajor === 5 && kernelMinor >= 15)
   return [
     {
       subject: "weftd",
       verdict: "MISSING",
       detail: "does not answer",
       neededFor: "everything but validate and completion",
-      remedy: (reason.hint ?? "").split("\n")[0] ?? ""
+      remedy: (reason.hint ?? "").split("\n")[0]?.replace("Start it with: ", "") ?? ""
     },
     {
       subject: "Node",
@@ -55,11 +56,11 @@ const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
       remedy: root ? "" : "sudo bin/weftd"
     },
     {
-      subject: "bpf file system",
-      verdict: bpffs ? "OK" : "MISSING",
-      detail: bpffs ? "/sys/fs/bpf" : "no /sys/fs/bpf",
-      neededFor: "the fast path",
-      remedy: bpffs ? "" : "mount -t bpf bpf /sys/fs/bpf"
+      subject: "kernel",
+      verdict: kernel ? "OK" : "MISSING",
+      detail: `Linux ${release()}`,
+      neededFor: "the fast path, >= 5.15",
+      remedy: kernel ? "" : "a newer kernel: Debian 12 has 6.1"
     }
   ]
 }

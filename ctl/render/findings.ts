@@ -1,35 +1,43 @@
-/** What a machine can and cannot do, as a table with the worst on top. */
+/**
+ * What a machine can and cannot do: first what is missing or may hurt, each with what to do about it, then what is fine in
+ * one line each. What somebody has to type is never folded: it is there to be copied.
+ */
 
 import type { Finding } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
-import { table } from "./table.ts"
+import { fold, table } from "./table.ts"
 
 const order = { MISSING: 0, WARNING: 1, OK: 2 } as const
 
-/** One row per finding, then how many there are of each verdict. */
+/** Problems as blocks, then a table of what is fine, then how many there are of each verdict. */
 export const findingLines = (
   findings: ReadonlyArray<Finding>,
   options: { width: number; style: Style }
 ): ReadonlyArray<string> => {
-  const { style } = options
-  const sign = { OK: style.green("✓"), WARNING: style.yellow("!"), MISSING: style.red("✗") } as const
+  const problems = findings.filter(({ verdict }) => verdict !== "OK").toSorted((a, b) => order[a.verdict] - order[b.verdict])
   const rows = findings
-    .toSorted((a, b) => order[a.verdict] - order[b.verdict])
-    .map((finding) => [
-      sign[finding.verdict],
-      printable(finding.subject),
-      printable(finding.detail),
-      printable(finding.neededFor),
-      printable(finding.remedy)
-    ])
-  const columns = [
-    { title: "" },
-    { title: "WHAT", folds: true },
-    { title: "FOUND", folds: true },
-    { title: "NEEDED FOR", folds: true },
-    ...(findings.some(({ remedy }) => remedy !== "") ? [{ title: "WHAT TO DO", folds: true }] : [])
-  ]
+    .filter(({ verdict }) => verdict === "OK")
+    .map(({ subject, detail }) => [options.style.green("✓"), printable(subject), printable(detail)])
+  const columns = [{ title: "" }, { title: "FINE" }, { title: "FOUND", folds: true }]
   const count = (verdict: Finding["verdict"]): number => findings.filter((finding) => finding.verdict === verdict).length
-  return [...table(columns, rows, options), "", `${count("OK")} fine, ${count("WARNING")} warnings, ${count("MISSING")} missing`]
+  return [
+    ...problems.flatMap((problem) => [...problemLines(problem, options), ""]),
+    ...(rows.length === 0 ? [] : [...table(columns, rows, options), ""]),
+    `${count("OK")} fine, ${counted(count("WARNING"), "warning")}, ${count("MISSING")} missing`
+  ]
 }
+
+const problemLines = (problem: Finding, { style, width }: { width: number; style: Style }): ReadonlyArray<string> => {
+  const sign = problem.verdict === "MISSING" ? style.red("✗") : style.yellow("!")
+  const indented = (text: string): ReadonlyArray<string> => fold(printable(text), width - 4).map((line) => `    ${line}`)
+  return [
+    `${sign}  ${style.bold(printable(problem.subject))}`,
+    ...indented(problem.detail),
+    ...indented(`needed for: ${problem.neededFor}`),
+    ...(problem.remedy === "" ? [] : [`    what to do: ${printable(problem.remedy)}`])
+  ]
+}
+
+/** `1 warning`, `3 warnings` */
+const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`

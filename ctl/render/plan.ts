@@ -57,8 +57,13 @@ const attributeLine = ({ after, before, path }: Change["attributes"][number], wi
   return `${style.yellow("~")} ${name} = ${value(before)} ${style.dim("→")} ${value(after)}`
 }
 
-/** JSON as it comes, without quotes around plain words; long lists are cut, `-o json` has them whole. */
+/**
+ * JSON as it comes, without quotes around plain words, and ways out as `ip route` writes them. Long lists are cut, `-o json` has
+ * them whole.
+ */
 const value = (json: string): string => {
-  const text = printable(/^"[^"\\]*"$/.test(json) ? json.slice(1, -1) : json)
+  const way = /^\{(?:"gateway":"([^"\\]+)",)?"ifname":"([^"\\]+)"\}$/.exec(json)
+  const short = way === null ? json : `${way[1] === undefined ? "" : `${way[1]} `}dev ${way[2]}`
+  const text = printable(/^"[^"\\]*"$/.test(short) ? short.slice(1, -1) : short)
   return text.length > 120 ? `${text.slice(0, 119)}…` : text
 }

@@ -1,6 +1,7 @@
 /**
  * A long operation on stderr. On a terminal one block is redrawn in place: a bar, the current resource, counts per kind.
- * Elsewhere a line appears at most once a second. Failures and notes are printed at once and stay.
+ * Elsewhere a line appears at most once a second. Notes and failures are printed at once and stay, but not what failed only
+ * because something else did: where a namespace cannot be made, nobody wants to read the same of each address in it.
  */
 
 import type { ChangeDone, Progress } from "../messages.ts"
@@ -114,7 +115,7 @@ export const display = (target: Target, options: { verb: string; style: Style; n
     feed: (progress) => {
       state = advance(state, progress)
       if (progress.event === "note") say(`${style.dim("note:")} ${printable(progress.note.message)}`)
-      if (progress.event === "change" && progress.change.error !== "") say(failureLine(progress.change, style))
+      if (progress.event === "change" && progress.change.error !== "" && !progress.change.blocked) say(failureLine(progress.change, style))
       if (state.total === 0 || progress.event === "done" || progress.event === "failed") return
       if (now() - lastAt < (live ? redrawMs : lineMs)) return
       lastAt = now()

@@ -33,6 +33,8 @@ t.test("parse says what is wrong and what was probably meant", async (t) => {
     return request.kind === "wrong" ? request.errors : request
   }
   t.strictSame(await errorOf("deplo"), ['unknown command "deplo" (did you mean deploy?)'])
+  t.strictSame(await errorOf("apply"), ['unknown command "apply" (did you mean deploy?)'], "a word of other tools")
+  t.strictSame(await errorOf("list", "-o", "xml"), ['bad value "xml" for --output: expected table, json or yaml'])
   t.strictSame(await errorOf("deploy", "--rolback"), ["unknown flag --rolback (did you mean --rollback?)"])
   t.strictSame(await errorOf("deploy", "-f"), ["flag --file needs a value"])
   t.strictSame(await errorOf("deploy", "a", "-f", "b"), ["FILE is given twice: as an argument and as --file"])

@@ -41,8 +41,8 @@ const defaults = (): Answers => {
     plan: { diagnostics: [], lab: "hybrid", exists: true, changes: [] },
     deploy: [
       { event: "planned", planned: { lab: "hybrid", diagnostics: [], creates: 2, updates: 0, replaces: 0, removes: 0 } },
-      { event: "change", change: { change: change("CREATE", "node/pc"), error: "" } },
-      { event: "change", change: { change: change("CREATE", "port/pc:eth0"), error: "" } },
+      { event: "change", change: { change: change("CREATE", "node/pc"), error: "", blocked: false } },
+      { event: "change", change: { change: change("CREATE", "port/pc:eth0"), error: "", blocked: false } },
       { event: "done", done: { lab: "hybrid", changed: 2, durationMs: 42 } }
     ],
     destroy: [{ event: "done", done: { lab: "hybrid", changed: 12, durationMs: 7 } }],

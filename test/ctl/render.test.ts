@@ -1,6 +1,7 @@
 import t from "tap"
 import type { Change, Progress, ReachResult } from "../../ctl/messages.ts"
 import { diagnosticLines } from "../../ctl/render/diagnostics.ts"
+import { findingLines } from "../../ctl/render/findings.ts"
 import { labLines } from "../../ctl/render/lab.ts"
 import { planLines, summaryOf } from "../../ctl/render/plan.ts"
 import { block, display } from "../../ctl/render/progress.ts"
@@ -45,7 +46,7 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
   const changes: ReadonlyArray<Change> = [
     change("CREATE", "node/pc", [{ path: "nodeKind", before: "", after: '"host"' }]),
     change("UPDATE", "port/fw:wan", [{ path: "mtu", before: "1500", after: "1400" }], "mtu can be changed in place"),
-    change("REPLACE", "route/fw/254/default/0", [{ path: "via", before: '"a"', after: '"b"' }], "via cannot be changed"),
+    change("REPLACE", "route/fw/254/default/0", [{ path: "via", before: '{"gateway":"10.0.0.1","ifname":"wan"}', after: '{"ifname":"lan"}' }], "via cannot be changed"),
     change(
       "REMOVE",
       "address/pc:eth0/10.0.0.9/24",
@@ -65,7 +66,7 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
     "    ~ port/fw:wan  # mtu can be changed in place",
     "        ~ mtu = 1500 → 1400",
     "  -/+ route/fw/254/default/0  # via cannot be changed",
-    "        ~ via = a → b",
+    "        ~ via = 10.0.0.1 dev wan → dev lan",
     "",
     "Plan: 2 to add, 1 to change, 2 to remove."
   ])
@@ -91,28 +92,52 @@ t.test("diagnostics quote the line with a caret and keep control characters out"
   t.ok(far.every((line) => line.length < 130))
 })
 
+t.test("findings: problems first, with a command that is never folded; then what is fine", async (t) => {
+  const remedy = `sysctl -w ${"x".repeat(60)}=1`
+  const findings = [
+    { subject: "kernel", verdict: "OK", detail: "Linux 6.1", neededFor: "everything", remedy: "" },
+    { subject: "table", verdict: "WARNING", detail: "too small", neededFor: "large labs", remedy },
+    { subject: "root", verdict: "MISSING", detail: "uid 1000", neededFor: "weftd", remedy: "" }
+  ] as const
+  t.strictSame(findingLines(findings, { width: 40, style: plain }), [
+    "✗  root",
+    "    uid 1000",
+    "    needed for: weftd",
+    "",
+    "!  table",
+    "    too small",
+    "    needed for: large labs",
+    `    what to do: ${remedy}`,
+    "",
+    "   FINE    FOUND",
+    "✓  kernel  Linux 6.1",
+    "",
+    "1 fine, 1 warning, 1 missing"
+  ])
+})
+
 const planned: Progress = {
   event: "planned",
   planned: { lab: "x", diagnostics: [], creates: 100, updates: 0, replaces: 0, removes: 0 }
 }
-const done = (index: number, error = ""): Progress => ({
+const done = (index: number, error = "", blocked = false): Progress => ({
   event: "change",
-  change: { change: change("CREATE", `node/n${index}`), error }
+  change: { change: change("CREATE", `node/n${index}`), error, blocked }
 })
 
-t.test("progress without a terminal is at most a line per second, and every failure", async (t) => {
+t.test("progress without a terminal is at most a line per second, and every failure that has its own reason", async (t) => {
   let [now, text] = [0, ""]
   const view = display({ write: (each) => (text += each) }, { verb: "Deploying", style: plain, now: () => now })
   view.feed(planned)
   for (let index = 1; index <= 50; index++) {
     now += 50
-    view.feed(done(index, index === 7 ? "no room" : ""))
+    view.feed(done(index, index === 7 ? "no room" : index === 8 ? "it needs node/n7" : "", index === 8))
   }
   view.end()
   t.strictSame(text.split("\n"), [
     "failed: node/n7: no room",
-    "Deploying: 19/100 (node/n20) 1.0 s",
-    "Deploying: 39/100 (node/n40) 2.0 s",
+    "Deploying: 18/100 (node/n20) 1.0 s",
+    "Deploying: 38/100 (node/n40) 2.0 s",
     ""
   ])
 })

@@ -82,7 +82,7 @@ export const graphOf = (lab: InspectResponse): Graph => {
   const known = new Set(elements.map(({ id }) => id))
   return {
     title: lab.lab.name,
-    subtitle: `${lab.nodes.length} nodes · ${networks.length} networks · ${links.length} links`,
+    subtitle: [counted(lab.nodes.length, "node"), counted(networks.length, "network"), counted(links.length, "link")].join(" · "),
     elements,
     edges: edges.filter(({ a, b }) => known.has(a) && known.has(b) && a !== b)
   }
@@ -97,12 +97,14 @@ const clusterOfNetwork = (network: Segment, nodes: ReadonlyMap<string, Node>): s
   const given = network.labels["site"]
   if (given !== undefined) return given
   const members = network.ports.flatMap((port) => nodes.get(port.slice(0, port.indexOf(":"))) ?? [])
-  const counted = Map.groupBy(members, clusterOfNode)
-  for (const [cluster, of] of counted) if (of.length * 2 > members.length) return cluster
+  for (const [cluster, of] of Map.groupBy(members, clusterOfNode)) if (of.length * 2 > members.length) return cluster
   // A network between two sites' hosts and routers: it is drawn where its hosts are.
   const hosts = new Set(members.filter(({ kind }) => kind === "host").map(clusterOfNode))
   return hosts.size === 1 ? [...hosts][0]! : ""
 }
+
+/** `1 link`, `2 links` */
+const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`
 
 const linesOf = (node: Node): ReadonlyArray<string> => {
   const attached = node.ports.filter(({ segment }) => segment !== "")
