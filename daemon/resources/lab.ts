@@ -133,8 +133,8 @@ export class Lab {
   }
 
   /** Names of the sysctls that weft may have set in the node before. */
-  formerSysctls(node: string): Iterable<string> {
-    return this.sysctls.get(node) ?? []
+  formerSysctls(node: string): ReadonlyArray<string> {
+    return [...(this.sysctls.get(node) ?? [])]
   }
 
   private rememberSysctls({ node, sysctls }: NodeSpec): void {

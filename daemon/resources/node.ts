@@ -21,14 +21,24 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
   const specs = new Map(Array.from(lab.knownOf("node"), ({ spec }) => [spec.node, spec]))
   for (const [node, { netns }] of lab.snapshot.nodes) {
     const spec = specs.get(node)
-    const names = [...new Set([...Object.keys(spec?.sysctls ?? {}), ...lab.formerSysctls(node)])]
-    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls: Sysctl.read(netns.fd, names) }]
+    const names = Object.keys(spec?.sysctls ?? {})
+    const dropped = lab.formerSysctls(node).filter((name) => spec?.sysctls[name] === undefined)
+    const sysctls = { ...Sysctl.read(netns.fd, names), ...notInitial(Sysctl.read(netns.fd, dropped)) }
+    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls }]
   }
   // Whoever deletes a namespace by hand leaves its files.
   for (const [node, spec] of specs) {
     const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
     if (lost && Netns.hasEtc(Netns.nodeName(lab.name, node))) yield [id.node(node), spec]
   }
+}
+
+/** Settings that nobody wants any more are there as long as they differ from what the kernel gives a new namespace. */
+const notInitial = (values: Readonly<Record<string, string>>): Readonly<Record<string, string>> => {
+  const names = Object.keys(values)
+  if (names.length === 0) return values
+  const initial = Sysctl.initialValues(names)
+  return Object.fromEntries(Object.entries(values).filter(([name, value]) => initial[name] !== value))
 }
 
 /** Files that commands in the node find in /etc: what `ip netns exec` binds there. */
