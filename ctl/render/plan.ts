@@ -54,7 +54,22 @@ const attributeLine = ({ after, before, path }: Change["attributes"][number], wi
   const name = printable(path).padEnd(widest)
   if (before === "") return `${style.green("+")} ${name} = ${value(after)}`
   if (after === "") return `${style.red("-")} ${name} = ${value(before)}`
-  return `${style.yellow("~")} ${name} = ${value(before)} ${style.dim("→")} ${value(after)}`
+  const change = listChange(before, after, style) ?? `${value(before)} ${style.dim("→")} ${value(after)}`
+  return `${style.yellow("~")} ${name} = ${change}`
+}
+
+/** What comes and goes in a list of which a part stays: `2 kept, + pc:eth0`. Undefined where the two say it better. */
+const listChange = (before: string, after: string, style: Style): string | undefined => {
+  if (!before.startsWith("[") || !after.startsWith("[")) return undefined
+  const [old, now] = [before, after].map((json) => (JSON.parse(json) as ReadonlyArray<unknown>).map((item) => JSON.stringify(item)))
+  const gone = old!.filter((item) => !now!.includes(item))
+  const come = now!.filter((item) => !old!.includes(item))
+  if (gone.length === old!.length || gone.length + come.length === 0) return undefined
+  return [
+    style.dim(`${old!.length - gone.length} kept`),
+    ...gone.map((item) => `${style.red("-")} ${value(item)}`),
+    ...come.map((item) => `${style.green("+")} ${value(item)}`)
+  ].join(", ")
 }
 
 /**
