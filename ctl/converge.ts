@@ -66,8 +66,8 @@ export const printFailed = (outcome: Outcome, failed: Failed, source?: string): 
   const blocked = failed.failures.filter((failure) => failure.blocked)
   const causes = failed.failures.filter((failure) => !failure.blocked)
   for (const cause of causes) if (!outcome.printed.has(cause.change.id)) printError(failureLine(cause, style))
-  printError(`${style.red("error:")} ${failed.message}`)
-  if (blocked.length > 0) printError(`  ${blocked.length} more were not tried, because they need what failed`)
+  const untried = blocked.length === 0 ? "" : `; ${blocked.length} more were not tried, because they need what failed`
+  printError(`${style.red("error:")} ${causes.length === 0 ? failed.message : `${causes.length} failed${untried}`}`)
   if (failed.rolledBack) printError("  The lab was rolled back to what was deployed before.")
 }
 

@@ -63,7 +63,7 @@ t.test("deploy reports failures with the resource and the kernel's reason and ex
   t.match(await weft(["deploy", "--rollback"], here), {
     code: 1,
     stdout: "",
-    stderr: /^failed: address\/pc:eth0\/10\.0\.0\.2\/24: Cannot add address.*ENODEV\nerror: .*\n +1 more were not tried.*\n.*rolled back/
+    stderr: /^failed: address\/pc:eth0\/10\.0\.0\.2\/24: Cannot add address.*ENODEV\nerror: 1 failed; 1 more were not tried.*\n.*rolled back/
   })
   t.match(daemon.seen.at(-1), { request: { rollback: true } })
   const diagnostic = {
