@@ -225,7 +225,12 @@ export class Weftd {
 
   /** Starts something in a node; it is killed by `close` at the latest. */
   startIn(lab: string, node: string, argv: ReadonlyArray<string>): ChildProcess {
-    const child = spawn("nsenter", [`--net=${Netns.path(Netns.nodeName(lab, node))}`, "--", ...argv], { stdio: "pipe" })
+    return this.spawnTool(["nsenter", `--net=${Netns.path(Netns.nodeName(lab, node))}`, "--", ...argv])
+  }
+
+  /** Starts something anywhere; it is killed by `close` at the latest. */
+  spawnTool(argv: ReadonlyArray<string>): ChildProcess {
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe" })
     this.children.add(child)
     child.on("close", () => this.children.delete(child))
     child.stdin.on("error", () => {})
