@@ -9,15 +9,18 @@ const labKey = (name: string): string => `lab/${name}`
 
 const explain = (directory: string, error: unknown): Error => {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause
-  const why = cause?.code === "LEVEL_LOCKED" ? "another weftd uses it" : cause?.message ?? String(error)
+  const remedy = cause?.code === "LEVEL_CORRUPTION" ? "; move the folder away to start without any labs" : ""
+  const reason = cause?.message ?? (error instanceof Error ? error.message : String(error))
+  const why = cause?.code === "LEVEL_LOCKED" ? "another weftd uses it" : `${reason}${remedy}`
   return new Error(`Cannot open the state in "${directory}": ${why}`, { cause: error })
 }
 
 /** Opens the store, making it when it is not there. Throws with a reason when it is in use or damaged. */
 export const open = async (directory: string): Promise<Store> => {
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const db = new Level<string, unknown>(directory, { valueEncoding: "json", compression: true, writeBufferSize: 1 << 20, cacheSize: 1 << 20 })
+  const sizes = { writeBufferSize: 1 << 20, cacheSize: 1 << 20 }
+  const db = new Level<string, unknown>(directory, { valueEncoding: "json", compression: true, ...sizes })
   try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
     await db.open()
   } catch (error) {
     throw explain(directory, error)
