@@ -9,9 +9,11 @@ const highest = 0xffffff
 /** The plan with VNIs that no other lab uses. `taken`: those of other labs; `previous`: this lab's resources so far. */
 export const allocateVnis = (plan: Plan, taken: ReadonlySet<number>, previous: ReadonlyArray<Resource>): Plan => {
   const kept = new Map(previous.flatMap((resource) => (resource.kind === "segment" ? [[resource.id, resource.spec.vni] as const] : [])))
-  const used = new Set(taken)
-  const assign = new Map<string, number>()
   const segments = plan.resources.filter((resource) => resource.kind === "segment")
+  const staying = new Set(segments.map(({ id }) => id))
+  // Those of segments that go are still in use while new ones are made.
+  const used = new Set([...taken, ...[...kept].filter(([id]) => !staying.has(id)).map(([, vni]) => vni)])
+  const assign = new Map<string, number>()
   // Those that have one go first, so that a new segment never takes an old one's.
   for (const { id, spec } of [...segments.filter(({ id }) => kept.has(id)), ...segments.filter(({ id }) => !kept.has(id))]) {
     let vni = kept.get(id) ?? spec.vni

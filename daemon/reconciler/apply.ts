@@ -4,10 +4,10 @@
  * A step whose dependency failed is not tried; it fails with a reason that names the dependency. Everything else goes on:
  * what can be there, is.
  */
-import { KernelError } from "../linux/errors.ts"
+import type { KernelError } from "../linux/errors.ts"
 import type { Step, StepOf } from "../plan/diff.ts"
 import type { Kind } from "../plan/resource.ts"
-import type { Failures, Handler } from "../resources/handler.ts"
+import { blockedBy, type Failures, type Handler } from "../resources/handler.ts"
 import type { Lab } from "../resources/lab.ts"
 import { handlers } from "../resources/table.ts"
 
@@ -43,8 +43,7 @@ const perform = <K extends Kind>(lab: Lab, kind: K, steps: ReadonlyArray<StepOf<
 
 const blocked = (step: Step, failed: ReadonlySet<string>): KernelError | undefined => {
   const cause = step.after?.dependsOn.find((id) => failed.has(id))
-  if (cause === undefined) return undefined
-  return new KernelError({ operation: `${step.action}`, object: step.id, code: "blocked", detail: `it needs ${cause}, which failed` })
+  return cause === undefined ? undefined : blockedBy(step, cause)
 }
 
 /** Returns what failed. Never throws for a step's sake. */

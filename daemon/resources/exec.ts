@@ -10,7 +10,7 @@ import * as Netns from "../linux/netns.ts"
 import { runInNetns } from "../linux/process.ts"
 import type { StepOf } from "../plan/diff.ts"
 import type { ExecSpec } from "../plan/resource.ts"
-import { byNode, type Failure, type Failures, type Handler } from "./handler.ts"
+import { blockedBy, byNode, type Failure, type Failures, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
 const timeoutMs = 60_000
@@ -45,14 +45,16 @@ const run = async (lab: Lab, step: StepOf<"exec">): Promise<Failure | undefined>
 
 const lastLine = (output: string): string => output.trimEnd().split("\n").at(-1) ?? ""
 
-/** In order; the first that fails ends the node's list. */
+/** In order; the first that fails ends the node's list, and the rest fail with it. */
 const runInOrder = async (lab: Lab, steps: ReadonlyArray<StepOf<"exec">>): Promise<Failures> => {
-  for (const step of steps) {
+  for (const [position, step] of steps.entries()) {
     const failure = await run(lab, step)
-    if (failure !== undefined) return [failure]
+    if (failure !== undefined) return [failure, ...steps.slice(position + 1).map((later) => notRun(later, step.id))]
   }
   return []
 }
+
+const notRun = (step: StepOf<"exec">, cause: string): Failure => ({ id: step.id, error: blockedBy(step, cause) })
 
 export const handler: Handler<"exec"> = {
   kind: "exec",

@@ -32,6 +32,10 @@ export const asFailure = (id: string, error: unknown): Failure => {
   throw error
 }
 
+/** Why a step was not tried: what it depends on, `cause`, has failed. */
+export const blockedBy = (step: { readonly action: string; readonly id: string }, cause: string): KernelError =>
+  new KernelError({ operation: step.action, object: step.id, code: "blocked", detail: `it needs ${cause}, which failed` })
+
 /** Runs `action` for each step on its own; collects what it throws. */
 export const each = <S extends { readonly id: string }>(steps: ReadonlyArray<S>, action: (step: S) => void): Failures => {
   const failures: Failure[] = []

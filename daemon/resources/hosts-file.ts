@@ -18,9 +18,9 @@ export const hostsPath = (lab: Lab): string => `${lab.directory}/hosts`
 const render = (spec: HostsFileSpec): string =>
   preamble + spec.entries.map((entry) => `${entry.address} ${entry.names.join(" ")}\n`).join("")
 
+/** Without the preamble the file is somebody else's work: then every line counts, so that it differs from what we want. */
 const parse = (content: string): HostsFileSpec => ({
-  entries: content
-    .slice(preamble.length)
+  entries: (content.startsWith(preamble) ? content.slice(preamble.length) : content)
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => line.split(/\s+/))

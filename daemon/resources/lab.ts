@@ -86,6 +86,10 @@ export class Lab {
     this.open.set(node, netns)
     this.owned.add(node)
     this.setIndex(node, "lo", 1)
+    // The kernel gives inodes out again: what ran in an earlier namespace of this number did not run in this one.
+    for (const [resource, record] of this.records) {
+      if (record.kind === "exec" && resource.startsWith(`exec/${node}/`)) this.records.delete(resource)
+    }
   }
 
   forget(node: string): void {
