@@ -1,7 +1,7 @@
 # What has to be compiled: the native addon, the program that enters a namespace, and the eBPF objects. Everything else is
 # TypeScript that Node runs as it is. Results go to .weft/, which git ignores; `make clean` removes only what is made here.
 #
-#   daemon/native/src/*.cc        -> .weft/native/weft.node     loaded by daemon/native, Node-API only, links libbpf
+#   daemon/native/src/*.cc        -> .weft/native/weft.node     loaded by daemon/native, Node-API only, links libbpf and libpcap
 #   daemon/native/src/enter/*.cc  -> .weft/native/weft-enter    a small program of its own, no Node in it
 #   bpf/*.bpf.c                   -> .weft/bpf/*.bpf.o          loaded by libbpf; bpf/lib holds shared headers
 #
@@ -46,7 +46,7 @@ $(OUT)/build/enter/%.o: daemon/native/src/enter/%.cc Makefile
 # The folders are prerequisites because their time changes when a source is added or removed.
 $(OUT)/native/weft.node: $(ADDON_OBJECTS) daemon/native/src
 	@mkdir -p $(@D)
-	$(CXX) -shared -o $@.new $(filter %.o,$^) -lbpf
+	$(CXX) -shared -o $@.new $(filter %.o,$^) -lbpf -lpcap
 	@mv -f $@.new $@
 
 $(OUT)/native/weft-enter: $(ENTER_OBJECTS) daemon/native/src/enter

@@ -31,6 +31,7 @@ run_packages='
   clang:clang
   llvm:llvm-strip
   libbpf-dev:/usr/include/bpf/libbpf.h
+  libpcap-dev:/usr/include/pcap/pcap.h
   iproute2:tc
   nftables:nft
   iputils-ping:ping
@@ -121,7 +122,7 @@ install_packages() {
   if ! command -v apt-get >/dev/null; then
     say "these are missing, and this is not Debian, so install them your system's way and run the command again:"
     hint "$missing"
-    hint "(Debian's package names; they give npm, g++, make, clang, llvm-strip, libbpf's headers, tc, nft, ping, sysctl)"
+    hint "(Debian's package names; they give npm, g++, make, clang, llvm-strip, headers of libbpf and libpcap, tc, nft, ping, sysctl)"
     exit 1
   fi
   if ! is_root; then
