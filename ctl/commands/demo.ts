@@ -91,8 +91,12 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
   await step(
     "Deploy",
     async () => {
+      await Promise.race([refuseSecond(daemon), interrupted])
       const deploying = follow(client.deploy(topology, false), { verb: "Deploying" })
-      made.deploying = deploying.catch(() => {})
+      made.deploying = deploying.catch((error: unknown) => {
+        // It is another demo's lab, and that one's to remove.
+        if (isBusy(error)) delete made.deploying
+      })
       const outcome = await Promise.race([deploying, interrupted])
       if (outcome.end.kind === "done") return outcome
       printFailed(outcome, outcome.end.failed)
@@ -127,10 +131,23 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
   return problems
 }
 
+/** What two demos at once would do to each other's lab is no demonstration. */
+const refuseSecond = async ({ address, client }: DemoDaemon): Promise<void> => {
+  if (!(await client.list()).some(({ name }) => name === lab)) return
+  throw new Failure(
+    Exit.failed,
+    `A lab "${lab}" is deployed already: another demo runs, or one was left with --keep`,
+    `Remove it with: weft destroy ${lab} --daemon ${address}`
+  )
+}
+
+const isBusy = (error: unknown): boolean => error instanceof Failure && error.message.includes("being changed by another command")
+
 /** Removes what was made and looks whether anything is left. Returns what is. */
 const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> => {
   const { daemon, deploying, own } = made
   const problems: Array<string> = []
+  if (deploying === undefined && own === undefined) return problems
   if (daemon !== undefined && deploying !== undefined) {
     // After Ctrl-C the daemon is still deploying: what it makes after the destroy would stay.
     await Promise.race([deploying, wait(settlePatienceMs, undefined, { ref: false })])
@@ -145,7 +162,8 @@ const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> =
     "Verify",
     async () => {
       await own?.stop()
-      const left = leftoversOf(lab, own?.pid)
+      // A daemon that never answered may have met another demo's, whose things are no leftovers.
+      const left = daemon === undefined ? [] : leftoversOf(lab, own?.pid)
       if (left.length > 0) throw new Failure(Exit.failed, `left behind: ${left.join(", ")}`)
     },
     () => title
@@ -171,8 +189,7 @@ const destroy = async (client: Client): Promise<number> => {
       throw new Failure(Exit.failed, `Lab "${lab}" could not be destroyed`)
     } catch (error) {
       if (error instanceof NotFound) return 0
-      const busy = error instanceof Failure && /another change|under way/.test(error.message)
-      if (!busy || performance.now() > deadline) throw error
+      if (!isBusy(error) || performance.now() > deadline) throw error
       await wait(100)
     }
   }

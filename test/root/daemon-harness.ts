@@ -56,10 +56,20 @@ export const describe = (changes: ReadonlyArray<Change>): ReadonlyArray<string> 
 const startPatienceMs = 60_000
 const stopPatienceMs = 20_000
 
+export interface RunOptions {
+  readonly input?: string | Uint8Array
+  readonly env?: NodeJS.ProcessEnv
+  readonly cwd?: string
+  readonly timeoutMs?: number
+  /** Called with the process as soon as it runs. */
+  readonly onStart?: (child: ChildProcess) => void
+}
+
 /** Runs a program to its end, whatever its exit status. */
-export const run = (argv: ReadonlyArray<string>, options: { input?: string | Uint8Array; env?: NodeJS.ProcessEnv; timeoutMs?: number; onStart?: (child: ChildProcess) => void } = {}): Promise<Output> =>
+export const run = (argv: ReadonlyArray<string>, options: RunOptions = {}): Promise<Output> =>
   new Promise((resolve, reject) => {
-    const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe", env: options.env ?? process.env, timeout: options.timeoutMs ?? 60_000, killSignal: "SIGKILL" })
+    const { cwd, env = process.env, timeoutMs = 60_000 } = options
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe", env, cwd, timeout: timeoutMs, killSignal: "SIGKILL" })
     let [stdout, stderr] = ["", ""]
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
@@ -69,6 +79,13 @@ export const run = (argv: ReadonlyArray<string>, options: { input?: string | Uin
     child.stdin.end(options.input ?? "")
     options.onStart?.(child)
   })
+
+/** The environment of a user: the test runner's own settings are not for the programs under test. */
+export const environment = (more: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
+  const env: NodeJS.ProcessEnv = { ...process.env, ...more }
+  for (const name of ["NODE_OPTIONS", "FORCE_COLOR", "NO_COLOR"]) delete env[name]
+  return env
+}
 
 /** Runs `ip ...`, `nft ...` and the like at once; throws with what it said. */
 export const sh = (...argv: ReadonlyArray<string>): string =>
@@ -212,10 +229,8 @@ export class Weftd {
   }
 
   /** The real command line tool against this daemon. */
-  weft(words: ReadonlyArray<string>, options: { input?: string | Uint8Array; timeoutMs?: number; onStart?: (child: ChildProcess) => void } = {}): Promise<Output> {
-    const env: NodeJS.ProcessEnv = { ...process.env, WEFT_DAEMON: this.address }
-    for (const name of ["NODE_OPTIONS", "FORCE_COLOR", "NO_COLOR"]) delete env[name]
-    return run([join(checkout, "bin/weft"), ...words], { ...options, env })
+  weft(words: ReadonlyArray<string>, options: RunOptions = {}): Promise<Output> {
+    return run([join(checkout, "bin/weft"), ...words], { ...options, env: environment({ WEFT_DAEMON: this.address }) })
   }
 
   /** Runs a command in a node as users do, with `ip netns exec`. */
