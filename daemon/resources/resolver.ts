@@ -9,15 +9,17 @@ import type { Lab } from "./lab.ts"
 
 const pathOf = (lab: Lab, node: string): string => `${Netns.etcPath(Netns.nodeName(lab.name, node))}/resolv.conf`
 
-const render = (spec: ResolverSpec): string =>
+/** The file of resolv.conf(5). */
+export const render = (spec: ResolverSpec): string =>
   (spec.search.length === 0 ? "" : `search ${spec.search.join(" ")}\n`) + spec.servers.map((server) => `nameserver ${server}\n`).join("")
 
-const parse = (node: string, content: string): ResolverSpec => {
-  const words = content.split("\n").map((line) => line.split(" "))
+/** What resolv.conf(5) makes of a file's `nameserver` and `search` lines; of several `search` lines the last counts. */
+export const parse = (node: string, content: string): ResolverSpec => {
+  const words = content.split("\n").map((line) => line.trimEnd().split(/[ \t]+/))
   return {
     node,
-    servers: words.filter(([key]) => key === "nameserver").map(([, server]) => server!),
-    search: words.find(([key]) => key === "search")?.slice(1) ?? []
+    servers: words.filter(([key]) => key === "nameserver").map(([, server]) => server ?? ""),
+    search: words.findLast(([key]) => key === "search")?.slice(1) ?? []
   }
 }
 
