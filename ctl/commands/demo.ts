@@ -10,7 +10,7 @@ import { Exit, Failure, NotFound } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration, figures, follow, printFailed } from "../converge.ts"
 import { leftoversOf } from "../demo/leftovers.ts"
-import { tailOf, useDaemon } from "../demo/daemon.ts"
+import { ownAddress, tailOf, useDaemon } from "../demo/daemon.ts"
 import type { DemoDaemon, OwnDaemon } from "../demo/daemon.ts"
 import type { InspectResponse, Node, ReachResult } from "../messages.ts"
 import { matrixLines } from "../render/reach.ts"
@@ -25,6 +25,9 @@ const topologyFile = fileURLToPath(new URL("../../topologies/hybrid-idc-aws-offi
 
 /** How long the clean-up waits for the daemon to remove the lab, also after a deploy that the user interrupted. */
 const settlePatienceMs = 60_000
+
+/** How soon another demo, whose daemon answers, deploys. */
+const otherDemoPatienceMs = 1500
 
 /** What the demo has made so far: what the clean-up must undo. */
 interface Made {
@@ -131,9 +134,16 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
   return problems
 }
 
-/** What two demos at once would do to each other's lab is no demonstration. */
-const refuseSecond = async ({ address, client }: DemoDaemon): Promise<void> => {
-  if (!(await client.list()).some(({ name }) => name === lab)) return
+/**
+ * What two demos at once would do to each other's lab is no demonstration. Another demo's daemon will have its lab in a
+ * moment.
+ */
+const refuseSecond = async ({ address, client, own }: DemoDaemon): Promise<void> => {
+  const deadline = performance.now() + (own === undefined && address === ownAddress ? otherDemoPatienceMs : 0)
+  while (!(await client.list()).some(({ name }) => name === lab)) {
+    if (performance.now() >= deadline) return
+    await wait(50)
+  }
   throw new Failure(
     Exit.failed,
     `A lab "${lab}" is deployed already: another demo runs, or one was left with --keep`,
