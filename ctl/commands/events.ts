@@ -19,7 +19,8 @@ export const run = async (input: InputOf<typeof specs.events>, context: Context)
     else if (input.output === "yaml") print(`---\n${stringify(event)}`)
     else {
       const subject = event.subject === "" || event.subject === event.lab ? "" : ` ${printable(event.subject)}`
-      print(`${style.dim(event.time)}  ${event.lab.padEnd(12)}  ${style.cyan(event.type.padEnd(13))}${subject}  ${printable(event.message)}`)
+      const head = `${style.dim(event.time)}  ${event.lab.padEnd(12)}  ${style.cyan(event.type.padEnd(13))}`
+      print(`${head}${subject}  ${printable(event.message)}`)
     }
   }
   client.close()
