@@ -8,8 +8,11 @@ import { addon } from "../native/index.ts"
 import { messages, Writer, type Message } from "../wire/netlink.ts"
 import { KernelError } from "./errors.ts"
 
-/** The errno names that mean "it is gone already": what a removal wants. */
-const gone = new Set(["ENODEV", "ENOENT", "ESRCH", "EADDRNOTAVAIL"])
+/**
+ * The errno names that mean "it is gone already": what a removal wants. ENXIO: the interface has no IPv6 any more, because
+ * its MTU fell below 1280 (addrconf_notify), and so no address.
+ */
+const gone = new Set(["ENODEV", "ENOENT", "ENXIO", "ESRCH", "EADDRNOTAVAIL"])
 
 interface Purpose {
   readonly operation: string

@@ -307,6 +307,119 @@ const edits: ReadonlyArray<Edit> = [
     check: (lab) => sysctl(lab, "b", "net.ipv4.ip_forward") === "1"
   },
   {
+    what: "policy rules and a table of their own",
+    edit: ({ nodes }) => {
+      nodes["s"]!["rules"] = [{ iif: "up", table: 100 }]
+      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "10.66.0.0/16", type: "prohibit", table: 100 }]
+    },
+    plan: ["+ route/s/100/10.66.0.0/16/0", "+ rule/s/ipv4/1000", "+ rule/s/ipv6/1000"],
+    check: (lab) => /1000:\s+from all iif up lookup 100/.test(ip(lab, "s", "rule"))
+  },
+  {
+    what: "another rule",
+    edit: ({ nodes }) => void (nodes["s"]!["rules"] = [{ from: "10.66.0.0/16", table: 100 }]),
+    plan: ["-/+ rule/s/ipv4/1000 *", "- rule/s/ipv6/1000"],
+    check: (lab) => /1000:\s+from 10.66.0.0\/16 lookup 100/.test(ip(lab, "s", "rule")) && !ip(lab, "s", "rule").includes("iif")
+  },
+  {
+    what: "no rules",
+    edit: ({ nodes }) => {
+      delete nodes["s"]!["rules"]
+      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }]
+    },
+    plan: ["- rule/s/ipv4/1000", "- route/s/100/10.66.0.0/16/0"],
+    check: (lab) => !ip(lab, "s", "rule").includes("1000:")
+  },
+  {
+    what: "loopback addresses",
+    edit: ({ nodes }) => void (nodes["s"]!["loopback"] = ["10.255.0.1", "2001:db8:ff::1"]),
+    plan: ["~ hosts-file entries: *", "+ address/s:lo/10.255.0.1/32", "+ address/s:lo/2001:db8:ff::1/128"],
+    check: (lab) => ip(lab, "s", "address", "show", "lo").includes("2001:db8:ff::1/128")
+  },
+  {
+    what: "another one instead",
+    edit: ({ nodes }) => void (nodes["s"]!["loopback"] = "10.255.0.2"),
+    plan: ["~ hosts-file entries: *", "+ address/s:lo/10.255.0.2/32", "- address/s:lo/*", "- address/s:lo/*"],
+    check: (lab) => !ip(lab, "s", "address", "show", "lo").includes("10.255.0.1")
+  },
+  {
+    what: "IPv6 beside IPv4, with ECMP",
+    edit: ({ links, networks, nodes }) => {
+      networks["lan"]!["cidr"] = ["10.1.0.0/24", "2001:db8:1::/64"]
+      networks["far"]!["cidr"] = ["10.2.0.0/24", "2001:db8:2::/64"]
+      for (const [i, link] of links.entries()) link["cidr"] = [link["cidr"] as string, `2001:db8:9:${i}::/64`]
+      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "2001:db8:1::/64", via: ["r:up", "r:alt"] }]
+      nodes["r"]!["routes"] = [...(nodes["r"]!["routes"] as unknown[]), { to: "2001:db8:2::/64", via: ["s:up", "s:alt"] }]
+    },
+    plan: [
+      "~ hosts-file entries: *",
+      ...Array.from({ length: 9 }, () => "+ address/*/2001:db8:*"),
+      "+ nexthop/r/*",
+      "+ nexthop/s/*",
+      "+ route/r/254/2001:db8:2::/64/1024",
+      "+ route/s/254/2001:db8:1::/64/1024",
+      "+ route/a/254/::/0/1024",
+      "+ route/d/254/::/0/1024"
+    ],
+    check: (lab, weftd) => weftd.pings(lab, "a", "2001:db8:2::2")
+  },
+  {
+    what: "an IPv6 route by one way, another as a blackhole, a third by metric",
+    edit: ({ nodes }) =>
+      void (nodes["r"]!["routes"] = [
+        ...(nodes["r"]!["routes"] as unknown[]).slice(0, -1),
+        { to: "2001:db8:2::/64", via: "s:alt" },
+        { to: "2001:db8:66::/48", type: "blackhole" },
+        { to: "2001:db8:67::/48", via: "s:up", metric: 7 }
+      ]),
+    plan: ["~ route/r/254/2001:db8:2::/64/1024 *", "+ route/r/254/2001:db8:66::/48/1024", "+ route/r/254/2001:db8:67::/48/7", "- nexthop/r/*"],
+    check: (lab, weftd) => weftd.pings(lab, "a", "2001:db8:2::2")
+  },
+  {
+    what: "the blackhole leads somewhere, the metric is another",
+    edit: ({ nodes }) =>
+      void (nodes["r"]!["routes"] = [
+        ...(nodes["r"]!["routes"] as unknown[]).slice(0, -2),
+        { to: "2001:db8:66::/48", via: ["s:up", "s:alt"] },
+        { to: "2001:db8:67::/48", via: "s:up", metric: 8 }
+      ]),
+    plan: ["+ nexthop/r/*", "~ route/r/254/2001:db8:66::/48/1024 *", "+ route/r/254/2001:db8:67::/48/8", "- route/r/254/2001:db8:67::/48/7"],
+    check: (lab) => !ip(lab, "r", "-6", "route").includes("metric 7")
+  },
+  {
+    what: "another IPv6 address of a host",
+    edit: ({ networks }) =>
+      void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2", "2001:db8:1::77"] }, { port: "b", addresses: ["10.1.0.3"] }]),
+    plan: [
+      "~ hosts-file entries: *",
+      "+ address/a:eth0/2001:db8:1::77/64",
+      "+ address/b:eth0/2001:db8:1::2/64",
+      "- address/a:eth0/2001:db8:1::2/64",
+      "- address/b:eth0/2001:db8:1::3/64"
+    ],
+    check: (lab, weftd) => weftd.pings(lab, "d", "2001:db8:1::77")
+  },
+  {
+    what: "an MTU too small for IPv6, on a link that has none any more",
+    edit: ({ links, nodes }) => {
+      links[1]!["cidr"] = "10.9.1.0/30"
+      links[1]!["mtu"] = 1000
+      nodes["r"]!["routes"] = [{ to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 }, { to: "10.66.0.0/16", type: "unreachable" }, { to: "2001:db8:2::/64", via: "s:up" }]
+      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "2001:db8:1::/64", via: "r:up" }]
+    },
+    plan: [
+      "~ hosts-file entries: *",
+      "~ port/r:alt mtu: 9000 -> 1000",
+      "~ port/s:alt mtu: 9000 -> 1000",
+      "~ route/r/254/2001:db8:2::/64/1024 *",
+      "~ route/s/254/2001:db8:1::/64/1024 *",
+      ...Array.from({ length: 2 }, () => "- route/r/254/2001:*"),
+      ...Array.from({ length: 2 }, () => "- nexthop/*"),
+      ...Array.from({ length: 2 }, () => "- address/*:alt/2001:*")
+    ],
+    check: (lab, weftd) => weftd.pings(lab, "a", "2001:db8:2::2")
+  },
+  {
     what: "a subnet gets other numbers",
     edit: ({ networks, nodes }) => {
       networks["far"] = { cidr: "10.3.0.0/24", gateway: "s", ports: ["s:far", "d"] }
@@ -320,9 +433,10 @@ const edits: ReadonlyArray<Edit> = [
       "~ route/d/254/0.0.0.0/0/0 via: *",
       "- route/r/254/10.66.0.0/16/0",
       "- route/r/254/10.2.0.0/24/50",
+      "- route/r/254/2001:db8:2::/64/1024",
+      "- route/d/254/::/0/1024",
       "- nexthop/r/*",
-      "- address/*",
-      "- address/*"
+      ...Array.from({ length: 4 }, () => "- address/*")
     ],
     check: (lab, weftd) => weftd.pings(lab, "a", "10.3.0.2"),
     breaks: true
