@@ -30,6 +30,7 @@ export type Request =
       readonly verb: Verb
       readonly input: Readonly<Record<string, unknown>>
       readonly daemon: string | undefined
+      readonly pki: string | undefined
     }
   | { readonly kind: "help"; readonly verb: Verb | undefined }
   | { readonly kind: "wrong"; readonly verb: Verb | undefined; readonly errors: ReadonlyArray<string> }
@@ -39,7 +40,7 @@ export const parse = async (words: ReadonlyArray<string>): Promise<Request> => {
   let request: Request = { kind: "help", verb: undefined }
 
   const root = Command.make("weft").pipe(
-    Command.withSharedFlags({ daemon: flagOf("daemon", sharedFlags.daemon) }),
+    Command.withSharedFlags({ daemon: flagOf("daemon", sharedFlags.daemon), pki: flagOf("pki", sharedFlags.pki) }),
     Command.withDescription("Rehearse a network before anyone touches the real one")
   )
   const command = root.pipe(
@@ -50,11 +51,17 @@ export const parse = async (words: ReadonlyArray<string>): Promise<Request> => {
         for (const [name, positional] of Object.entries(spec.args)) parameters[`argument ${name}`] = argumentOf(name, positional)
         for (const [name, flag] of Object.entries(spec.flags)) parameters[`flag ${name}`] = flagOf(name, flag)
         return Command.make(verb, parameters, (values) =>
-          Effect.map(root, ({ daemon }) => {
+          Effect.map(root, ({ daemon, pki }) => {
             const twice = Object.keys(spec.args).find((name) => givenTwice(name, values))
             request =
               twice === undefined
-                ? { kind: "run", verb, input: inputOf(spec, values), daemon: open(daemon) as string | undefined }
+                ? {
+                    kind: "run",
+                    verb,
+                    input: inputOf(spec, values),
+                    daemon: open(daemon) as string | undefined,
+                    pki: open(pki) as string | undefined
+                  }
                 : { kind: "wrong", verb, errors: [`${twice.toUpperCase()} is given twice: as an argument and as --${twice}`] }
           })
         ).pipe(Command.withDescription(spec.description), Command.withShortDescription(spec.summary))

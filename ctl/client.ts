@@ -7,6 +7,7 @@ import { connect as connectSocket } from "node:net"
 import { fileURLToPath } from "node:url"
 import type * as Grpc from "@grpc/grpc-js"
 import { Exit, Failure, NotFound } from "./command.ts"
+import { parseEndpoint } from "./endpoint.ts"
 import type * as Message from "./messages.ts"
 
 export const defaultAddress = "unix:/run/weft/weftd.sock"
@@ -16,6 +17,13 @@ export interface ExecCall extends AsyncIterable<Message.ExecResponse> {
   /** Resolves when the transport took the message: await it, and a slow command slows the writer. */
   readonly send: (request: Message.ExecRequest) => Promise<void>
   /** Hangs up; the daemon ends the command. */
+  readonly cancel: () => void
+}
+
+/** A capture: iterate responses; `stop` ends it in an orderly way, with the last packets and statistics. */
+export interface CaptureCall extends AsyncIterable<Message.CaptureResponse> {
+  readonly stop: () => void
+  /** Ends it at once. */
   readonly cancel: () => void
 }
 
@@ -29,6 +37,7 @@ export interface Client {
   readonly inspect: (lab: string) => Promise<Message.InspectResponse>
   readonly events: (request: { lab: string; follow: boolean; last: number }) => AsyncIterable<Message.Event>
   readonly exec: () => ExecCall
+  readonly capture: (start: Message.CaptureStart) => CaptureCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly version: () => Promise<Message.VersionResponse>
   readonly doctor: () => Promise<ReadonlyArray<Message.Finding>>
@@ -38,17 +47,11 @@ export interface Client {
 /**
  * Connects to a daemon.
  *
- * @param address `unix:PATH`
+ * @param address `unix:PATH`, or `HOST:PORT` for TLS with the certificates of `remote.ts`
  * @throws {Failure} exit 3 when nobody answers there, with what was tried and what to do; exit 2 for another kind of address
  */
 export const connect = async (address: string): Promise<Client> => {
-  const socketPath = pathOf(address)
-  await knock(socketPath, address)
-  const { proto, grpc } = await loadProto()
-  const credentials = grpc.credentials.createInsecure()
-  // An inspection of a thousand nodes is some megabytes; gRPC's own limit is 4.
-  const options = { "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 16 << 20 }
-  const target = `unix:${socketPath}`
+  const { credentials, grpc, options, proto, target } = await channelTo(address)
   const labs = new proto.Labs(target, credentials, options)
   const nodes = new proto.Nodes(target, credentials, options)
   const host = new proto.Host(target, credentials, options)
@@ -63,6 +66,7 @@ export const connect = async (address: string): Promise<Client> => {
     inspect: (lab) => unary<Message.InspectResponse>(labs, "Inspect", { lab }),
     events: (request) => streamed<Message.Event>(labs, "Events", request),
     exec: () => execCall(nodes),
+    capture: (start) => captureCall(nodes, start),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     version: () => unary<Message.VersionResponse>(host, "Version", {}),
     doctor: async () => (await unary<{ findings: ReadonlyArray<Message.Finding> }>(host, "Doctor", {})).findings,
@@ -71,6 +75,35 @@ export const connect = async (address: string): Promise<Client> => {
       nodes.close()
       host.close()
     }
+  }
+}
+
+interface Channel extends Loaded {
+  readonly target: string
+  readonly credentials: Grpc.ChannelCredentials
+  readonly options: Grpc.ChannelOptions
+}
+
+/** Makes sure that a daemon answers at the address, and says how gRPC is to talk to it. */
+const channelTo = async (address: string): Promise<Channel> => {
+  // An inspection of a thousand nodes is some megabytes; gRPC's own limit is 4.
+  const limits = { "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 16 << 20 }
+  const endpoint = parseEndpoint(address)
+  if (endpoint === undefined) {
+    const socketPath = pathOf(address)
+    await knock(socketPath, address)
+    const loaded = await loadProto()
+    return { ...loaded, target: `unix:${socketPath}`, credentials: loaded.grpc.credentials.createInsecure(), options: limits }
+  }
+  const remote = await import("./remote.ts")
+  const identity = remote.readIdentity(remote.identityDirectory())
+  await remote.knock(address, endpoint, identity)
+  const loaded = await loadProto()
+  return {
+    ...loaded,
+    target: `dns:${address}`,
+    credentials: remote.credentialsFor(loaded.grpc, endpoint, identity),
+    options: { ...limits, ...remote.channelOptions }
   }
 }
 
@@ -90,8 +123,8 @@ export const pathOf = (address: string): string => {
   if (address.startsWith("/")) return address
   throw new Failure(
     Exit.usage,
-    `Cannot use "${address}" as the daemon's address: only unix:PATH is supported`,
-    "Example: --daemon unix:/run/weft/weftd.sock"
+    `Cannot use "${address}" as the daemon's address: it is unix:PATH or HOST:PORT`,
+    "Examples: --daemon unix:/run/weft/weftd.sock, --daemon lab1.example.net:7443"
   )
 }
 
@@ -183,6 +216,24 @@ const execCall = (client: Grpc.Client): ExecCall => {
   }
 }
 
+const captureCall = (client: Grpc.Client, start: Message.CaptureStart): CaptureCall => {
+  const call = (client as unknown as Callable)["Capture"]!() as Grpc.ClientDuplexStream<object, Message.CaptureResponse>
+  call.write({ start })
+  return {
+    stop: () => void (call.writable && call.write({ stop: true })),
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Message.CaptureResponse
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      } finally {
+        call.cancel()
+      }
+    }
+  }
+}
+
 /** A gRPC status as what the user is told and the exit code. Numbers: google.rpc.Code. */
 export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure => {
   if (error instanceof Failure) return error
@@ -192,6 +243,8 @@ export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure =>
       return new Failure(Exit.usage, details)
     case 5: // NOT_FOUND
       return new NotFound(details)
+    case 7: // PERMISSION_DENIED
+      return new Failure(Exit.failed, details, "An operator's certificate: weft pki issue NAME --role operator")
     case 12: // UNIMPLEMENTED
       return new Failure(
         Exit.failed,
@@ -204,6 +257,8 @@ export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure =>
         `The daemon went away: ${details}`,
         "Running labs go on without it. Look at its log, then: sudo bin/weftd"
       )
+    case 16: // UNAUTHENTICATED
+      return new Failure(Exit.unreachable, details)
     default:
       return new Failure(Exit.failed, details)
   }

@@ -4,7 +4,7 @@
  */
 
 /** What a shell may offer for a value. `file`: topology files; `path`: any file. */
-export type Completion = "lab" | "node" | "file" | "path" | "none"
+export type Completion = "lab" | "node" | "port" | "file" | "path" | "none"
 
 /** One flag. `short` is a single letter without its dash; `metavar` is how help shows the value. */
 export type Flag =
@@ -63,7 +63,7 @@ export type InputOf<S extends CommandSpec> = { readonly [K in keyof S["args"]]: 
 
 /** What every command knows beside its input. */
 export interface Context {
-  /** Address of the daemon as given by `--daemon`, `WEFT_DAEMON`, or the default: `unix:/run/weft/weftd.sock`. */
+  /** Address of the daemon, `unix:PATH` or `HOST:PORT`: `--daemon`, `WEFT_DAEMON`, or `unix:/run/weft/weftd.sock`. */
   readonly daemon: string
 }
 

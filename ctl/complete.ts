@@ -111,6 +111,8 @@ const sourceFor =
     if (kind === "file") return files(prefix)
     const { connect } = await import("./client.ts")
     const at = words.indexOf("--daemon")
+    const pki = words[words.indexOf("--pki") + 1]
+    if (words.includes("--pki") && pki !== undefined) process.env["WEFT_PKI"] = pki
     const client = await connect(
       (at === -1 ? undefined : words[at + 1]) ?? (process.env["WEFT_DAEMON"] || "unix:/run/weft/weftd.sock")
     )
@@ -119,8 +121,8 @@ const sourceFor =
         prefix,
         (await client.list()).map(({ name, nodes, state }) => ({ value: name, about: `${state}, ${nodes} nodes` }))
       )
-    const { nodeNames } = await import("./node-names.ts")
-    const names = await nodeNames(client)
+    const { nodeNames, portNames } = await import("./node-names.ts")
+    const names = await (kind === "port" ? portNames : nodeNames)(client)
     const short = names.some(({ qualified }) => !qualified) && !prefix.includes("/")
     return starting(
       prefix,

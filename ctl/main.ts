@@ -33,9 +33,11 @@ const implementations: {
   list: () => import("./commands/list.ts"),
   inspect: () => import("./commands/inspect.ts"),
   exec: () => import("./commands/exec.ts"),
+  capture: () => import("./commands/capture.ts"),
   graph: () => import("./commands/graph.ts"),
   events: () => import("./commands/events.ts"),
   doctor: () => import("./commands/doctor.ts"),
+  pki: () => import("./commands/pki.ts"),
   completion: () => import("./commands/completion.ts"),
   version: () => import("./commands/version.ts")
 }
@@ -50,6 +52,8 @@ const main = async (words: ReadonlyArray<string>): Promise<number> => {
   if (request.kind === "run") {
     const { run } = await implementations[request.verb]()
     const daemon = request.daemon ?? (process.env["WEFT_DAEMON"] || "unix:/run/weft/weftd.sock")
+    // The only place where the folder is looked up (remote.ts) is far below commands that do not care.
+    if (request.pki !== undefined) process.env["WEFT_PKI"] = request.pki
     return run(request.input as never, { daemon })
   }
   const help = await import("./render/help.ts")

@@ -33,7 +33,8 @@ import { doctorHandler } from "./rpc/doctor.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import { makeLabs } from "./rpc/labs.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
-import { serve } from "./rpc/server.ts"
+import { serve, serveTls } from "./rpc/server.ts"
+import { defaultTlsFiles, type Endpoint, parseEndpoint, readTlsFiles, type TlsFiles, type TlsMaterial } from "./rpc/tls.ts"
 import { versionHandler } from "./rpc/version.ts"
 import { cached } from "./store/cache.ts"
 import * as LevelStore from "./store/level.ts"
@@ -44,21 +45,28 @@ interface Config {
   readonly socket: string
   readonly state: string
   readonly runDirectory: string
+  /** Where to serve on the network; undefined: nowhere. */
+  readonly remote: { readonly endpoint: Endpoint; readonly material: TlsMaterial } | undefined
 }
 
 const bpfObject = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
 
-const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR]
+const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR] [--listen ADDR:PORT]
 
   --instance NAME  several daemons on one machine need different names (default: main)
   --socket PATH    where to serve (default: /run/weft/weftd.sock, /run/weft/NAME/weftd.sock for another instance)
   --state DIR      where to remember labs (default: /var/lib/weft/NAME)
+  --listen ADDR:PORT  also serve on the network, with TLS and for clients with a certificate only (docs/remote.md)
+  --tls-ca FILE, --tls-cert FILE, --tls-key FILE
+                   for --listen (default: ca.pem, cert.pem and key.pem in /etc/weft/pki/weftd, as weft pki makes them)
 `
 
 /** Reads the command line; prints and exits on a bad one. */
 const configure = (argv: ReadonlyArray<string>): Config => {
   try {
-    const options = { instance: { type: "string" }, socket: { type: "string" }, state: { type: "string" }, help: { type: "boolean" } } as const
+    const text = { type: "string" } as const
+    const tls = { "tls-ca": text, "tls-cert": text, "tls-key": text }
+    const options = { instance: text, socket: text, state: text, listen: text, ...tls, help: { type: "boolean" } } as const
     const { values } = parseArgs({ args: [...argv], options })
     if (values.help === true) {
       process.stdout.write(usage)
@@ -68,10 +76,29 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     if (!/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(instance)) throw new Error(`Bad instance name "${instance}": letters, digits and dashes`)
     const runDirectory = `/run/weft/${instance}`
     const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
-    return { instance, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory }
+    return { instance, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory, remote: remoteOf(values) }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
     process.exit(2)
+  }
+}
+
+/** What --listen and the TLS flags ask for. @throws Error that says what to type */
+const remoteOf = (flags: Readonly<Record<string, string | boolean | undefined>>): Config["remote"] => {
+  const named = { ca: flags["tls-ca"], cert: flags["tls-cert"], key: flags["tls-key"] }
+  const missing = Object.entries(named).flatMap(([name, file]) => (file === undefined ? [`--tls-${name}`] : []))
+  if (missing.length > 0 && missing.length < 3) throw new Error(`The three TLS files belong together: ${missing.join(" and ")} missing`)
+  if (flags["listen"] === undefined) {
+    if (missing.length === 0) throw new Error("The TLS files are for --listen ADDR:PORT, which is missing")
+    return undefined
+  }
+  const endpoint = parseEndpoint(String(flags["listen"]))
+  const files = missing.length === 0 ? (named as TlsFiles) : defaultTlsFiles
+  try {
+    return { endpoint, material: readTlsFiles(files) }
+  } catch (error) {
+    process.stderr.write(`weftd: ${(error as Error).message}\n`)
+    process.exit(1)
   }
 }
 
@@ -170,6 +197,12 @@ const daemon = (config: Config) =>
       Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
     }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
+    const { remote } = config
+    if (remote !== undefined) {
+      const open = () => serveTls(remote.endpoint, remote.material, services, log)
+      const { endpoint } = yield* acquire("Cannot serve on the network", open, (serving) => serving.close(2000))
+      log(`weftd listens on ${endpoint.host}:${endpoint.port} with TLS`)
+    }
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
     yield* Effect.never
   })

@@ -35,6 +35,7 @@ run_packages='
   iproute2:tc
   nftables:nft
   iputils-ping:ping
+  openssl:openssl
   procps:sysctl
 '
 test_packages='

@@ -159,6 +159,31 @@ export const specs = {
       { command: "weft exec pc -- tcpdump -w - -i eth0 | wireshark -k -i -", description: "a binary stream through a pipe" }
     ]
   },
+  capture: {
+    summary: "Record what passes interfaces of nodes, for Wireshark or to read",
+    description:
+      "Without -w each packet is a line. With -w the packets are written as pcapng: to a file, or with -w - to a pipe, as "
+      + "they come. Both directions are seen as the node sees them. Ctrl-C ends the capture; what was dropped because "
+      + "nobody read it in time is counted.",
+    args: { ports: { kind: "rest", summary: "NODE:IF, or LAB/NODE:IF where several labs run; several at once", complete: "port" } },
+    flags: {
+      write: { kind: "string", short: "w", metavar: "FILE", summary: "write pcapng to this file; - is standard output", complete: "path" },
+      filter: {
+        kind: "string",
+        metavar: "EXPR",
+        summary: "only packets that match, such as 'tcp port 80'; see pcap-filter(7)",
+        complete: "none"
+      },
+      count: { kind: "string", short: "c", metavar: "N", summary: "end after N packets", complete: "none" },
+      duration: { kind: "string", metavar: "D", summary: "end after this time: 10s, 500ms, 5m", complete: "none" },
+      snaplen: { kind: "string", short: "s", metavar: "N", summary: "keep only the first N octets of each packet", complete: "none" }
+    },
+    examples: [
+      { command: "weft capture pc:eth0", description: "look at what passes, a line for each packet" },
+      { command: "weft capture pc:eth0 -w - | wireshark -k -i -", description: "live in Wireshark" },
+      { command: "weft capture pc:eth0 fw:wan -w trip.pcapng --filter icmp --duration 10s", description: "the same packets at two places" }
+    ]
+  },
   graph: {
     summary: "Draw a lab as SVG, Mermaid or DOT",
     description:
@@ -210,6 +235,37 @@ export const specs = {
     flags: { output },
     examples: [{ command: "weft doctor", description: "what works, what is missing, what to type" }]
   },
+  pki: {
+    summary: "Make certificates for daemons on the network and for their users",
+    description:
+      "A daemon listens on the network only with TLS, and answers only to those whose certificate its authority has signed. "
+      + "init makes the authority, issue makes a certificate and its key in DIR/NAME, show lists them. "
+      + "A viewer may look at labs, an operator may change them and run commands in nodes. Nothing is overwritten.",
+    args: {
+      action: { kind: "required", summary: "init, issue or show", choices: ["init", "issue", "show"] },
+      name: { kind: "optional", summary: "whom the certificate is for", complete: "none" }
+    },
+    flags: {
+      dir: { kind: "string", metavar: "DIR", summary: "folder of the authority (default: /etc/weft/pki)", complete: "path" },
+      client: { kind: "boolean", summary: "for a user of weft (this is so without --server)" },
+      server: { kind: "boolean", summary: "for a daemon; with --client for both" },
+      host: {
+        kind: "strings",
+        metavar: "HOST",
+        summary: "name or address under which clients reach the daemon (repeat for more)",
+        complete: "none"
+      },
+      role: { kind: "choice", choices: ["viewer", "operator"], default: "viewer", summary: "what the user may do" },
+      days: { kind: "string", metavar: "DAYS", summary: "how long the certificate is good (default: 365)", complete: "none" },
+      output
+    },
+    examples: [
+      { command: "sudo weft pki init", description: "the authority, once" },
+      { command: "sudo weft pki issue weftd --server --host lab1.example.net", description: "for the daemon of this machine" },
+      { command: "sudo weft pki issue alice --role operator", description: "for a user" },
+      { command: "sudo weft pki show", description: "who has what, and until when" }
+    ]
+  },
   completion: {
     summary: "Print a completion script for bash, zsh or fish",
     description: "Completes commands, flags, topology files and, when a daemon answers, labs and nodes.",
@@ -237,8 +293,14 @@ export const sharedFlags = {
   daemon: {
     kind: "string",
     metavar: "ADDRESS",
-    summary: "the daemon to talk to (default: $WEFT_DAEMON, else unix:/run/weft/weftd.sock)",
+    summary: "the daemon to talk to: unix:PATH or HOST:PORT (default: $WEFT_DAEMON, else unix:/run/weft/weftd.sock)",
     complete: "none"
+  },
+  pki: {
+    kind: "string",
+    metavar: "DIR",
+    summary: "folder with the ca.pem, cert.pem and key.pem to show to HOST:PORT (default: $WEFT_PKI, else ~/.weft/pki)",
+    complete: "path"
   },
   help: { kind: "boolean", short: "h", summary: "show help" }
 } as const satisfies Record<string, Flag>

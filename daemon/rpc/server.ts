@@ -1,8 +1,9 @@
 /**
- * The gRPC server: services from the proto file, health and reflection beside them, one unix socket.
+ * The gRPC servers: services from the proto file and health, on a unix socket and, where asked for, on TCP with TLS.
  *
- * Whoever may write to the socket may do what root may do (a topology runs commands), so the socket is the door: mode
- * 0660, owner root, group `weft` where that group exists.
+ * Whoever may write to the unix socket may do what root may do (a topology runs commands), so the socket is the door:
+ * mode 0660, owner root, group `weft` where that group exists. The door on TCP is in tls.ts, who may do what behind it
+ * in access.ts. Only the unix socket has reflection: others need not be told what there is.
  */
 import { chmodSync, chownSync, readFileSync, rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -10,6 +11,8 @@ import * as grpc from "@grpc/grpc-js"
 import * as protoLoader from "@grpc/proto-loader"
 import { ReflectionService } from "@grpc/reflection"
 import { HealthImplementation } from "grpc-health-check"
+import { guard } from "./access.ts"
+import { type Endpoint, listenTls, type TlsMaterial } from "./tls.ts"
 
 const protoPath = fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url))
 
@@ -31,20 +34,70 @@ const groupId = (name: string): number | undefined => {
   return line === undefined ? undefined : Number(line.split(":")[2])
 }
 
-/** Starts serving on `socketPath`. The caller holds the instance's lock, so a socket that is there is a dead one's. */
-export const serve = async (socketPath: string, services: Services): Promise<Serving> => {
-  const definition = protoLoader.loadSync(protoPath, loaderOptions)
-  const server = new grpc.Server({
-    "grpc.max_receive_message_length": maxMessageOctets,
-    "grpc.max_send_message_length": maxMessageOctets,
-    "grpc.max_concurrent_streams": 1000
-  })
+const localOptions: grpc.ServerOptions = {
+  "grpc.max_receive_message_length": maxMessageOctets,
+  "grpc.max_send_message_length": maxMessageOctets,
+  "grpc.max_concurrent_streams": 1000
+}
+
+/** What one client on the network can make the daemon hold. Lost clients are hung up on, which ends their commands. */
+const remoteOptions: grpc.ServerOptions = {
+  "grpc.max_receive_message_length": 8 << 20,
+  "grpc.max_send_message_length": maxMessageOctets,
+  "grpc.max_concurrent_streams": 100,
+  "grpc.max_connection_idle_ms": 300_000,
+  "grpc.keepalive_time_ms": 30_000,
+  "grpc.keepalive_timeout_ms": 20_000,
+  // Megabytes, for each connection; Node's limit counts what waits to be sent.
+  "grpc-node.max_session_memory": 128
+}
+
+const makeServer = (definition: protoLoader.PackageDefinition, services: Services, options: grpc.ServerOptions): grpc.Server => {
+  const server = new grpc.Server(options)
   const health: Record<string, "SERVING"> = { "": "SERVING" }
   for (const [name, implementation] of Object.entries(services)) {
     server.addService(definition[`weft.v1.${name}`] as grpc.ServiceDefinition, implementation)
     health[`weft.v1.${name}`] = "SERVING"
   }
   new HealthImplementation(health).addToServer(server)
+  return server
+}
+
+const shutDown = async (server: grpc.Server, graceMs: number): Promise<void> => {
+  const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+  const timer = setTimeout(() => server.forceShutdown(), graceMs)
+  await closed
+  clearTimeout(timer)
+}
+
+export interface RemoteServing extends Serving {
+  /** Where it listens, with the port that was chosen. */
+  readonly endpoint: Endpoint
+}
+
+/** Starts serving on TCP, for clients whose certificates `material.ca` has signed, by the rules of access.ts. */
+export const serveTls = async (
+  endpoint: Endpoint,
+  material: TlsMaterial,
+  services: Services,
+  log: (line: string) => void
+): Promise<RemoteServing> => {
+  const definition = protoLoader.loadSync(protoPath, loaderOptions)
+  const server = makeServer(definition, services, { ...remoteOptions, interceptors: [guard(log)] })
+  const listener = await listenTls(server, endpoint, material, log)
+  return {
+    endpoint: { host: listener.address, port: listener.port },
+    close: async (graceMs) => {
+      listener.close()
+      await shutDown(server, graceMs)
+    }
+  }
+}
+
+/** Starts serving on `socketPath`. The caller holds the instance's lock, so a socket that is there is a dead one's. */
+export const serve = async (socketPath: string, services: Services): Promise<Serving> => {
+  const definition = protoLoader.loadSync(protoPath, loaderOptions)
+  const server = makeServer(definition, services, localOptions)
   new ReflectionService(definition).addToServer(server)
 
   rmSync(socketPath, { force: true })
@@ -62,10 +115,7 @@ export const serve = async (socketPath: string, services: Services): Promise<Ser
   chmodSync(socketPath, 0o660)
   return {
     close: async (graceMs) => {
-      const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
-      const timer = setTimeout(() => server.forceShutdown(), graceMs)
-      await closed
-      clearTimeout(timer)
+      await shutDown(server, graceMs)
       rmSync(socketPath, { force: true })
     }
   }

@@ -6,12 +6,14 @@ t.test("parse gives every flag and argument of a command under its name", async 
     kind: "run",
     verb: "exec",
     daemon: undefined,
+    pki: undefined,
     input: { node: "n1", interactive: true, tty: true, user: undefined, env: ["A=b", "C=d"], command: ["ls", "-l", "--", "x"] }
   })
   t.strictSame(await parse(["plan", "--detailed-exitcode", "-o", "json", "-f", "a.weft.yaml"]), {
     kind: "run",
     verb: "plan",
     daemon: undefined,
+    pki: undefined,
     input: { file: "a.weft.yaml", name: undefined, output: "json", "detailed-exitcode": true }
   })
 })
@@ -19,6 +21,7 @@ t.test("parse gives every flag and argument of a command under its name", async 
 t.test("parse takes --daemon before and behind the command", async (t) => {
   t.match(await parse(["--daemon", "unix:/x", "list"]), { verb: "list", daemon: "unix:/x" })
   t.match(await parse(["list", "--daemon=unix:/x"]), { verb: "list", daemon: "unix:/x" })
+  t.match(await parse(["list", "--daemon", "h:1", "--pki", "d"]), { verb: "list", daemon: "h:1", pki: "d" })
 })
 
 t.test("parse shows help for no words, --help and -h", async (t) => {
