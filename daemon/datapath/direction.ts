@@ -1,0 +1,249 @@
+/**
+ * One direction of a link: what a profile does to its packets, as a pure function of the packets, their times and the
+ * seed. Packets are slot numbers here; what has to be done to their octets goes through `Packets`.
+ *
+ *     arrive -> down -> loss -> duplicate -> corrupt -> [queue] -> rate -> delay and jitter, reorder -> [line] -> take
+ */
+import { DelayLine } from "./delay-line.ts"
+import { JitterModel } from "./jitter.ts"
+import { LossModel } from "./loss.ts"
+import { isPerPacket, type LinkProfile } from "./profile.ts"
+import { Random } from "./random.ts"
+import { Shaper, Verdict } from "./shaper.ts"
+import { Trace } from "./trace.ts"
+
+/** Whoever keeps the packets. */
+export interface Packets {
+  free(slot: number): void
+  /** A slot with the same packet, or -1 when there is no room. */
+  copy(slot: number): number
+  /** Flips one bit; `bit` counts modulo the packet's length. */
+  flip(slot: number, bit: number): void
+}
+
+/** Why packets were not delivered. */
+export interface Drops {
+  readonly loss: number
+  /** No room: the queue of the rate, or the engine's memory. */
+  readonly queue: number
+  /** CoDel or RED. */
+  readonly aqm: number
+  readonly down: number
+  /** Frames that could not be understood, or that the other side did not take. */
+  readonly error: number
+}
+
+/** Since the link was added; packets as on the wire, octets from the Ethernet header on. */
+export interface Counters {
+  /** Delivered. */
+  readonly packets: number
+  readonly octets: number
+  readonly drops: Drops
+  readonly duplicated: number
+  readonly corrupted: number
+  readonly reordered: number
+  /** On their way now. */
+  readonly queued: number
+}
+
+/** Indexes of `Direction.counts`. */
+export const Count = {
+  packets: 0,
+  octets: 1,
+  loss: 2,
+  queue: 3,
+  aqm: 4,
+  down: 5,
+  error: 6,
+  duplicated: 7,
+  corrupted: 8,
+  reordered: 9
+} as const
+
+const nsPerMs = 1e6
+/** Octets that may be on their way at once: 300 ms of 3 Gbit/s. */
+const maxLineOctets = 128 * 2 ** 20
+
+export class Direction {
+  readonly counts = new Float64Array(Object.keys(Count).length)
+  private readonly packets: Packets
+  private readonly line = new DelayLine()
+  private readonly shaper: Shaper
+  private readonly loss: LossModel
+  private readonly jitter: JitterModel
+  private readonly duplicates: Random
+  private readonly corruptions: Random
+  private readonly reorders: Random
+  private profile: LinkProfile = {}
+  private trace: Trace | undefined
+  private isShaped = false
+  /** Super-frames must be cut before they arrive. */
+  isPerPacket = false
+  /** Nothing is done to packets at all. */
+  isTransparent = true
+  /** [when the last packet that keeps its place is due, result of the shaper] */
+  private readonly last = new Float64Array(1)
+  private readonly finish = new Float64Array(1)
+
+  /** `name`: of the direction; with the seed it decides all chance. */
+  constructor(packets: Packets, seed: number, name: string) {
+    this.packets = packets
+    this.shaper = new Shaper(seed, name)
+    this.loss = new LossModel(seed, name)
+    this.jitter = new JitterModel(seed, name)
+    this.duplicates = new Random(seed, `${name} duplicate`)
+    this.corruptions = new Random(seed, `${name} corrupt`)
+    this.reorders = new Random(seed, `${name} reorder`)
+  }
+
+  /** What holds for packets from now on. Those on their way keep their times; a recording starts now if it is a new one. */
+  configure(profile: LinkProfile, nowNs: number): void {
+    if (!isSameTrace(profile, this.profile)) {
+      this.trace = profile.trace === undefined || profile.trace.length === 0 ? undefined : new Trace(profile.trace, nowNs)
+    }
+    this.profile = profile
+    this.loss.configure(profile.loss)
+    const rateBps = profile.rateBps ?? 0
+    const hasTraceRate = profile.trace?.some((sample) => sample.rateBps !== undefined) ?? false
+    this.isShaped = rateBps > 0 || hasTraceRate
+    this.shaper.configure({
+      rateBps: rateBps > 0 ? rateBps : Infinity,
+      queue: profile.queue,
+      aqm: profile.aqm ?? "fifo",
+      trace: hasTraceRate ? this.trace : undefined
+    })
+    this.isPerPacket = isPerPacket(profile)
+    this.isTransparent = !this.isPerPacket && this.trace === undefined && (profile.delayMs ?? 0) <= 0 && profile.down !== true
+    if (profile.down === true) this.flush()
+  }
+
+  /** How many packets are on their way. */
+  get queued(): number {
+    return this.shaper.count + this.line.count
+  }
+
+  /** A packet enters. `octets`: from the Ethernet header on. */
+  arrive(slot: number, octets: number, nowNs: number): void {
+    const { profile, counts } = this
+    if (profile.down === true) {
+      counts[Count.down]!++
+      this.packets.free(slot)
+      return
+    }
+    if (this.loss.drops(this.trace?.at(nowNs).loss ?? -1)) {
+      counts[Count.loss]!++
+      this.packets.free(slot)
+      return
+    }
+    if (profile.duplicate !== undefined && this.duplicates.unit() < profile.duplicate) {
+      const copy = this.packets.copy(slot)
+      if (copy >= 0) {
+        counts[Count.duplicated]!++
+        this.enter(copy, octets, nowNs)
+      }
+    }
+    this.enter(slot, octets, nowNs)
+  }
+
+  /** When there is something to do next: `advance` and `take`. Infinity: nothing, until a packet arrives. */
+  next(): number {
+    return Math.min(this.line.next(), this.shaper.next())
+  }
+
+  /** Sends off what the rate lets go by `nowNs`. Looking ahead is harmless: a packet is due when its last bit has left. */
+  advance(nowNs: number): void {
+    if (this.shaper.count === 0) return
+    for (;;) {
+      const octets = this.shaper.headOctets()
+      const slot = this.shaper.take(nowNs, this.finish)
+      if (slot < 0) return
+      if (this.finish[0]! < 0) {
+        this.counts[Count.aqm]!++
+        this.packets.free(slot)
+      } else {
+        this.send(slot, octets, this.finish[0]!)
+      }
+    }
+  }
+
+  /** Takes packets out that are due by `nowNs`: writes up to `slots.length` slots and returns how many. */
+  take(nowNs: number, slots: Int32Array): number {
+    for (let count = 0; count < slots.length; count++) {
+      const slot = this.line.pop(nowNs)
+      if (slot < 0) return count
+      slots[count] = slot
+    }
+    return slots.length
+  }
+
+  /** Drops all that is on its way. */
+  flush(): void {
+    for (let slot = this.shaper.flush(); slot >= 0; slot = this.shaper.flush()) this.discard(slot)
+    for (let slot = this.line.pop(Infinity); slot >= 0; slot = this.line.pop(Infinity)) this.discard(slot)
+    this.last[0] = 0
+  }
+
+  counters(): Counters {
+    const of = (count: number) => this.counts[count]!
+    return {
+      packets: of(Count.packets),
+      octets: of(Count.octets),
+      drops: { loss: of(Count.loss), queue: of(Count.queue), aqm: of(Count.aqm), down: of(Count.down), error: of(Count.error) },
+      duplicated: of(Count.duplicated),
+      corrupted: of(Count.corrupted),
+      reordered: of(Count.reordered),
+      queued: this.queued
+    }
+  }
+
+  private discard(slot: number): void {
+    this.counts[Count.down]!++
+    this.packets.free(slot)
+  }
+
+  /** Behind loss and duplication. */
+  private enter(slot: number, octets: number, nowNs: number): void {
+    const { profile, counts } = this
+    if (profile.corrupt !== undefined && this.corruptions.unit() < profile.corrupt) {
+      this.packets.flip(slot, this.corruptions.next())
+      counts[Count.corrupted]!++
+    }
+    // A queue that is left from a rate which was removed goes first.
+    if (!this.isShaped && this.shaper.count === 0) {
+      this.send(slot, octets, nowNs)
+      return
+    }
+    const verdict = this.shaper.offer(slot, octets, nowNs)
+    if (verdict === Verdict.queued) return
+    counts[verdict === Verdict.full ? Count.queue : Count.aqm]!++
+    this.packets.free(slot)
+  }
+
+  /** Onto the line: the packet's last bit leaves at `nowNs` and arrives after the delay. */
+  private send(slot: number, octets: number, nowNs: number): void {
+    const { profile, last } = this
+    if (this.line.octets > maxLineOctets) {
+      this.counts[Count.queue]!++
+      this.packets.free(slot)
+      return
+    }
+    const constant = this.trace?.at(nowNs).delayMs ?? profile.delayMs ?? 0
+    if (profile.reorder !== undefined && this.reorders.unit() < profile.reorder) {
+      this.counts[Count.reordered]!++
+      this.line.push(slot, octets, nowNs)
+      return
+    }
+    const jitter = profile.jitter
+    const varied = jitter === undefined ? 0 : this.jitter.sample(jitter)
+    const due = nowNs + Math.max(0, constant * nsPerMs + varied)
+    if (jitter?.reorder === true) {
+      this.line.push(slot, octets, due)
+      return
+    }
+    if (due > last[0]!) last[0] = due
+    this.line.push(slot, octets, last[0]!)
+  }
+}
+
+const isSameTrace = (a: LinkProfile, b: LinkProfile): boolean =>
+  a.trace === b.trace || (a.trace !== undefined && b.trace !== undefined && JSON.stringify(a.trace) === JSON.stringify(b.trace))

@@ -1,0 +1,188 @@
+/**
+ * The packet engine: what a link does to packets when it is more than a wire.
+ *
+ * A link has a TAP at either end. A frame that the kernel redirects to one of them is read, treated as the profile of its
+ * direction says, and written to the other one, from where the kernel takes it to its node. All of that happens in a
+ * thread of its own (`worker.ts`); this file is its handle on the main thread.
+ *
+ *     direction.ts   a profile applied to packets: pure, seeded
+ *       loss.ts jitter.ts shaper.ts (codel.ts red.ts) trace.ts    one model each
+ *       delay-line.ts packet-ring.ts                              where packets wait
+ *     timer-wheel.ts when something has to be done next
+ *     worker.ts      the loop around system calls
+ *     native/src/engine.cc segment.cc                             batches of frames, memory, cutting super-frames
+ *
+ * Limits: 131,072 packets of up to 2 KiB and 4096 larger frames may be on their way at once in all links together; what
+ * has no room is counted as dropped by the queue. Times count from when a frame was read: the kernel has no earlier stamp.
+ */
+import { MessageChannel, Worker, type MessagePort } from "node:worker_threads"
+import { addon } from "../native/index.ts"
+import type { LinkProfiles } from "./profile.ts"
+import type { Command, LinkCounters, Reply, WorkerData } from "./worker.ts"
+
+/** A link's TAPs, opened with virtio-net headers. The engine owns the descriptors from now on. */
+export interface EngineLink {
+  readonly tapA: number
+  readonly tapB: number
+  readonly profiles: LinkProfiles
+}
+
+interface Waiting {
+  readonly done: (reply: Reply) => void
+  readonly fail: (error: Error) => void
+}
+
+export class Engine {
+  private readonly worker: Worker
+  private readonly port: MessagePort
+  private readonly event: number
+  private readonly links = new Map<string, readonly [number, number]>()
+  /** Of links that are being removed, by ticket. */
+  private readonly closing = new Map<number, readonly [number, number]>()
+  private readonly waiting = new Map<number, Waiting>()
+  private readonly ready: Promise<void>
+  private readonly ended: Promise<void>
+  private readonly stop = () => this.tell({ kind: "close" })
+  private lastTicket = 0
+  private isRunning = true
+  private isClosing = false
+  private crash: Error | undefined
+  private exitCallback: ((error: Error) => void) | undefined
+
+  /** Starts the engine's thread. It does not keep the process alive. */
+  static async start(): Promise<Engine> {
+    const engine = new Engine()
+    await engine.ready
+    return engine
+  }
+
+  private constructor() {
+    const { port1, port2 } = new MessageChannel()
+    this.event = addon.eventOpen()
+    this.port = port1
+    const data: WorkerData = { port: port2, event: this.event }
+    // Little lives long there: a small young generation is collected within microseconds.
+    this.worker = new Worker(new URL("./worker.ts", import.meta.url), {
+      name: "weft-engine",
+      workerData: data,
+      transferList: [port2],
+      resourceLimits: { maxYoungGenerationSizeMb: 2 }
+    })
+    this.worker.on("error", (error) => (this.crash = error instanceof Error ? error : new Error(String(error))))
+    let isReady = (): void => {}
+    this.ready = new Promise((done, fail) => {
+      isReady = done
+      this.worker.once("exit", () => fail(this.exitReason()))
+    })
+    // Who only waits for `ended` must not be told twice.
+    this.ready.catch(() => {})
+    this.ended = new Promise((done) => this.worker.once("exit", () => done(this.finish())))
+    this.port.on("message", (reply: Reply) => {
+      if (reply.kind === "ready") return isReady()
+      this.settle(reply.ticket)?.done(reply)
+    })
+    this.port.unref()
+    this.ready.then(() => this.worker.unref(), () => {})
+    // A thread that waits inside a system call would keep the process from ending.
+    process.on("exit", this.stop)
+  }
+
+  /** Frames flow from when this returns, or a moment later. The id is new. */
+  addLink(id: string, { tapA, tapB, profiles }: EngineLink): void {
+    if (this.links.has(id)) throw new Error(`Cannot add engine link "${id}": there is one already`)
+    if (!this.isRunning) throw new Error(`Cannot add engine link "${id}": the engine's thread has ended`)
+    this.links.set(id, [tapA, tapB])
+    this.tell({ kind: "add", id, tapA, tapB, profiles })
+  }
+
+  /** Changes a running link. Packets on their way keep their times; the seed stays the one it was added with. */
+  setProfiles(id: string, profiles: LinkProfiles): void {
+    this.tell({ kind: "profiles", id, profiles })
+  }
+
+  /** Drops what is on its way. Resolves when the descriptors are closed, so that somebody else may open the TAPs. */
+  removeLink(id: string): Promise<void> {
+    const descriptors = this.links.get(id)
+    if (descriptors === undefined) return Promise.resolve()
+    this.links.delete(id)
+    return new Promise((done) => {
+      const ticket = ++this.lastTicket
+      this.closing.set(ticket, descriptors)
+      const close = (): void => {
+        for (const descriptor of this.closing.get(ticket) ?? []) addon.close(descriptor)
+        this.closing.delete(ticket)
+        done()
+      }
+      // When the thread has ended, `finish` closes them.
+      this.ask(ticket, { kind: "remove", id, ticket }, { done: close, fail: close })
+    })
+  }
+
+  /** What passed and what did not, by link. Rejects when the thread has ended. */
+  stats(): Promise<ReadonlyMap<string, LinkCounters>> {
+    return new Promise((done, fail) => {
+      const ticket = ++this.lastTicket
+      const read = (reply: Reply) => done(reply.kind === "stats" ? reply.links : new Map())
+      this.ask(ticket, { kind: "stats", ticket }, { done: read, fail })
+    })
+  }
+
+  /** Calls back once when the thread ends without having been asked to: all descriptors are closed by then. */
+  onExit(callback: (error: Error) => void): void {
+    this.exitCallback = callback
+  }
+
+  /** Ends the thread as a crash would; for tests of what comes after. */
+  async kill(): Promise<void> {
+    const terminated = this.worker.terminate()
+    addon.eventSignal(this.event)
+    await terminated
+    await this.ended
+  }
+
+  /** Ends the thread and closes all descriptors. */
+  async close(): Promise<void> {
+    this.isClosing = true
+    if (this.isRunning) this.tell({ kind: "close" })
+    await this.ended
+  }
+
+  private tell(command: Command): void {
+    if (!this.isRunning) return
+    this.port.postMessage(command)
+    addon.eventSignal(this.event)
+  }
+
+  private ask(ticket: number, command: Command, waiting: Waiting): void {
+    if (!this.isRunning) return waiting.fail(this.exitReason())
+    this.waiting.set(ticket, waiting)
+    this.port.ref()
+    this.tell(command)
+  }
+
+  private settle(ticket: number): Waiting | undefined {
+    const waiting = this.waiting.get(ticket)
+    this.waiting.delete(ticket)
+    if (this.waiting.size === 0) this.port.unref()
+    return waiting
+  }
+
+  private exitReason(): Error {
+    return new Error(`The engine's thread has ended${this.crash === undefined ? "" : `: ${this.crash.message}`}`, { cause: this.crash })
+  }
+
+  /** The thread is no more. */
+  private finish(): void {
+    this.isRunning = false
+    process.off("exit", this.stop)
+    for (const ticket of [...this.waiting.keys()]) this.settle(ticket)!.fail(this.exitReason())
+    for (const descriptors of [...this.links.values(), ...this.closing.values()]) {
+      for (const descriptor of descriptors) addon.close(descriptor)
+    }
+    this.links.clear()
+    this.closing.clear()
+    this.port.close()
+    addon.close(this.event)
+    if (!this.isClosing) this.exitCallback?.(this.exitReason())
+  }
+}

@@ -1,0 +1,403 @@
+// What the packet engine needs of the machine: waiting with nanoseconds, frames in and out in batches, and the memory in
+// which packets wait. Which packet goes when is decided elsewhere; here a packet is a slot number.
+//
+// Memory: two arenas of address space, one of small slots for packets and one of large slots for super-frames and jumbo
+// frames. Pages are the system's until a packet first needs them, and again after a burst. Free slots form a stack, so
+// that the few which are used while little happens stay in the cache.
+//
+// Arguments and results that are lists live in arrays that are shared for good (engineOpen returns them): a call passes
+// nothing but numbers, and allocates nothing.
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "addon.h"
+#include "segment.h"
+
+namespace weft {
+namespace {
+
+constexpr size_t smallOctets = 2048;
+// The longest super-frame, its headers included, in whole pages.
+constexpr size_t largeOctets = 68 * 1024;
+constexpr int32_t batchCapacity = 4096;
+constexpr int32_t eventCapacity = 64;
+// Slots in use at once before which giving memory back is not worth a system call.
+constexpr int32_t trimFrom = 4096;
+
+// Fields of `result`; TypeScript has the same table.
+enum Result : int { clockNs, packets, octets, errors, exhausted, frames, resultCount };
+
+struct Arena {
+  uint8_t* memory = nullptr;
+  size_t octetsEach = 0;
+  int32_t count = 0;
+  // Slots from here on were never used since the last trim.
+  int32_t untouched = 0;
+  std::vector<int32_t> free;
+
+  bool open(size_t size, int32_t slots) {
+    octetsEach = size;
+    count = slots;
+    void* at = mmap(nullptr, size * slots, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory = at == MAP_FAILED ? nullptr : static_cast<uint8_t*>(at);
+    return memory != nullptr;
+  }
+  ~Arena() {
+    if (memory != nullptr) munmap(memory, octetsEach * count);
+  }
+  // A slot, or -1 when all are in use.
+  int32_t take() {
+    if (!free.empty()) {
+      const int32_t slot = free.back();
+      free.pop_back();
+      return slot;
+    }
+    return untouched < count ? untouched++ : -1;
+  }
+  void give(int32_t slot) { free.push_back(slot); }
+  // When nothing is in use after a burst, the memory goes back to the system.
+  void trim() {
+    if (untouched < trimFrom || static_cast<size_t>(untouched) != free.size()) return;
+    madvise(memory, octetsEach * untouched, MADV_DONTNEED);
+    untouched = 0;
+    free.clear();
+    free.shrink_to_fit();
+  }
+};
+
+struct Engine {
+  int epoll = -1;
+  Arena small;
+  Arena large;
+  // By slot: length with the virtio-net header.
+  uint32_t* lengths = nullptr;
+  // Where frames are read that are then cut into packets.
+  std::vector<uint8_t> scratch = std::vector<uint8_t>(largeOctets);
+  int32_t* events = nullptr;
+  int32_t* slots = nullptr;
+  int32_t* sizes = nullptr;
+  double* times = nullptr;
+  int32_t* outgoing = nullptr;
+  double* result = nullptr;
+
+  size_t lengthsOctets() const { return sizeof(uint32_t) * (small.count + large.count); }
+  ~Engine() {
+    if (epoll >= 0) close(epoll);
+    if (lengths != nullptr) munmap(lengths, lengthsOctets());
+  }
+  uint8_t* at(int32_t slot) {
+    return slot < small.count ? small.memory + slot * smallOctets : large.memory + (slot - small.count) * largeOctets;
+  }
+  int32_t take(size_t length) {
+    if (length <= smallOctets) return small.take();
+    const int32_t slot = large.take();
+    return slot < 0 ? slot : slot + small.count;
+  }
+  void give(int32_t slot) { slot < small.count ? small.give(slot) : large.give(slot - small.count); }
+};
+
+double now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1e9 + time.tv_nsec;
+}
+
+Engine* engineOf(const Arguments& arguments) {
+  void* data = nullptr;
+  napi_get_value_external(arguments.env, arguments.value[0], &data);
+  return static_cast<Engine*>(data);
+}
+
+// Adds a typed array of `length` elements to `target` and returns its memory, which stays where it is.
+template <typename T>
+T* share(napi_env env, napi_value target, const char* name, napi_typedarray_type type, size_t length) {
+  void* data = nullptr;
+  napi_value buffer, array;
+  napi_create_arraybuffer(env, length * sizeof(T), &data, &buffer);
+  napi_create_typedarray(env, type, length, buffer, 0, &array);
+  napi_set_named_property(env, target, name, array);
+  napi_ref kept;
+  napi_create_reference(env, array, 1, &kept);
+  return static_cast<T*>(data);
+}
+
+// engineOpen(small, large): room for so many packets, and the arrays that calls share. Freed with `handle`.
+napi_value engineOpen(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  auto* engine = new Engine();
+  bool isOpen = engine->small.open(smallOctets, arguments.integer(0)) && engine->large.open(largeOctets, arguments.integer(1));
+  if (isOpen) {
+    void* lengths = mmap(nullptr, engine->lengthsOctets(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    engine->lengths = lengths == MAP_FAILED ? nullptr : static_cast<uint32_t*>(lengths);
+    engine->epoll = epoll_create1(EPOLL_CLOEXEC);
+    isOpen = engine->lengths != nullptr && engine->epoll >= 0;
+  }
+  if (!isOpen) {
+    const int error = errno;
+    delete engine;
+    return throwErrno(env, error, "mmap", "packet memory");
+  }
+  napi_value result, handle;
+  napi_create_object(env, &result);
+  napi_create_external(env, engine, [](napi_env, void* data, void*) { delete static_cast<Engine*>(data); }, nullptr, &handle);
+  napi_set_named_property(env, result, "handle", handle);
+  engine->events = share<int32_t>(env, result, "events", napi_int32_array, eventCapacity);
+  engine->slots = share<int32_t>(env, result, "slots", napi_int32_array, batchCapacity);
+  engine->sizes = share<int32_t>(env, result, "sizes", napi_int32_array, batchCapacity);
+  engine->times = share<double>(env, result, "times", napi_float64_array, batchCapacity);
+  engine->outgoing = share<int32_t>(env, result, "outgoing", napi_int32_array, batchCapacity);
+  engine->result = share<double>(env, result, "result", napi_float64_array, resultCount);
+  return result;
+}
+
+// engineThread(): makes the calling thread one that wakes up on time: no timer slack, before others in the queue for a CPU.
+napi_value engineThread(napi_env env, napi_callback_info) {
+  prctl(PR_SET_TIMERSLACK, 1UL);
+  prctl(PR_SET_NAME, "weft-engine");
+  // Without the privilege it stays where it is, and is only less exact when the machine is busy.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), -19);
+  return undefinedValue(env);
+}
+
+// engineWatch(handle, descriptor, key): readable descriptors are reported by their key.
+napi_value engineWatch(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u32 = static_cast<uint32_t>(arguments.integer(2));
+  if (epoll_ctl(engineOf(arguments)->epoll, EPOLL_CTL_ADD, arguments.integer(1), &event) != 0) {
+    return throwErrno(env, errno, "epoll_ctl", "descriptor " + std::to_string(arguments.integer(1)));
+  }
+  return undefinedValue(env);
+}
+
+// engineUnwatch(handle, descriptor): fine when it is not watched.
+napi_value engineUnwatch(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  epoll_ctl(engineOf(arguments)->epoll, EPOLL_CTL_DEL, arguments.integer(1), nullptr);
+  return undefinedValue(env);
+}
+
+// engineWait(handle, timeout): waits for descriptors or `timeout` nanoseconds, for ever if negative. Returns how many
+// `events` there are; `result[clockNs]` is the time then.
+napi_value engineWait(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const double timeout = arguments.number(1);
+  if (timeout < 0) {
+    engine->small.trim();
+    engine->large.trim();
+  }
+  epoll_event events[eventCapacity];
+  timespec limit;
+  limit.tv_sec = static_cast<time_t>(timeout / 1e9);
+  limit.tv_nsec = static_cast<long>(std::fmod(timeout, 1e9));
+  int count = epoll_pwait2(engine->epoll, events, eventCapacity, timeout < 0 ? nullptr : &limit, nullptr);
+  // ENOSYS: before Linux 5.11 there are only milliseconds.
+  if (count < 0 && errno == ENOSYS) {
+    count = epoll_wait(engine->epoll, events, eventCapacity, timeout < 0 ? -1 : static_cast<int>(timeout / 1e6));
+  }
+  for (int i = 0; i < count; i++) engine->events[i] = static_cast<int32_t>(events[i].data.u32);
+  engine->result[clockNs] = now();
+  return fromInteger(env, count < 0 ? 0 : count);
+}
+
+// engineClock(handle): sets `result[clockNs]`.
+napi_value engineClock(napi_env env, napi_callback_info info) {
+  engineOf(Arguments(env, info))->result[clockNs] = now();
+  return undefinedValue(env);
+}
+
+// Puts one packet into the batch, in a slot of its own. False when there is no room.
+bool store(Engine* engine, int32_t index, int32_t slot, size_t length, double time) {
+  if (slot < 0) {
+    engine->result[exhausted]++;
+    return false;
+  }
+  engine->lengths[slot] = static_cast<uint32_t>(length);
+  engine->slots[index] = slot;
+  engine->sizes[index] = static_cast<int32_t>(length - vnetLength);
+  engine->times[index] = time;
+  return true;
+}
+
+// engineRead(handle, descriptor, frames, cut): reads up to `frames` frames and returns how many packets that gave:
+// `slots`, `sizes` (from the Ethernet header on) and `times` (when it was read). With `cut`, super-frames become packets.
+napi_value engineRead(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const int tap = arguments.integer(1);
+  const int32_t limit = arguments.integer(2);
+  const bool isCut = arguments.flag(3);
+  double* result = engine->result;
+  result[errors] = result[exhausted] = 0;
+  int32_t count = 0;
+  int32_t frame = 0;
+  for (; frame < limit && count + static_cast<int32_t>(maxSegments) <= batchCapacity; frame++) {
+    // Super-frames that stay whole are read into the slot where they will wait.
+    const int32_t whole = isCut ? -1 : engine->take(largeOctets);
+    uint8_t* target = whole < 0 ? engine->scratch.data() : engine->at(whole);
+    const ssize_t length = read(tap, target, largeOctets);
+    if (length < static_cast<ssize_t>(vnetLength + 14)) {
+      if (whole >= 0) engine->give(whole);
+      if (length < 0) break;
+      result[errors]++;
+      continue;
+    }
+    const double time = now();
+    if (isCut && isSuperFrame(target)) {
+      Segments segments;
+      if (!describe(target, length, segments)) {
+        result[errors]++;
+        continue;
+      }
+      for (size_t i = 0; i < segments.count; i++) {
+        const int32_t slot = engine->take(vnetLength + segments.header + segments.size);
+        const size_t size = slot < 0 ? 0 : cut(segments, target, i, engine->at(slot));
+        if (store(engine, count, slot, size, time)) count++;
+      }
+    } else if (whole >= 0 && length > static_cast<ssize_t>(smallOctets)) {
+      if (store(engine, count, whole, length, time)) count++;
+    } else {
+      const int32_t slot = engine->take(length);
+      if (slot >= 0) memcpy(engine->at(slot), target, length);
+      if (whole >= 0) engine->give(whole);
+      if (store(engine, count, slot, length, time)) count++;
+    }
+  }
+  result[frames] = frame;
+  return fromInteger(env, count);
+}
+
+void countWritten(Engine* engine, const uint8_t* frame, size_t length, bool isWritten) {
+  size_t wireOctets = 0;
+  const size_t wire = wirePackets(frame, length, &wireOctets);
+  engine->result[isWritten ? packets : errors] += wire;
+  if (isWritten) engine->result[octets] += wireOctets;
+}
+
+// engineForward(handle, from, to, frames): passes up to `frames` frames on as they are; returns how many there were.
+// `result`: packets and octets as on the wire, errors.
+napi_value engineForward(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const int from = arguments.integer(1);
+  const int to = arguments.integer(2);
+  const int32_t limit = arguments.integer(3);
+  engine->result[packets] = engine->result[octets] = engine->result[errors] = 0;
+  uint8_t* frame = engine->scratch.data();
+  int32_t count = 0;
+  for (; count < limit; count++) {
+    const ssize_t length = read(from, frame, largeOctets);
+    if (length < 0) break;
+    if (length < static_cast<ssize_t>(vnetLength + 14)) {
+      engine->result[errors]++;
+      continue;
+    }
+    countWritten(engine, frame, length, write(to, frame, length) == length);
+  }
+  return fromInteger(env, count);
+}
+
+// engineWrite(handle, descriptor, count): writes the packets in `outgoing` and frees their slots. `result` as above.
+napi_value engineWrite(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const int tap = arguments.integer(1);
+  const int32_t count = arguments.integer(2);
+  engine->result[packets] = engine->result[octets] = engine->result[errors] = 0;
+  for (int32_t i = 0; i < count; i++) {
+    const int32_t slot = engine->outgoing[i];
+    const uint8_t* frame = engine->at(slot);
+    const size_t length = engine->lengths[slot];
+    countWritten(engine, frame, length, write(tap, frame, length) == static_cast<ssize_t>(length));
+    engine->give(slot);
+  }
+  return undefinedValue(env);
+}
+
+// engineFree(handle, slot)
+napi_value engineFree(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  engineOf(arguments)->give(arguments.integer(1));
+  return undefinedValue(env);
+}
+
+// engineCopy(handle, slot): a slot with the same packet, or -1 when there is no room.
+napi_value engineCopy(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const int32_t source = arguments.integer(1);
+  const int32_t slot = engine->take(engine->lengths[source]);
+  if (slot >= 0) {
+    engine->lengths[slot] = engine->lengths[source];
+    memcpy(engine->at(slot), engine->at(source), engine->lengths[source]);
+  }
+  return fromInteger(env, slot);
+}
+
+// engineFlip(handle, slot, bit): completes the packet's checksum and then flips one bit behind the Ethernet header,
+// number `bit` modulo how many there are.
+napi_value engineFlip(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const int32_t slot = arguments.integer(1);
+  uint8_t* frame = engine->at(slot);
+  const size_t length = engine->lengths[slot];
+  completeChecksum(frame, length);
+  // Whoever gets it has to verify it: no word of a checksum that was found to be right.
+  memset(frame, 0, vnetLength);
+  constexpr size_t start = vnetLength + 14;
+  if (length <= start) return undefinedValue(env);
+  const size_t bit = static_cast<size_t>(arguments.number(2)) % ((length - start) * 8);
+  frame[start + bit / 8] ^= static_cast<uint8_t>(1 << (bit % 8));
+  return undefinedValue(env);
+}
+
+// eventOpen(): a descriptor that eventSignal makes readable, until it is read.
+napi_value eventOpen(napi_env env, napi_callback_info) {
+  const int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (event < 0) return throwErrno(env, errno, "eventfd", "");
+  return fromInteger(env, event);
+}
+
+napi_value eventSignal(napi_env env, napi_callback_info info) {
+  const uint64_t one = 1;
+  // EAGAIN: it was signalled 2^64 - 2 times without being read, which is signal enough.
+  if (write(Arguments(env, info).integer(0), &one, sizeof one) < 0) return undefinedValue(env);
+  return undefinedValue(env);
+}
+
+}  // namespace
+
+void registerEngine(napi_env env, napi_value exports) {
+  define(env, exports, "engineOpen", engineOpen);
+  define(env, exports, "engineThread", engineThread);
+  define(env, exports, "engineWatch", engineWatch);
+  define(env, exports, "engineUnwatch", engineUnwatch);
+  define(env, exports, "engineWait", engineWait);
+  define(env, exports, "engineClock", engineClock);
+  define(env, exports, "engineRead", engineRead);
+  define(env, exports, "engineForward", engineForward);
+  define(env, exports, "engineWrite", engineWrite);
+  define(env, exports, "engineFree", engineFree);
+  define(env, exports, "engineCopy", engineCopy);
+  define(env, exports, "engineFlip", engineFlip);
+  define(env, exports, "eventOpen", eventOpen);
+  define(env, exports, "eventSignal", eventSignal);
+}
+
+}  // namespace weft
