@@ -13,7 +13,10 @@ const EAGAIN = -11
  * Calls `changed` with the latest state of each interface that changed, and `removed` with the index of each that went.
  * When the kernel had more to say than it could keep for us, everything is read again. Returns what ends the watch.
  */
-export const watch = (netns: number, listener: { changed: (links: ReadonlyArray<Link.Link>) => void; removed: (index: number) => void }): (() => void) => {
+export const watch = (
+  netns: number,
+  listener: { changed: (links: ReadonlyArray<Link.Link>) => void; removed: (index: number) => void }
+): (() => void) => {
   const descriptor = addon.netlinkMonitor(netns, linkGroup)
   const buffer = new Uint8Array(bufferOctets)
   const drain = (events: number): void => {

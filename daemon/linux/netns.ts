@@ -73,7 +73,8 @@ export const remove = (name: string): void => {
 export const removeEtc = (name: string): void => rmSync(etcPath(name), { recursive: true, force: true })
 
 /** The folders in `/etc/netns` whose hosts file is a link to somewhere under `target`. */
-export const listEtc = (target: string): ReadonlyArray<string> => namesIn(etcDirectory).filter((name) => linkOf(`${etcPath(name)}/hosts`).startsWith(target))
+export const listEtc = (target: string): ReadonlyArray<string> =>
+  namesIn(etcDirectory).filter((name) => linkOf(`${etcPath(name)}/hosts`).startsWith(target))
 
 const linkOf = (file: string): string => {
   try {

@@ -164,7 +164,9 @@ export class Reconciler {
 
   private async exclusively<A>(name: string, action: () => Promise<A>): Promise<A> {
     if (this.closing) throw new Refused("busy", "weftd is stopping")
-    if (this.busy.has(name)) throw new Refused("busy", `Lab "${name}" is being changed by another command: wait for it (weft events --follow)`)
+    if (this.busy.has(name)) {
+      throw new Refused("busy", `Lab "${name}" is being changed by another command: wait for it (weft events --follow)`)
+    }
     this.busy.add(name)
     try {
       return await action()

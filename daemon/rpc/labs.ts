@@ -21,7 +21,11 @@ interface TopologyMessage {
 /** `compiler/load.ts` */
 export type Load = (source: TopologySource) => CompileResult
 
-type Loaded = { readonly plan: Plan; readonly diagnostics: ReadonlyArray<Diagnostic> } | { readonly plan: undefined; readonly diagnostics: ReadonlyArray<Diagnostic> }
+interface Loaded {
+  /** Absent when the diagnostics have errors. */
+  readonly plan: Plan | undefined
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+}
 
 const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
   const { filename, content, lab } = topology ?? { filename: "", content: new Uint8Array(), lab: "" }
@@ -61,7 +65,12 @@ const count = (steps: ReadonlyArray<Step>, action: Step["action"]): number => st
 type ProgressCall = ServerWritableStream<never, object>
 
 /** Runs a change and tells the client about it; a client that has gone away does not stop it. */
-const follow = async (call: ProgressCall, lab: string, diagnostics: ReadonlyArray<Diagnostic>, change: (watch: Watch) => Promise<Outcome>): Promise<void> => {
+const follow = async (
+  call: ProgressCall,
+  lab: string,
+  diagnostics: ReadonlyArray<Diagnostic>,
+  change: (watch: Watch) => Promise<Outcome>
+): Promise<void> => {
   const started = performance.now()
   const write = (message: object): void => {
     if (!call.cancelled && !call.destroyed) call.write(message)

@@ -32,7 +32,8 @@ const address = (text = "10.0.0.1/24"): ResourceOf<"address"> => ({
   dependsOn: [id.port("r", "e1")]
 })
 const route = (fields: Partial<ResourceOf<"route">["spec"]> = {}): ResourceOf<"route"> => {
-  const spec = { node: "r", to: "0.0.0.0/0", table: 254, metric: 0, type: "unicast", via: { gateway: "10.0.0.2", ifname: "e1" }, ...fields } as const
+  const via = { gateway: "10.0.0.2", ifname: "e1" }
+  const spec = { node: "r", to: "0.0.0.0/0", table: 254, metric: 0, type: "unicast", via, ...fields } as const
   return { kind: "route", id: id.route("r", spec.table, spec.to, spec.metric), spec, dependsOn: [address().id] }
 }
 const rule = (table: number): ResourceOf<"rule"> => ({

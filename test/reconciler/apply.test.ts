@@ -11,7 +11,8 @@ import { emptyLab } from "../resources/lab.ts"
 
 const address = (n: number): ResourceOf<"address"> => {
   const text = `10.0.${n >> 8}.${n & 255}/32`
-  return { kind: "address", id: id.address(`n${n % 3}`, "e1", text), spec: { node: `n${n % 3}`, ifname: "e1", address: text }, dependsOn: [] }
+  const node = `n${n % 3}`
+  return { kind: "address", id: id.address(node, "e1", text), spec: { node, ifname: "e1", address: text }, dependsOn: [] }
 }
 const route = (dependsOn: ReadonlyArray<string>): ResourceOf<"route"> => ({
   kind: "route",
@@ -71,8 +72,8 @@ t.test("apply keeps the order of many steps and lets others have their turn betw
 
 t.test("apply asks no handler for what goes with its node, but reports it", async (t) => {
   const node: Resource = { kind: "node", id: id.node("n0"), spec: { node: "n0", nodeKind: "host", sysctls: {} }, dependsOn: [] }
-  const steps = diff({ lab: "unit-test-lab", nodes: [], segments: [], resources: [] }, asObserved(observedOf([node, address(0), address(3)])))
-    .filter((step) => step.kind !== "node")
+  const plan = { lab: "unit-test-lab", nodes: [], segments: [], resources: [] }
+  const steps = diff(plan, asObserved(observedOf([node, address(0), address(3)]))).filter((step) => step.kind !== "node")
   const reported: Array<readonly [string, boolean]> = []
   const failures = await apply(emptyLab(t.testdir(), []), steps, (step, error) => reported.push([step.id, error === undefined]))
   t.strictSame(reported, [[address(0).id, true], [address(3).id, true]])

@@ -48,7 +48,10 @@ t.test("findNode makes no path of what is no name", async (t) => {
 
 t.test("reachableNodes gives addresses without lengths, hosts unless named", async (t) => {
   const resources = [
-    address("web", "lo", "192.0.2.1/32"), address("web", "eth0", "10.0.0.1/24"), address("web", "eth0", "2001:db8::1/64"), address("r1", "e1", "10.0.0.9/24")
+    address("web", "lo", "192.0.2.1/32"),
+    address("web", "eth0", "10.0.0.1/24"),
+    address("web", "eth0", "2001:db8::1/64"),
+    address("r1", "e1", "10.0.0.9/24")
   ]
   const entry = lab("prod", { web: "host", idle: "host", r1: "router" }, resources)
   const web = { name: "web", netnsPath: "/run/netns/weft.prod.web", addresses: ["192.0.2.1", "10.0.0.1", "2001:db8::1"] }

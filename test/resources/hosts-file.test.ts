@@ -50,7 +50,7 @@ t.test("the hosts file is made, believed, and mended when somebody edits it", as
 t.test("a folder that cannot be written is a failure of the step, with its reason", async (t) => {
   const directory = t.testdir({ labs: { "unit-test-lab": { hosts: {} } } })
   const lab = emptyLab(directory, [wanted])
-  const step = { action: "create", id: wanted.id, kind: "hosts-file", node: "", after: wanted, attributes: [], reason: "", implied: false } as const
-  const [failure] = await handler.converge(lab, [step])
+  const what = { action: "create", id: wanted.id, kind: "hosts-file", node: "", after: wanted } as const
+  const [failure] = await handler.converge(lab, [{ ...what, attributes: [], reason: "", implied: false }])
   t.match(failure, { id: "hosts-file", error: { operation: "write", code: "EISDIR", object: hostsPath(lab) } })
 })

@@ -57,9 +57,8 @@ t.test("Ip.format writes canonically and Ip.parse reads it back", async (t) => {
 t.test("Ip.parsePrefix keeps host bits and bounds the length", async (t) => {
   t.match(Ip.parsePrefix("10.1.2.3/20"), { address: Uint8Array.of(10, 1, 2, 3), length: 20 })
   t.equal(Ip.parsePrefix("::/128")?.length, 128)
-  for (const text of ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "/8", "10.0.0.0/08", "10.0.0.0/8/8", "10.0.0.0/+8", "10.0.0.0/8 "]) {
-    t.equal(Ip.parsePrefix(text), undefined, text)
-  }
+  const wrong = ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/", "/8", "10.0.0.0/08", "10.0.0.0/8/8", "10.0.0.0/+8", "10.0.0.0/8 "]
+  for (const text of wrong) t.equal(Ip.parsePrefix(text), undefined, text)
 })
 
 t.test("Ip.parseMac and Ip.formatMac are inverse and strict", async (t) => {

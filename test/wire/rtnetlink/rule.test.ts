@@ -33,7 +33,8 @@ t.test("Rule.decode agrees with iproute2", async (t) => {
     ...(rule.srclen === undefined ? {} : { from: `${rule.src}/${rule.srclen}` })
   }))
   t.same(found.map(({ body }) => Rule.decode(body)), expected)
-  t.ok(expected.some(({ fwmark, oif, to }) => fwmark === 255 && oif === "eth1" && to === "192.0.2.0/24"), "the capture has one of everything")
+  const full = expected.some(({ fwmark, oif, to }) => fwmark === 255 && oif === "eth1" && to === "192.0.2.0/24")
+  t.ok(full, "the capture has one of everything")
 })
 
 t.test("Rule.decode reads what others write and passes over other families", async (t) => {
@@ -50,7 +51,8 @@ t.test("addRule and removeRule select by everything that the rule has", async (t
     family: "ipv4", priority: 100, from: "10.0.0.0/8", to: "192.0.2.0/24", iif: "eth0", oif: "eth1", fwmark: 255, table: 1000, protocol: 94
   }
   const attrs = {
-    src: "0a000000", dst: "c0000200", iifname: "eth0", oifname: "eth1", priority: 100, fwmark: 255, fwmask: 0xffffffff, table: 1000, protocol: 94
+    src: "0a000000", dst: "c0000200", iifname: "eth0", oifname: "eth1",
+    priority: 100, fwmark: 255, fwmask: 0xffffffff, table: 1000, protocol: 94
   }
   const added = read("rule", (out) => Rule.addRule(out, rule))
   t.strictSame([added.type, added.flags], [32, 0x1 | 0x4 | 0x400 | 0x200])
