@@ -45,6 +45,28 @@ export interface BpfTestResult {
   readonly nanoseconds: number
 }
 
+/** The packet engine's memory, and the arrays through which its calls take and return lists. */
+export interface EngineMemory {
+  readonly handle: EngineHandle
+  /** Keys of what is readable. */
+  readonly events: Int32Array
+  /** Packets read: slot, octets from the Ethernet header on, when (ns of CLOCK_MONOTONIC). */
+  readonly slots: Int32Array
+  readonly sizes: Int32Array
+  readonly times: Float64Array
+  /** Slots to be written. */
+  readonly outgoing: Int32Array
+  /** By `EngineResult`. */
+  readonly result: Float64Array
+}
+
+export interface EngineHandle {
+  readonly _engine: unique symbol
+}
+
+/** Fields of `EngineMemory.result`, as in engine.cc. */
+export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5 } as const
+
 export interface Addon {
   // netns.cc
   netnsPrepare(directory: string): void
@@ -122,6 +144,35 @@ export interface Addon {
   captureRead(captures: ReadonlyArray<Capture>, target: Uint8Array, untilMs: number, limit: number): readonly [number, number, number]
   /** `counts`: frames that the filter let through, those of them that the kernel dropped, those that were read. */
   captureCounters(capture: Capture, counts: Float64Array): void
+
+  // tap.cc
+  /** `[descriptor, ifindex, takes UDP super-frames]`; the descriptor never blocks. */
+  tapOpen(netns: number, name: string, mtu: number, persistent: boolean): readonly [number, number, boolean]
+
+  // engine.cc: descriptors are of TAPs; times are ns
+  engineOpen(small: number, large: number): EngineMemory
+  engineThread(): void
+  engineWatch(engine: EngineHandle, descriptor: number, key: number): void
+  engineUnwatch(engine: EngineHandle, descriptor: number): void
+  /** How many `events`; sets `clockNs`. A negative timeout waits for ever. */
+  engineWait(engine: EngineHandle, timeoutNs: number): number
+  engineClock(engine: EngineHandle): void
+  /** How many packets were read; sets `frames`, `errors`, `exhausted`. `cut`: super-frames become packets. */
+  engineRead(engine: EngineHandle, descriptor: number, frames: number, cut: boolean): number
+  /** How many frames went from one TAP to the other; sets `packets`, `octets`, `errors`. */
+  engineForward(engine: EngineHandle, from: number, to: number, frames: number): number
+  /** Writes and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`. */
+  engineWrite(engine: EngineHandle, descriptor: number, count: number): void
+  engineFree(engine: EngineHandle, slot: number): void
+  /** A slot with the same packet, or -1. */
+  engineCopy(engine: EngineHandle, slot: number): number
+  engineFlip(engine: EngineHandle, slot: number, bit: number): void
+  eventOpen(): number
+  eventSignal(event: number): void
+
+  // segment.cc
+  /** The packets of a frame with a virtio-net header; none when the header is wrong. */
+  segmentFrame(frame: Uint8Array, complete: boolean): ReadonlyArray<Uint8Array>
 
   // bpf.cc
   /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */

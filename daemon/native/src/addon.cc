@@ -164,6 +164,9 @@ NAPI_MODULE_INIT() {
   weft::registerBpf(env, exports);
   weft::registerSocket(env, exports);
   weft::registerProcess(env, exports);
+  weft::registerTap(env, exports);
+  weft::registerEngine(env, exports);
+  weft::registerSegment(env, exports);
   weft::registerCapture(env, exports);
   return exports;
 }

@@ -70,6 +70,9 @@ void registerPoll(napi_env env, napi_value exports);
 void registerBpf(napi_env env, napi_value exports);
 void registerSocket(napi_env env, napi_value exports);
 void registerProcess(napi_env env, napi_value exports);
+void registerTap(napi_env env, napi_value exports);
+void registerEngine(napi_env env, napi_value exports);
+void registerSegment(napi_env env, napi_value exports);
 void registerCapture(napi_env env, napi_value exports);
 
 }  // namespace weft
