@@ -191,7 +191,7 @@ export class Reconciler {
 
   private async commit(entry: LabEntry | undefined, plan: Plan, state: LabState, filename: string): Promise<LabEntry> {
     const former = entry === undefined ? [] : distinct([...entry.former, ...entry.plan.resources])
-    const lastGood = entry?.state === "ready" ? entry.plan : entry?.lastGood
+    const lastGood = entry?.state === "ready" ? { plan: entry.plan, filename: entry.filename } : entry?.lastGood
     const committed: LabEntry = {
       name: plan.lab,
       filename,
@@ -209,7 +209,7 @@ export class Reconciler {
   private async rollBack(entry: LabEntry, watch: Watch): Promise<void> {
     const target = entry.lastGood
     const state = target === undefined ? "destroying" : "changing"
-    const committed = await this.commit(entry, target ?? emptyPlan(entry.name), state, entry.filename)
+    const committed = await this.commit(entry, target?.plan ?? emptyPlan(entry.name), state, target?.filename ?? entry.filename)
     await this.converge(committed, { ...watch, planned: () => {} })
   }
 

@@ -6,17 +6,19 @@ import { batchByNode, type Handler } from "./handler.ts"
 import { protocol, type Lab } from "./lab.ts"
 
 const linkScope = 253
-const hostScope = 254
 
-/** Every address that is not the kernel's own: link-local ones and loopback's come by themselves. */
+/**
+ * On our ports: every address but the link-local ones, which come by themselves; a stranger's is drift there. On loopback
+ * and on interfaces that commands in the node have made (bridges, tunnels): only what is ours.
+ */
 function* observe(lab: Lab): Generator<readonly [string, AddressSpec]> {
   for (const [node, { addresses }] of lab.snapshot.nodes) {
-    for (const { index, address, scope } of addresses) {
+    for (const { index, address, scope, protocol: maker } of addresses) {
       const ifname = lab.ifname(node, index)
       if (ifname === undefined) continue
-      const known = lab.known.has(id.address(node, ifname, address))
-      if (!known && (scope === linkScope || scope === hostScope || ifname === "lo" && address.startsWith("127."))) continue
-      yield [id.address(node, ifname, address), { node, ifname, address }]
+      const ours = maker === protocol || lab.known.has(id.address(node, ifname, address))
+      const onOurPort = lab.fabricIndex(`${node}:${ifname}`) !== undefined
+      if (ours || (onOurPort && scope !== linkScope)) yield [id.address(node, ifname, address), { node, ifname, address }]
     }
   }
 }

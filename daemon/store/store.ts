@@ -16,7 +16,7 @@ export interface LabEntry {
   /** What the lab should be. */
   readonly plan: Plan
   /** The last plan that was fully there: where a rollback goes to. */
-  readonly lastGood?: Plan
+  readonly lastGood?: { readonly plan: Plan; readonly filename: string }
   /** What it should have been since then, and may still be in part. */
   readonly former: ReadonlyArray<Resource>
   readonly remembered: ReadonlyArray<readonly [string, Remembered]>
