@@ -20,6 +20,13 @@ export interface ExecCall extends AsyncIterable<Message.ExecResponse> {
   readonly cancel: () => void
 }
 
+/** A capture: iterate responses; `stop` ends it in an orderly way, with the last packets and statistics. */
+export interface CaptureCall extends AsyncIterable<Message.CaptureResponse> {
+  readonly stop: () => void
+  /** Ends it at once. */
+  readonly cancel: () => void
+}
+
 export interface Client {
   readonly address: string
   readonly validate: (topology: Message.Topology) => Promise<Message.ValidateResponse>
@@ -30,6 +37,7 @@ export interface Client {
   readonly inspect: (lab: string) => Promise<Message.InspectResponse>
   readonly events: (request: { lab: string; follow: boolean; last: number }) => AsyncIterable<Message.Event>
   readonly exec: () => ExecCall
+  readonly capture: (start: Message.CaptureStart) => CaptureCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly version: () => Promise<Message.VersionResponse>
   readonly doctor: () => Promise<ReadonlyArray<Message.Finding>>
@@ -58,6 +66,7 @@ export const connect = async (address: string): Promise<Client> => {
     inspect: (lab) => unary<Message.InspectResponse>(labs, "Inspect", { lab }),
     events: (request) => streamed<Message.Event>(labs, "Events", request),
     exec: () => execCall(nodes),
+    capture: (start) => captureCall(nodes, start),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     version: () => unary<Message.VersionResponse>(host, "Version", {}),
     doctor: async () => (await unary<{ findings: ReadonlyArray<Message.Finding> }>(host, "Doctor", {})).findings,
@@ -202,6 +211,24 @@ const execCall = (client: Grpc.Client): ExecCall => {
         for await (const message of call) yield message as Message.ExecResponse
       } catch (error) {
         throw failureOf(error as Grpc.ServiceError)
+      }
+    }
+  }
+}
+
+const captureCall = (client: Grpc.Client, start: Message.CaptureStart): CaptureCall => {
+  const call = (client as unknown as Callable)["Capture"]!() as Grpc.ClientDuplexStream<object, Message.CaptureResponse>
+  call.write({ start })
+  return {
+    stop: () => void (call.writable && call.write({ stop: true })),
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Message.CaptureResponse
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      } finally {
+        call.cancel()
       }
     }
   }

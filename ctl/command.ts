@@ -4,7 +4,7 @@
  */
 
 /** What a shell may offer for a value. `file`: topology files; `path`: any file. */
-export type Completion = "lab" | "node" | "file" | "path" | "none"
+export type Completion = "lab" | "node" | "port" | "file" | "path" | "none"
 
 /** One flag. `short` is a single letter without its dash; `metavar` is how help shows the value. */
 export type Flag =

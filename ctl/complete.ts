@@ -121,8 +121,8 @@ const sourceFor =
         prefix,
         (await client.list()).map(({ name, nodes, state }) => ({ value: name, about: `${state}, ${nodes} nodes` }))
       )
-    const { nodeNames } = await import("./node-names.ts")
-    const names = await nodeNames(client)
+    const { nodeNames, portNames } = await import("./node-names.ts")
+    const names = await (kind === "port" ? portNames : nodeNames)(client)
     const short = names.some(({ qualified }) => !qualified) && !prefix.includes("/")
     return starting(
       prefix,

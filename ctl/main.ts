@@ -33,6 +33,7 @@ const implementations: {
   list: () => import("./commands/list.ts"),
   inspect: () => import("./commands/inspect.ts"),
   exec: () => import("./commands/exec.ts"),
+  capture: () => import("./commands/capture.ts"),
   graph: () => import("./commands/graph.ts"),
   events: () => import("./commands/events.ts"),
   doctor: () => import("./commands/doctor.ts"),

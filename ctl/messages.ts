@@ -183,6 +183,33 @@ export type ExecResponse =
   | { readonly message: "stderr"; readonly stderr: Uint8Array }
   | { readonly message: "exit"; readonly exit: { readonly code: number; readonly signal: string } }
 
+export interface CaptureStart {
+  readonly ports: ReadonlyArray<string>
+  readonly filter: string
+  readonly count: number
+  readonly durationMs: number
+  readonly snaplen: number
+  readonly text: boolean
+}
+
+export type CaptureResponse =
+  | { readonly message: "pcapng"; readonly pcapng: Uint8Array }
+  | { readonly message: "text"; readonly text: string }
+  | { readonly message: "ended"; readonly ended: CaptureEnded }
+
+export interface CaptureEnded {
+  readonly reason: string
+  readonly failed: boolean
+  readonly ports: ReadonlyArray<CapturedPort>
+}
+
+export interface CapturedPort {
+  readonly name: string
+  readonly received: number
+  readonly dropped: number
+  readonly delivered: number
+}
+
 export interface ReachRequest {
   readonly lab: string
   readonly nodes: ReadonlyArray<string>

@@ -27,8 +27,10 @@ import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
 import { findNode, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
+import { findPort } from "./reconciler/ports.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import type { Daemon } from "./resources/lab.ts"
+import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import { makeLabs } from "./rpc/labs.ts"
@@ -163,6 +165,15 @@ const execDependencies = (store: Store, instance: string): ExecDependencies => (
   isSignal
 })
 
+const captureDependencies = (store: Store, instance: string): CaptureDependencies => ({
+  resolvePort: async (name) => {
+    const port = findPort(await store.labs(), name)
+    if ("error" in port) return port
+    const netns = Netns.nodeName(port.lab, port.node)
+    return Netns.owner(netns) === instance ? port : { error: `Node "${port.node}" is not there: namespace ${netns} is missing or not ours` }
+  }
+})
+
 const reachDependencies = (store: Store, reconciler: Reconciler): ReachDependencies => ({
   resolveNodes: async (lab, nodes) => {
     const entry = await store.lab(lab === "" ? await reconciler.onlyLab() : lab)
@@ -191,9 +202,10 @@ const daemon = (config: Config) =>
     Memory.release()
     const host = hostname()
     const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store, config.instance)), (it) => it.end())
+    const capture = yield* acquire("Cannot start", () => makeCapture(captureDependencies(store, config.instance)), (it) => it.end())
     const services = {
       Labs: makeLabs({ load, reconciler, events, host }),
-      Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)) },
+      Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)), capture: capture.handler },
       Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
     }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))

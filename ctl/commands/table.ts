@@ -159,6 +159,31 @@ export const specs = {
       { command: "weft exec pc -- tcpdump -w - -i eth0 | wireshark -k -i -", description: "a binary stream through a pipe" }
     ]
   },
+  capture: {
+    summary: "Record what passes interfaces of nodes, for Wireshark or to read",
+    description:
+      "Without -w each packet is a line. With -w the packets are written as pcapng: to a file, or with -w - to a pipe, as "
+      + "they come. Both directions are seen as the node sees them. Ctrl-C ends the capture; what was dropped because "
+      + "nobody read it in time is counted.",
+    args: { ports: { kind: "rest", summary: "NODE:IF, or LAB/NODE:IF where several labs run; several at once", complete: "port" } },
+    flags: {
+      write: { kind: "string", short: "w", metavar: "FILE", summary: "write pcapng to this file; - is standard output", complete: "path" },
+      filter: {
+        kind: "string",
+        metavar: "EXPR",
+        summary: "only packets that match, such as 'tcp port 80'; see pcap-filter(7)",
+        complete: "none"
+      },
+      count: { kind: "string", short: "c", metavar: "N", summary: "end after N packets", complete: "none" },
+      duration: { kind: "string", metavar: "D", summary: "end after this time: 10s, 500ms, 5m", complete: "none" },
+      snaplen: { kind: "string", short: "s", metavar: "N", summary: "keep only the first N octets of each packet", complete: "none" }
+    },
+    examples: [
+      { command: "weft capture pc:eth0", description: "look at what passes, a line for each packet" },
+      { command: "weft capture pc:eth0 -w - | wireshark -k -i -", description: "live in Wireshark" },
+      { command: "weft capture pc:eth0 fw:wan -w trip.pcapng --filter icmp --duration 10s", description: "the same packets at two places" }
+    ]
+  },
   graph: {
     summary: "Draw a lab as SVG, Mermaid or DOT",
     description:

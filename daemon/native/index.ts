@@ -140,6 +140,8 @@ export interface Addon {
   captureClose(capture: Capture): void
   /** For `pollStart` and `socketError`; it stays the capture's. */
   captureDescriptor(capture: Capture): number
+  /** Whether the interface is still there, up or down. */
+  captureAttached(capture: Capture): boolean
   /** `[octets, frames, held]`: pcapng blocks in `target`; `held` is 1 when frames later than `untilMs` wait. */
   captureRead(captures: ReadonlyArray<Capture>, target: Uint8Array, untilMs: number, limit: number): readonly [number, number, number]
   /** `counts`: frames that the filter let through, those of them that the kernel dropped, those that were read. */

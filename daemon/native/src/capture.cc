@@ -166,6 +166,17 @@ napi_value captureDescriptor(napi_env env, napi_callback_info info) {
   return fromInteger(env, captureOf(env, Arguments(env, info).value[0])->descriptor);
 }
 
+// captureAttached(capture): whether its interface is still there. The kernel puts -1 in its place when it goes.
+napi_value captureAttached(napi_env env, napi_callback_info info) {
+  sockaddr_ll address = {};
+  socklen_t length = sizeof address;
+  const int descriptor = captureOf(env, Arguments(env, info).value[0])->descriptor;
+  const bool attached = getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.sll_ifindex > 0;
+  napi_value result;
+  napi_get_boolean(env, attached, &result);
+  return result;
+}
+
 // captureCounters(capture, counts): frames that the filter let through, that the kernel dropped of these because the ring
 // was full, and that were read.
 napi_value captureCounters(napi_env env, napi_callback_info info) {
@@ -353,6 +364,7 @@ void registerCapture(napi_env env, napi_value exports) {
   define(env, exports, "captureOpen", captureOpen);
   define(env, exports, "captureClose", captureClose);
   define(env, exports, "captureDescriptor", captureDescriptor);
+  define(env, exports, "captureAttached", captureAttached);
   define(env, exports, "captureRead", captureRead);
   define(env, exports, "captureCounters", captureCounters);
 }

@@ -1,0 +1,23 @@
+/** Finding interfaces by the names that people type: `NODE:IF` where one lab has the node, `LAB/NODE:IF` always. */
+import type { LabEntry } from "../store/store.ts"
+import { findNode, type FoundNode, type NotFound } from "./directory.ts"
+
+export interface FoundPort extends FoundNode {
+  readonly ifname: string
+  /** `host`, `router` */
+  readonly kind: string
+  /** Interfaces that the topology gives the node. The node itself may have more. */
+  readonly known: ReadonlyArray<string>
+}
+
+/** The node part is looked up; whether the interface is there, only the kernel knows. */
+export const findPort = (labs: ReadonlyArray<LabEntry>, name: string): FoundPort | NotFound => {
+  const colon = name.indexOf(":")
+  const ifname = name.slice(colon + 1)
+  if (colon < 1 || ifname === "") return { error: `"${name}" names no interface: NODE:IF is expected, for example "pc:eth0"`, ambiguous: true }
+  const found = findNode(labs, name.slice(0, colon))
+  if ("error" in found) return found
+  const { nodes, resources } = labs.find((entry) => entry.name === found.lab)!.plan
+  const known = resources.flatMap((resource) => (resource.kind === "port" && resource.spec.node === found.node ? [resource.spec.ifname] : []))
+  return { ...found, ifname, kind: nodes.find((info) => info.name === found.node)?.kind ?? "node", known }
+}
