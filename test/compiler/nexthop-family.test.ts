@@ -17,7 +17,7 @@ links:
 
 t.test("ways without gateways say when they are for IPv6: the kernel refuses IPv6 routes by others", async (t) => {
   const result = load({ filename: "devices.weft.yaml", content: topology })
-  if (!result.ok) return t.fail("does not compile", result.diagnostics)
+  if (!result.ok) return t.fail(JSON.stringify(result.diagnostics))
   const groups = result.plan.resources.flatMap((resource) => (resource.kind === "nexthop" ? [resource.spec.members] : []))
   t.strictSame(groups, [
     [{ family: "ipv6", ifname: "e1", weight: 1 }, { family: "ipv6", ifname: "e2", weight: 3 }],
