@@ -42,7 +42,7 @@ export class DelayLine {
     const first = this.ordered.count === 0 ? Infinity : this.ordered.headTime()
     // One that overtakes came after the packets that are in the ring at its time: these go first.
     if (this.early > 0 && this.times[0]! < first) return this.times[0]! <= nowNs ? this.popEarly() : -1
-    return first <= nowNs ? this.ordered.pop() : -1
+    return this.ordered.count > 0 && first <= nowNs ? this.ordered.pop() : -1
   }
 
   private isBefore(a: number, b: number): boolean {

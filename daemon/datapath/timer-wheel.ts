@@ -1,16 +1,17 @@
 /**
  * One timer for each of many keys, with nanoseconds.
  *
- * A hierarchical wheel (Varghese and Lauck 1987): four levels of 256 buckets; a bucket of the first level is one tick of
- * 8.2 us, of each further level as long as the whole level before it, 9.8 hours in all. Setting and clearing take the same
+ * A hierarchical wheel (Varghese and Lauck 1987): five levels of 256 buckets; a bucket of the first level is one tick of
+ * 8.2 us, of each further level as long as the whole level before it, 100 days in all. Setting and clearing take the same
  * time however many timers there are. Within a bucket, deadlines are exact: nothing fires early, and `next` tells the
  * nanosecond.
  */
 
 const tickNs = 8192
 const buckets = 256
-const levels = 4
+const levels = 5
 const none = -1
+const farthestTicks = buckets ** levels - buckets ** (levels - 1)
 
 export class TimerWheel {
   private readonly heads = new Int32Array(levels * buckets).fill(none)
@@ -27,14 +28,14 @@ export class TimerWheel {
     this.current = Math.floor(nowNs / tickNs)
   }
 
-  /** Sets the timer of `key` (0 or above), instead of what it was set to before. Infinity clears it. */
+  /** Sets the timer of `key` (0 or above), instead of what it was set to before. Infinity clears it, as does a time out of reach. */
   set(key: number, deadlineNs: number): void {
     if (key >= this.nexts.length) this.grow(key)
     if (this.bucketOf[key] !== none) {
       if (this.deadlines[key] === deadlineNs) return
       this.clear(key)
     }
-    if (deadlineNs === Infinity) return
+    if (deadlineNs / tickNs - this.current >= farthestTicks) return
     this.deadlines[key] = deadlineNs
     this.insert(key)
     this.count++
@@ -87,11 +88,18 @@ export class TimerWheel {
       this.current = target
       return
     }
-    const at = this.current % buckets
-    const bucket = this.firstOccupied(0, (at + 1) % buckets)
-    const ahead = bucket === none ? buckets : (bucket - at + buckets) % buckets
-    // At the end of the first level's turn, the next bucket of the second level is dealt out.
-    this.current = Math.min(target, this.current + Math.min(ahead === 0 ? buckets : ahead, buckets - at))
+    let size = 1
+    for (let level = 0; level < levels; level++, size *= buckets) {
+      const position = Math.floor(this.current / size)
+      const at = position % buckets
+      const bucket = this.firstOccupied(level, (at + 1) % buckets)
+      if (bucket === none) continue
+      // No further than to the end of this level's turn, where the next level's bucket is dealt out.
+      const index = bucket % buckets
+      const ahead = index > at ? index - at : buckets - at
+      this.current = Math.min(target, (position + ahead) * size)
+      break
+    }
     if (this.current % buckets === 0) this.cascade(1)
   }
 
@@ -118,8 +126,6 @@ export class TimerWheel {
       position = Math.floor(tick / buckets ** (level + 1))
       level++
     }
-    // Farther than the wheel reaches: to its far end, from where it is dealt out again.
-    if (ahead >= buckets) position = Math.floor(this.current / buckets ** level) + buckets - 1
     const bucket = level * buckets + (position % buckets)
     const head = this.heads[bucket]!
     this.nexts[key] = head
