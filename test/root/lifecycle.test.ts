@@ -1,5 +1,6 @@
 /** Labs side by side, one after the other, at the same time: what belongs to whom, and what is left at the end. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import t from "tap"
 import { needsRoot, until } from "./harness.ts"
 import { identities, inodeOf, run, sh, toTopology, Weftd, type TopologyObject } from "./daemon-harness.ts"
@@ -9,6 +10,13 @@ const pair = (name: string, cidr: string): TopologyObject => ({
   nodes: { a: { kind: "host" }, b: { kind: "host" } },
   networks: { lan: { cidr, ports: ["a", "b"] } }
 })
+
+/** A pair whose deploy takes until `release` is called. */
+const slowPair = (weftd: Weftd, name: string): { topology: TopologyObject; release: () => void } => {
+  const flag = join(weftd.directory, `release-${name}`)
+  const exec = [["sh", "-c", `while [ ! -e ${flag} ]; do sleep 0.02; done`]]
+  return { topology: { ...pair(name, "10.1.0.0/24"), nodes: { a: { kind: "host", exec }, b: { kind: "host" } } }, release: () => writeFileSync(flag, "") }
+}
 
 t.test("lifecycle", { skip: needsRoot }, async (t) => {
   const weftd = await Weftd.start("life")
@@ -47,6 +55,19 @@ t.test("lifecycle", { skip: needsRoot }, async (t) => {
     }
     t.same([...weftd.descriptors()].sort(), [...before].sort())
     await weftd.destroy(lab)
+  })
+
+  t.test("a command that goes on in the background", async (t) => {
+    const lab = weftd.name("background")
+    const marker = `${2_000_000 + (process.pid % 1000)}`
+    const running = async (): Promise<boolean> => (await run(["pgrep", "-f", `^sleep ${marker}$`])).code === 0
+    await weftd.make({ ...pair(lab, "10.1.0.0/24"), nodes: { a: { kind: "host", exec: [["sh", "-c", `sleep ${marker} &`]] }, b: { kind: "host" } } })
+    t.ok(await running(), "goes on when the lab is ready")
+    await weftd.kill()
+    t.ok(await running(), "and without the daemon")
+    await weftd.start()
+    await weftd.destroy(lab)
+    t.notOk(await running(), "and ends with its node")
   })
 
   t.test("two labs with the same node names and addresses", async (t) => {
@@ -105,33 +126,61 @@ t.test("lifecycle", { skip: needsRoot }, async (t) => {
 
   t.test("one change of a lab at a time", async (t) => {
     const lab = weftd.name("busy")
-    const slow: TopologyObject = { ...pair(lab, "10.1.0.0/24"), nodes: { a: { kind: "host", exec: [["sleep", "1"]] }, b: { kind: "host" } } }
-    const first = weftd.deploy(slow)
+    const { release, topology } = slowPair(weftd, lab)
+    const first = weftd.deploy(topology)
     await until("the deploy is under way", () => existsSync(`/run/netns/weft.${lab}.a`))
-    const second = await weftd.weft(["deploy", "-"], { input: JSON.stringify(slow) })
+    const second = await weftd.weft(["deploy", "-"], { input: JSON.stringify(topology) })
     t.equal(second.code, 1)
     t.match(second.stderr, /being changed by another command/)
+    release()
     t.equal((await first).failures.length, 0)
     await weftd.destroy(lab)
   })
 
   t.test("a client that goes away does not stop a deploy", async (t) => {
     const lab = weftd.name("gone")
-    const slow: TopologyObject = { ...pair(lab, "10.1.0.0/24"), nodes: { a: { kind: "host", exec: [["sleep", "0.7"]] }, b: { kind: "host" } } }
+    const { release, topology } = slowPair(weftd, lab)
     const there = (): boolean => existsSync(`/run/netns/weft.${lab}.a`)
     const ready = async (): Promise<boolean> => (await weftd.client.list()).some(({ name, state }) => name === lab && state === "ready")
     const interrupted = await weftd.weft(["deploy", "-"], {
-      input: JSON.stringify(slow),
+      input: JSON.stringify(topology),
       onStart: (child) => void until("the deploy is under way", there).then(() => child.kill("SIGINT"))
     })
     t.equal(interrupted.code, 130)
     t.match(interrupted.stderr, /the daemon goes on/)
+    release()
     await until("the lab is ready", ready)
     await weftd.destroy(lab)
-    for await (const progress of weftd.client.deploy(toTopology(slow), false)) if (progress.event === "change") break
+    for await (const progress of weftd.client.deploy(toTopology(topology), false)) if (progress.event === "change") break
     await until("the lab is ready", ready)
-    t.same(await weftd.plan(slow), [])
+    t.same(await weftd.plan(topology), [])
     await weftd.destroy(lab)
+  })
+
+  t.test("a daemon that is told to end finishes its deploy first", async (t) => {
+    const lab = weftd.name("term")
+    const { release, topology } = slowPair(weftd, lab)
+    const deploy = weftd.deploy(topology).catch((error: Error) => error)
+    await until("the deploy is under way", () => existsSync(`/run/netns/weft.${lab}.a`))
+    const stopped = weftd.stop()
+    release()
+    await stopped
+    await deploy
+    await weftd.start()
+    t.match(weftd.log, new RegExp(`${lab} was ready; adopted as it was`))
+    await weftd.destroy(lab)
+  })
+
+  t.test("a command in a node ends with its lab", async (t) => {
+    const lab = weftd.name("ends")
+    await weftd.make(pair(lab, "10.1.0.0/24"))
+    let destroyed: Promise<unknown> = Promise.resolve()
+    const exec = await weftd.weft(["exec", "a", "--", "sh", "-c", "trap '' TERM HUP; echo up; while :; do sleep 0.1; done"], {
+      onStart: (child) => child.stdout!.once("data", () => (destroyed = weftd.destroy(lab)))
+    })
+    await destroyed
+    t.equal(exec.code, 137)
+    t.same(await weftd.client.list(), [])
   })
 
   t.test("the fabric goes with the last lab when the daemon ends", async (t) => {

@@ -2,7 +2,7 @@
  * What happens without the daemon or behind its back: crashes, changes made by hand, failures of single resources, state
  * that is lost, names that somebody else has.
  */
-import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import t, { type Test } from "tap"
 import { needsRoot, until } from "./harness.ts"
 import { Connection, identities, inodeOf, sh, Weftd, type TopologyObject } from "./daemon-harness.ts"
@@ -14,7 +14,10 @@ const routed = (name: string, extra: Record<string, unknown> = {}): TopologyObje
     r: { kind: "router", nat: { masquerade: { out: "far", except: "10.2.0.0/24" } }, routes: [{ to: "10.3.0.0/24", via: ["10.2.0.2", "10.2.0.3"] }] },
     d: { kind: "host" }
   },
-  networks: { lan: { cidr: "10.1.0.0/24", gateway: "r", ports: ["r:lan", "a"] }, far: { cidr: "10.2.0.0/24", gateway: "r", ports: ["r:far", "d"] } },
+  networks: {
+    lan: { cidr: ["10.1.0.0/24", "2001:db8:1::/64"], gateway: "r", ports: ["r:lan", "a"] },
+    far: { cidr: ["10.2.0.0/24", "2001:db8:2::/64"], gateway: "r", ports: ["r:far", "d"] }
+  },
   links: [{ name: "wire", endpoints: ["a:wire", "d:wire"], cidr: "10.9.0.0/31" }]
 })
 
@@ -36,6 +39,7 @@ const drifts: ReadonlyArray<Drift> = [
   { what: "another MAC address", break: (lab) => ip(lab, "a", "link", "set", "eth0", "address", "02:00:00:00:00:99"), shows: [/^~ port\/a:eth0 mac: "02:00:00:00:00:99"/] },
   { what: "a default route deleted", break: (lab) => ip(lab, "a", "route", "del", "default"), shows: [/^\+ route\/a\/254\/0.0.0.0\/0/] },
   { what: "an ECMP route deleted", break: (lab) => ip(lab, "r", "route", "del", "10.3.0.0/24"), shows: [/^\+ route\/r\/254\/10.3.0.0/] },
+  { what: "all IPv6 addresses", break: (lab) => ip(lab, "a", "-6", "address", "flush", "scope", "global"), shows: [/^\+ address\/a:eth0\/2001/] },
   { what: "all nexthops deleted", break: (lab) => ip(lab, "r", "nexthop", "flush"), shows: [/^\+ nexthop\/r/, /^\+ route\/r/] },
   { what: "nft flush ruleset", break: (lab) => inside(lab, "r", "nft", "flush", "ruleset"), shows: [/^\+ nat\/r/] },
   { what: "an nft rule added to ours", break: (lab) => inside(lab, "r", "nft", "add", "rule", "inet", "weft", "forward", "drop"), shows: [/^~ nat\/r/] },
@@ -55,7 +59,7 @@ const drifts: ReadonlyArray<Drift> = [
 
 /** Whether a and d reach each other, on both ways. */
 const whole = async (weftd: Weftd, lab: string): Promise<boolean> =>
-  (await weftd.pings(lab, "a", "10.2.0.2")) && (await weftd.pings(lab, "a", "10.9.0.1"))
+  (await weftd.pings(lab, "a", "10.2.0.2")) && (await weftd.pings(lab, "a", "2001:db8:2::2")) && (await weftd.pings(lab, "a", "10.9.0.1"))
 
 t.test("recovery", { skip: needsRoot }, async (t) => {
   const weftd = await Weftd.start("recovery")
@@ -113,6 +117,7 @@ t.test("recovery", { skip: needsRoot }, async (t) => {
     const shown = await weftd.weft(["events"])
     t.match(shown.stdout, new RegExp(`${lab} was ready; adopted as it was`))
     await weftd.make({ ...topology, links: [{ name: "wire", endpoints: ["a:wire", "d:wire"], cidr: "10.9.0.0/31", mtu: 1400 }] })
+    t.same(await weftd.drift(lab), [])
     t.ok(await connection.exchange("after a change by the new daemon"))
     await weftd.destroy(lab)
   })
@@ -146,6 +151,35 @@ t.test("recovery", { skip: needsRoot }, async (t) => {
     t.match(sh("ip", "-n", foreign, "link"), /keep/)
     t.match(sh("nft", "list", "tables"), `weft-${process.pid}`)
     sh("ip", "netns", "del", foreign)
+  })
+
+  t.test("the fabric deleted by hand: a restart makes the lab whole again", async (t) => {
+    const lab = weftd.name("nofabric")
+    await weftd.make(routed(lab))
+    const before = inodeOf(lab, "a")
+    sh("ip", "netns", "del", weftd.fabric)
+    await weftd.kill()
+    await weftd.start()
+    t.ok(await whole(weftd, lab))
+    t.same(await weftd.plan(routed(lab)), [])
+    t.equal(inodeOf(lab, "a"), before)
+    await weftd.destroy(lab)
+  })
+
+  t.test("after a reboot only the state and /etc are left: the lab is made again", async (t) => {
+    const lab = weftd.name("reboot")
+    const file = `${weftd.directory}/booted`
+    const topology = routed(lab, { exec: [["sh", "-c", `echo ran >> ${file}`]] })
+    await weftd.make(topology)
+    await weftd.kill()
+    for (const node of ["a", "r", "d"]) sh("ip", "netns", "del", `weft.${lab}.${node}`)
+    sh("ip", "netns", "del", weftd.fabric)
+    rmSync(`/run/weft/${weftd.instance}`, { recursive: true })
+    await weftd.start()
+    t.ok(await whole(weftd, lab))
+    t.same(await weftd.plan(topology), [])
+    t.equal(readFileSync(file, "utf8"), "ran\nran\n", "its commands have run again")
+    await weftd.destroy(lab)
   })
 
   t.test("a namespace deleted by hand, then destroy: its files go, too", async (t) => {
@@ -191,7 +225,7 @@ const failures = async (t: Test, weftd: Weftd): Promise<void> => {
   const command = await weftd.deploy(routed(lab, { exec: [["sh", "-c", "echo no flag >&2; exit 7"]] }))
   t.match(command.failures[0], /^exec\/a\/0: Cannot run command in a .*exit code 7 \(no flag\)/)
   t.match((await weftd.client.list())[0], { state: "failed", error: /exit code 7/ })
-  t.ok(await whole(weftd, lab), "the rest is there")
+  await until("the rest is there", () => whole(weftd, lab))
   const shown = await weftd.weft(["deploy", "-"], { input: JSON.stringify(routed(lab, { exec: [["cat", flag]] })) })
   t.equal(shown.code, 1)
   t.match(shown.stderr, /exec\/a\/0|cat /)
@@ -206,6 +240,13 @@ const failures = async (t: Test, weftd: Weftd): Promise<void> => {
   t.match(value.failures[0], /net.ipv4.tcp_ecn in a": EINVAL/)
   await weftd.make(routed(lab))
   t.same(await weftd.plan(routed(lab)), [])
+
+  inside(lab, "d", "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
+  const six = await weftd.deploy(routed(lab))
+  t.match(six.failures[0], /Cannot add address "2001:db8:2::2\/64 to d:eth0": EACCES \(ipv6: IPv6 is disabled on this device\)/)
+  inside(lab, "d", "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0")
+  await weftd.make(routed(lab))
+  t.ok(await whole(weftd, lab))
   await weftd.destroy(lab)
 }
 
