@@ -16,6 +16,6 @@ export interface Tap {
  * Throws KernelError; EBUSY: somebody has it open already.
  */
 export const openTap = (netns: number, name: string, options: { readonly mtu: number; readonly persistent?: boolean }): Tap => {
-  const [fd, index] = attempt("open TAP", name, () => addon.tapOpen(netns, name, options.mtu, options.persistent ?? true))
+  const [fd, index] = attempt("open TAP", name, () => addon.tapOpen(netns, name, options.mtu, options.persistent ?? true, true))
   return { fd, index }
 }

@@ -149,7 +149,7 @@ export interface Addon {
 
   // tap.cc
   /** `[descriptor, ifindex, takes UDP super-frames]`; the descriptor never blocks. */
-  tapOpen(netns: number, name: string, mtu: number, persistent: boolean): readonly [number, number, boolean]
+  tapOpen(netns: number, name: string, mtu: number, persistent: boolean, offloads: boolean): readonly [number, number, boolean]
 
   // engine.cc: descriptors are of TAPs; times are ns
   engineOpen(small: number, large: number): EngineMemory

@@ -53,9 +53,9 @@ const char* bringUp(const std::string& name, int mtu, int* index, int* error) {
   return failed;
 }
 
-// tapOpen(netns, name, mtu, persistent): [descriptor, ifindex, uso] of the TAP of that name, which is made if it is not
-// there. Frames begin with a virtio-net header of 10 octets; TCP super-frames of both families come and go through it,
-// UDP ones too if `uso`. Never blocks. EBUSY: somebody else reads it.
+// tapOpen(netns, name, mtu, persistent, offloads): [descriptor, ifindex, uso] of the TAP of that name, which is made if it is not
+// there. Frames begin with a virtio-net header of 10 octets. With `offloads` the kernel leaves checksums to the reader and
+// hands out TCP super-frames of both families, UDP ones too if `uso`. Never blocks. EBUSY: somebody else reads it.
 napi_value tapOpen(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   const std::string name = arguments.text(1);
@@ -76,8 +76,8 @@ napi_value tapOpen(napi_env env, napi_callback_info info) {
   const int header = vnetLength;
   if (ioctl(tap, TUNSETVNETHDRSZ, &header) != 0) return fail(errno, "TUNSETVNETHDRSZ");
   if (ioctl(tap, TUNSETSNDBUF, &sendBuffer) != 0) return fail(errno, "TUNSETSNDBUF");
-  const unsigned long tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  const bool uso = ioctl(tap, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0;
+  const unsigned long tcp = arguments.flag(4) ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+  const bool uso = tcp != 0 && ioctl(tap, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0;
   if (!uso && ioctl(tap, TUNSETOFFLOAD, tcp) != 0) return fail(errno, "TUNSETOFFLOAD");
   if (arguments.flag(3) && ioctl(tap, TUNSETPERSIST, 1) != 0) return fail(errno, "TUNSETPERSIST");
   int index = 0;
