@@ -159,15 +159,22 @@ export class Weftd {
 
   async ready(): Promise<void> {
     const child = this.child!
-    await until("weftd answers", async () => {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`weftd ended:\n${this.log.slice(-2000)}`)
-      const client = await Client.connect(this.address).catch(() => undefined)
-      if (client === undefined) return false
-      const answers = await client.list().then(() => true, () => false)
-      if (answers) this.connected = client
-      else client.close()
-      return answers
-    }, startPatienceMs)
+    await until(
+      "weftd answers",
+      async () => {
+        if (child.exitCode !== null || child.signalCode !== null) throw new Error(`weftd ended:\n${this.log.slice(-2000)}`)
+        const client = await Client.connect(this.address).catch(() => undefined)
+        if (client === undefined) return false
+        const answers = await client.list().then(
+          () => true,
+          () => false
+        )
+        if (answers) this.connected = client
+        else client.close()
+        return answers
+      },
+      startPatienceMs
+    )
     this.noteBpf()
   }
 
@@ -346,9 +353,15 @@ export class Connection {
   }
 
   static async open(weftd: Weftd, lab: string, from: string, to: string, address: string, port = 5001): Promise<Connection> {
-    const server = weftd.startIn(lab, to, [process.execPath, "-e", `require("net").createServer((s) => s.pipe(s)).listen(${port}, "::", () => console.log("up"))`])
+    const server = weftd.startIn(lab, to, [
+      process.execPath,
+      "-e",
+      `require("net").createServer((s) => s.pipe(s)).listen(${port}, "::", () => console.log("up"))`
+    ])
     await once(server.stdout!, "data")
-    const script = `const s = require("net").connect(${port}, "${address}", () => console.log("up")); process.stdin.pipe(s); s.pipe(process.stdout); s.on("close", () => process.exit(9))`
+    const script =
+      `const s = require("net").connect(${port}, "${address}", () => console.log("up"));` +
+      `process.stdin.pipe(s); s.pipe(process.stdout); s.on("close", () => process.exit(9))`
     const connection = new Connection(weftd.startIn(lab, from, [process.execPath, "-e", script]))
     await until(`${from} is connected to ${to}`, () => connection.received.includes("up"))
     return connection
@@ -372,7 +385,8 @@ const collect = async (stream: AsyncIterable<Progress>): Promise<Outcome> => {
   for await (const progress of stream) {
     if (progress.event === "planned") planned = progress.planned
     else if (progress.event === "change") steps.push(progress.change)
-    else if (progress.event === "done") return { planned, steps, changed: progress.done.changed, failures: [], message: "", rolledBack: false }
+    else if (progress.event === "done")
+      return { planned, steps, changed: progress.done.changed, failures: [], message: "", rolledBack: false }
     else if (progress.event === "failed") {
       const { failures, message, rolledBack } = progress.failed
       return { planned, steps, changed: -1, failures: failures.map(({ change, error }) => `${change.id}: ${error}`), message, rolledBack }

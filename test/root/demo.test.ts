@@ -12,11 +12,16 @@ const patienceMs = 90_000
 /** A daemon that serves users would be taken by the demo, and is none of ours. */
 const occupied = existsSync("/run/weft/weftd.sock") || existsSync("/run/weft/demo") ? "a weftd runs on this machine" : false
 
-const lines = (...argv: ReadonlyArray<string>): ReadonlyArray<string> => sh(...argv).split("\n").filter((line) => line !== "")
+const lines = (...argv: ReadonlyArray<string>): ReadonlyArray<string> =>
+  sh(...argv)
+    .split("\n")
+    .filter((line) => line !== "")
 
 /** What the machine has that a demo could leave. */
 const machine = (): Readonly<Record<string, ReadonlyArray<string>>> => ({
-  namespaces: lines("ip", "netns").map((line) => line.split(" ")[0]!).filter((name) => /^weft\.(demo\.|fabric\.demo$)/.test(name)),
+  namespaces: lines("ip", "netns")
+    .map((line) => line.split(" ")[0]!)
+    .filter((name) => /^weft\.(demo\.|fabric\.demo$)/.test(name)),
   links: lines("ip", "-o", "link").map((line) => line.split(":")[1]!.trim()),
   tables: lines("nft", "list", "tables"),
   files: ["/run/weft/demo", socket].filter((path) => existsSync(path)),
@@ -42,7 +47,10 @@ t.test("demo", { skip: needsRoot || occupied }, async (t) => {
     t.same(machine(), before)
   })
 
-  for (const [when, step] of [["right at the start", /weft demo/], ["half-way", /Deploy it/]] as const) {
+  for (const [when, step] of [
+    ["right at the start", /weft demo/],
+    ["half-way", /Deploy it/]
+  ] as const) {
     t.test(`Ctrl-C ${when}: everything is removed`, async (t) => {
       let seen = ""
       const { code } = await demo([], (child) => {
@@ -71,7 +79,8 @@ t.test("demo", { skip: needsRoot || occupied }, async (t) => {
     const { code, stdout } = await demo(["--keep"])
     t.equal(code, 0)
     const stop = /kill (\d+) && rm -r (\S+)/.exec(stdout)!
-    const weft = (...words: ReadonlyArray<string>): Promise<Output> => run([join(checkout, "bin/weft"), ...words], { env: environment({ WEFT_DAEMON: `unix:${socket}` }) })
+    const weft = (...words: ReadonlyArray<string>): Promise<Output> =>
+      run([join(checkout, "bin/weft"), ...words], { env: environment({ WEFT_DAEMON: `unix:${socket}` }) })
     t.match(stdout, "bin/weft exec -it pc1 -- bash")
     t.match(await weft("exec", "pc1", "--", "ping", "-c1", "-W2", "db"), { code: 0 })
     const second = await demo([])

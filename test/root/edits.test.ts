@@ -23,7 +23,11 @@ const base = (name: string) => ({
   } as Nodes,
   groups: {} as Record<string, Record<string, unknown>>,
   networks: {
-    lan: { cidr: "10.1.0.0/24", gateway: "r", ports: ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.3"] }] },
+    lan: {
+      cidr: "10.1.0.0/24",
+      gateway: "r",
+      ports: ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.3"] }]
+    },
     far: { cidr: "10.2.0.0/24", gateway: "s", ports: ["s:far", { port: "d", addresses: ["10.2.0.2"] }] }
   } as Record<string, Record<string, unknown>>,
   links: [
@@ -49,20 +53,23 @@ interface Edit {
 }
 
 const ip = (lab: string, node: string, ...words: ReadonlyArray<string>): string => sh("ip", "-n", `weft.${lab}.${node}`, ...words)
-const sysctl = (lab: string, node: string, name: string): string => sh("ip", "netns", "exec", `weft.${lab}.${node}`, "sysctl", "-n", name).trim()
+const sysctl = (lab: string, node: string, name: string): string =>
+  sh("ip", "netns", "exec", `weft.${lab}.${node}`, "sysctl", "-n", name).trim()
 const nft = (lab: string, node: string): string => sh("ip", "netns", "exec", `weft.${lab}.${node}`, "nft", "list", "ruleset")
 
 /** Each starts from where the one before has arrived. */
 const edits: ReadonlyArray<Edit> = [
   {
     what: "an address of a host",
-    edit: ({ networks }) => void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.9"] }]),
+    edit: ({ networks }) =>
+      void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.9"] }]),
     plan: ["~ hosts-file entries: *", "+ address/b:eth0/10.1.0.9/24", "- address/b:eth0/10.1.0.3/24"],
     check: (lab, weftd) => weftd.pings(lab, "a", "10.1.0.9")
   },
   {
     what: "two hosts swap their addresses",
-    edit: ({ networks }) => void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.9"] }, { port: "b", addresses: ["10.1.0.2"] }]),
+    edit: ({ networks }) =>
+      void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.9"] }, { port: "b", addresses: ["10.1.0.2"] }]),
     plan: [
       "~ hosts-file entries: *",
       "+ address/a:eth0/10.1.0.9/24",
@@ -75,7 +82,8 @@ const edits: ReadonlyArray<Edit> = [
   },
   {
     what: "and back",
-    edit: ({ networks }) => void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.3"] }]),
+    edit: ({ networks }) =>
+      void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2"] }, { port: "b", addresses: ["10.1.0.3"] }]),
     plan: [
       "~ hosts-file entries: *",
       "+ address/a:eth0/10.1.0.2/24",
@@ -89,7 +97,8 @@ const edits: ReadonlyArray<Edit> = [
     what: "the weight of an ECMP member",
     edit: ({ nodes }) => void (nodes["r"]!["routes"] = [{ to: "10.2.0.0/24", via: ["s:up", { to: "s:alt", weight: 3 }] }]),
     plan: ["~ nexthop/r/* members: *"],
-    check: (lab) => /weight 3/.test(ip(lab, "r", "route", "show", "10.2.0.0/24")) || /group \d+,\d+\/\d+,3|group \d+,3/.test(ip(lab, "r", "nexthop"))
+    check: (lab) =>
+      /weight 3/.test(ip(lab, "r", "route", "show", "10.2.0.0/24")) || /group \d+,\d+\/\d+,3|group \d+,3/.test(ip(lab, "r", "nexthop"))
   },
   {
     what: "an ECMP member less: the group becomes a plain route",
@@ -111,13 +120,21 @@ const edits: ReadonlyArray<Edit> = [
   },
   {
     what: "a blackhole beside it, and an ECMP member more",
-    edit: ({ nodes }) => void (nodes["r"]!["routes"] = [{ to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 }, { to: "10.66.0.0/16", type: "blackhole" }]),
+    edit: ({ nodes }) =>
+      void (nodes["r"]!["routes"] = [
+        { to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 },
+        { to: "10.66.0.0/16", type: "blackhole" }
+      ]),
     plan: ["+ nexthop/r/*", "~ route/r/254/10.2.0.0/24/50 *", "+ route/r/254/10.66.0.0/16/0"],
     check: (lab) => ip(lab, "r", "route").includes("blackhole 10.66.0.0/16")
   },
   {
     what: "the blackhole becomes unreachable",
-    edit: ({ nodes }) => void (nodes["r"]!["routes"] = [{ to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 }, { to: "10.66.0.0/16", type: "unreachable" }]),
+    edit: ({ nodes }) =>
+      void (nodes["r"]!["routes"] = [
+        { to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 },
+        { to: "10.66.0.0/16", type: "unreachable" }
+      ]),
     plan: ['~ route/r/254/10.66.0.0/16/0 type: "blackhole" -> "unreachable"'],
     check: (lab) => ip(lab, "r", "route").includes("unreachable 10.66.0.0/16")
   },
@@ -142,7 +159,10 @@ const edits: ReadonlyArray<Edit> = [
   {
     what: "another NAT rule, and an MSS",
     edit: ({ nodes }) => {
-      nodes["s"]!["nat"] = { masquerade: { out: "far", except: "10.2.0.0/24" }, "port-forward": [{ on: "up", protocol: "tcp", port: 81, to: "d:80" }] }
+      nodes["s"]!["nat"] = {
+        masquerade: { out: "far", except: "10.2.0.0/24" },
+        "port-forward": [{ on: "up", protocol: "tcp", port: 81, to: "d:80" }]
+      }
       nodes["s"]!["mss-clamp"] = 1300
     },
     plan: ["~ nat/s portForward: *, mssClamp: *"],
@@ -160,7 +180,7 @@ const edits: ReadonlyArray<Edit> = [
   {
     what: "a sysctl more",
     edit: ({ nodes }) => void (nodes["a"]!["sysctls"] = { "net.ipv4.ip_default_ttl": 33, "net.ipv4.tcp_ecn": 1 }),
-    plan: ['~ node/a sysctls.net.ipv4.ip_default_ttl: *, sysctls.net.ipv4.tcp_ecn: *'],
+    plan: ["~ node/a sysctls.net.ipv4.ip_default_ttl: *, sysctls.net.ipv4.tcp_ecn: *"],
     check: (lab) => sysctl(lab, "a", "net.ipv4.ip_default_ttl") === "33"
   },
   {
@@ -310,7 +330,10 @@ const edits: ReadonlyArray<Edit> = [
     what: "policy rules and a table of their own",
     edit: ({ nodes }) => {
       nodes["s"]!["rules"] = [{ iif: "up", table: 100 }]
-      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "10.66.0.0/16", type: "prohibit", table: 100 }]
+      nodes["s"]!["routes"] = [
+        { to: "10.1.0.0/24", via: "r:up" },
+        { to: "10.66.0.0/16", type: "prohibit", table: 100 }
+      ]
     },
     plan: ["+ route/s/100/10.66.0.0/16/0", "+ rule/s/ipv4/1000", "+ rule/s/ipv6/1000"],
     check: (lab) => /1000:\s+from all iif up lookup 100/.test(ip(lab, "s", "rule"))
@@ -348,7 +371,10 @@ const edits: ReadonlyArray<Edit> = [
       networks["lan"]!["cidr"] = ["10.1.0.0/24", "2001:db8:1::/64"]
       networks["far"]!["cidr"] = ["10.2.0.0/24", "2001:db8:2::/64"]
       for (const [i, link] of links.entries()) link["cidr"] = [link["cidr"] as string, `2001:db8:9:${i}::/64`]
-      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "2001:db8:1::/64", via: ["r:up", "r:alt"] }]
+      nodes["s"]!["routes"] = [
+        { to: "10.1.0.0/24", via: "r:up" },
+        { to: "2001:db8:1::/64", via: ["r:up", "r:alt"] }
+      ]
       nodes["r"]!["routes"] = [...(nodes["r"]!["routes"] as unknown[]), { to: "2001:db8:2::/64", via: ["s:up", "s:alt"] }]
     },
     plan: [
@@ -372,7 +398,12 @@ const edits: ReadonlyArray<Edit> = [
         { to: "2001:db8:66::/48", type: "blackhole" },
         { to: "2001:db8:67::/48", via: "s:up", metric: 7 }
       ]),
-    plan: ["~ route/r/254/2001:db8:2::/64/1024 *", "+ route/r/254/2001:db8:66::/48/1024", "+ route/r/254/2001:db8:67::/48/7", "- nexthop/r/*"],
+    plan: [
+      "~ route/r/254/2001:db8:2::/64/1024 *",
+      "+ route/r/254/2001:db8:66::/48/1024",
+      "+ route/r/254/2001:db8:67::/48/7",
+      "- nexthop/r/*"
+    ],
     check: (lab, weftd) => weftd.pings(lab, "a", "2001:db8:2::2")
   },
   {
@@ -383,13 +414,22 @@ const edits: ReadonlyArray<Edit> = [
         { to: "2001:db8:66::/48", via: ["s:up", "s:alt"] },
         { to: "2001:db8:67::/48", via: "s:up", metric: 8 }
       ]),
-    plan: ["+ nexthop/r/*", "~ route/r/254/2001:db8:66::/48/1024 *", "+ route/r/254/2001:db8:67::/48/8", "- route/r/254/2001:db8:67::/48/7"],
+    plan: [
+      "+ nexthop/r/*",
+      "~ route/r/254/2001:db8:66::/48/1024 *",
+      "+ route/r/254/2001:db8:67::/48/8",
+      "- route/r/254/2001:db8:67::/48/7"
+    ],
     check: (lab) => !ip(lab, "r", "-6", "route").includes("metric 7")
   },
   {
     what: "another IPv6 address of a host",
     edit: ({ networks }) =>
-      void (networks["lan"]!["ports"] = ["r:lan", { port: "a", addresses: ["10.1.0.2", "2001:db8:1::77"] }, { port: "b", addresses: ["10.1.0.3"] }]),
+      void (networks["lan"]!["ports"] = [
+        "r:lan",
+        { port: "a", addresses: ["10.1.0.2", "2001:db8:1::77"] },
+        { port: "b", addresses: ["10.1.0.3"] }
+      ]),
     plan: [
       "~ hosts-file entries: *",
       "+ address/a:eth0/2001:db8:1::77/64",
@@ -404,8 +444,15 @@ const edits: ReadonlyArray<Edit> = [
     edit: ({ links, nodes }) => {
       links[1]!["cidr"] = "10.9.1.0/30"
       links[1]!["mtu"] = 1000
-      nodes["r"]!["routes"] = [{ to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 }, { to: "10.66.0.0/16", type: "unreachable" }, { to: "2001:db8:2::/64", via: "s:up" }]
-      nodes["s"]!["routes"] = [{ to: "10.1.0.0/24", via: "r:up" }, { to: "2001:db8:1::/64", via: "r:up" }]
+      nodes["r"]!["routes"] = [
+        { to: "10.2.0.0/24", via: ["s:alt", "s:up"], metric: 50 },
+        { to: "10.66.0.0/16", type: "unreachable" },
+        { to: "2001:db8:2::/64", via: "s:up" }
+      ]
+      nodes["s"]!["routes"] = [
+        { to: "10.1.0.0/24", via: "r:up" },
+        { to: "2001:db8:1::/64", via: "r:up" }
+      ]
     },
     plan: [
       "~ hosts-file entries: *",
@@ -444,7 +491,12 @@ const edits: ReadonlyArray<Edit> = [
 ]
 
 const matches = (line: string, pattern: string): boolean =>
-  new RegExp(`^${pattern.split("*").map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`).test(line)
+  new RegExp(
+    `^${pattern
+      .split("*")
+      .map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&"))
+      .join(".*")}$`
+  ).test(line)
 
 t.test("edits", { skip: needsRoot }, async (t) => {
   const weftd = await Weftd.start("edits")
@@ -460,10 +512,15 @@ t.test("edits", { skip: needsRoot }, async (t) => {
       const before = identities(await weftd.inspect(lab))
       edit(topology)
       const planned = await weftd.plan(topology)
-      const asExpected = planned.length === plan.length && [...planned].sort().every((line) => plan.some((pattern) => matches(line, pattern)))
+      const asExpected =
+        planned.length === plan.length && [...planned].sort().every((line) => plan.some((pattern) => matches(line, pattern)))
       t.ok(asExpected, "the plan says exactly that", { planned, expected: plan })
       const outcome = await weftd.make(topology)
-      t.same(describe(outcome.steps.map((step) => step.change)).map((line) => line.split(" ")[1]), planned.map((line) => line.split(" ")[1]), "the deploy does what the plan said")
+      t.same(
+        describe(outcome.steps.map((step) => step.change)).map((line) => line.split(" ")[1]),
+        planned.map((line) => line.split(" ")[1]),
+        "the deploy does what the plan said"
+      )
       t.same(await weftd.plan(topology), [], "then there is nothing to do")
       if (check !== undefined) t.ok(await check(lab, weftd), "the kernel has it")
       const after = identities(await weftd.inspect(lab))

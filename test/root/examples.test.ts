@@ -27,7 +27,8 @@ const examples: Readonly<Record<string, Example>> = {
   "three-tier": {
     nodes: 9,
     // The internet has no route to private addresses; web and data are apart.
-    unreachable: (from, to) => from === "client" || (from.startsWith("web") && to === "db1") || (from === "db1" && (to.startsWith("web") || to === "client"))
+    unreachable: (from, to) =>
+      from === "client" || (from.startsWith("web") && to === "db1") || (from === "db1" && (to.startsWith("web") || to === "client"))
   }
 }
 
@@ -94,7 +95,12 @@ t.test("examples", { skip: needsRoot }, async (t) => {
 
       const destroyed = await weftd.weft(["destroy", lab])
       t.equal(destroyed.code, 0, destroyed.stderr)
-      t.same(sh("ip", "netns").split("\n").filter((line) => line.startsWith(`weft.${lab}.`)), [])
+      t.same(
+        sh("ip", "netns")
+          .split("\n")
+          .filter((line) => line.startsWith(`weft.${lab}.`)),
+        []
+      )
       t.equal(sh("ip", "-n", weftd.fabric, "-o", "link").trim().split("\n").length, 1, "the fabric holds its loopback only")
     })
   }
@@ -103,17 +109,44 @@ t.test("examples", { skip: needsRoot }, async (t) => {
 /** Flows that differ by port only take different spines, there and back, and traceroute shows it. */
 const spreads = async (t: Test, weftd: Weftd, lab: string): Promise<void> => {
   const spines = (command: string): ReadonlySet<string> => new Set(command.match(/dev spine\d/g))
-  for (const [family, source, target] of [["-4", "10.1.1.2", "10.1.8.2"], ["-6", "2001:db8:1:1::2", "2001:db8:1:8::2"]] as const) {
+  for (const [family, source, target] of [
+    ["-4", "10.1.1.2", "10.1.8.2"],
+    ["-6", "2001:db8:1:1::2", "2001:db8:1:8::2"]
+  ] as const) {
     const chosen = Array.from({ length: 40 }, (_, i) =>
-      sh("ip", "-n", `weft.${lab}.leaf1`, family, "route", "get", target, "from", source, "iif", "rack", "ipproto", "tcp", "sport", String(2000 + 7 * i), "dport", "80")
+      sh(
+        "ip",
+        "-n",
+        `weft.${lab}.leaf1`,
+        family,
+        "route",
+        "get",
+        target,
+        "from",
+        source,
+        "iif",
+        "rack",
+        "ipproto",
+        "tcp",
+        "sport",
+        String(2000 + 7 * i),
+        "dport",
+        "80"
+      )
     )
     t.equal(spines(chosen.join("")).size, 4, `all four spines carry flows (${family})`)
   }
   const before = await uplinks(weftd, lab)
-  const script = `const net = require("net"); let left = 40; for (let i = 0; i < 40; i++) net.connect(9, "10.1.8.3").on("error", () => --left || process.exit(0))`
+  const script =
+    `const net = require("net"); let left = 40;` +
+    `for (let i = 0; i < 40; i++) net.connect(9, "10.1.8.3").on("error", () => --left || process.exit(0))`
   t.equal((await weftd.inNode(lab, "h1-1", process.execPath, "-e", script)).code, 0)
   const after = await uplinks(weftd, lab)
-  t.ok([...after].every(([port, packets]) => packets > (before.get(port) ?? 0)), "every uplink's counter grows", { before: [...before], after: [...after] })
+  t.ok(
+    [...after].every(([port, packets]) => packets > (before.get(port) ?? 0)),
+    "every uplink's counter grows",
+    { before: [...before], after: [...after] }
+  )
   const trace = await weftd.inNode(lab, "h1-1", "traceroute", "-n", "-q", "1", "-w", "2", "10.1.8.3")
   t.match(trace.stdout, /^ *1 +10\.1\.1\.1 [^]*^ *2 +10\.0\.[1-4]\.0 [^]*^ *3 +10\.0\.[1-4]\.15 [^]*^ *4 +10\.1\.8\.3 /m)
 }

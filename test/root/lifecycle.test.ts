@@ -15,7 +15,10 @@ const pair = (name: string, cidr: string): TopologyObject => ({
 const slowPair = (weftd: Weftd, name: string): { topology: TopologyObject; release: () => void } => {
   const flag = join(weftd.directory, `release-${name}`)
   const exec = [["sh", "-c", `while [ ! -e ${flag} ]; do sleep 0.02; done`]]
-  return { topology: { ...pair(name, "10.1.0.0/24"), nodes: { a: { kind: "host", exec }, b: { kind: "host" } } }, release: () => writeFileSync(flag, "") }
+  return {
+    topology: { ...pair(name, "10.1.0.0/24"), nodes: { a: { kind: "host", exec }, b: { kind: "host" } } },
+    release: () => writeFileSync(flag, "")
+  }
 }
 
 t.test("lifecycle", { skip: needsRoot }, async (t) => {
@@ -61,7 +64,10 @@ t.test("lifecycle", { skip: needsRoot }, async (t) => {
     const lab = weftd.name("background")
     const marker = `${2_000_000 + (process.pid % 1000)}`
     const running = async (): Promise<boolean> => (await run(["pgrep", "-f", `^sleep ${marker}$`])).code === 0
-    await weftd.make({ ...pair(lab, "10.1.0.0/24"), nodes: { a: { kind: "host", exec: [["sh", "-c", `sleep ${marker} &`]] }, b: { kind: "host" } } })
+    await weftd.make({
+      ...pair(lab, "10.1.0.0/24"),
+      nodes: { a: { kind: "host", exec: [["sh", "-c", `sleep ${marker} &`]] }, b: { kind: "host" } }
+    })
     t.ok(await running(), "goes on when the lab is ready")
     await weftd.kill()
     t.ok(await running(), "and without the daemon")

@@ -11,7 +11,11 @@ const routed = (name: string, extra: Record<string, unknown> = {}): TopologyObje
   name,
   nodes: {
     a: { kind: "host", dns: { servers: "10.1.0.53" }, ...extra },
-    r: { kind: "router", nat: { masquerade: { out: "far", except: "10.2.0.0/24" } }, routes: [{ to: "10.3.0.0/24", via: ["10.2.0.2", "10.2.0.3"] }] },
+    r: {
+      kind: "router",
+      nat: { masquerade: { out: "far", except: "10.2.0.0/24" } },
+      routes: [{ to: "10.3.0.0/24", via: ["10.2.0.2", "10.2.0.3"] }]
+    },
     d: { kind: "host" }
   },
   networks: {
@@ -22,7 +26,8 @@ const routed = (name: string, extra: Record<string, unknown> = {}): TopologyObje
 })
 
 const ip = (lab: string, node: string, ...words: ReadonlyArray<string>): string => sh("ip", "-n", `weft.${lab}.${node}`, ...words)
-const inside = (lab: string, node: string, ...words: ReadonlyArray<string>): string => sh("ip", "netns", "exec", `weft.${lab}.${node}`, ...words)
+const inside = (lab: string, node: string, ...words: ReadonlyArray<string>): string =>
+  sh("ip", "netns", "exec", `weft.${lab}.${node}`, ...words)
 
 interface Drift {
   readonly what: string
@@ -32,29 +37,73 @@ interface Drift {
 }
 
 const drifts: ReadonlyArray<Drift> = [
-  { what: "an address removed", break: (lab) => ip(lab, "a", "address", "del", "10.1.0.2/24", "dev", "eth0"), shows: [/^\+ address\/a:eth0\/10.1.0.2/, /^\+ route\/a/] },
-  { what: "an address added", break: (lab) => ip(lab, "a", "address", "add", "10.66.0.1/24", "dev", "eth0"), shows: [/^- address\/a:eth0\/10.66.0.1\/24/] },
+  {
+    what: "an address removed",
+    break: (lab) => ip(lab, "a", "address", "del", "10.1.0.2/24", "dev", "eth0"),
+    shows: [/^\+ address\/a:eth0\/10.1.0.2/, /^\+ route\/a/]
+  },
+  {
+    what: "an address added",
+    break: (lab) => ip(lab, "a", "address", "add", "10.66.0.1/24", "dev", "eth0"),
+    shows: [/^- address\/a:eth0\/10.66.0.1\/24/]
+  },
   { what: "a port set down", break: (lab) => ip(lab, "a", "link", "set", "eth0", "down"), shows: [/^~ port\/a:eth0 state: "down"/] },
-  { what: "another MTU", break: (lab) => ip(lab, "a", "link", "set", "eth0", "mtu", "1300"), shows: [/^~ port\/a:eth0 .*mtu: 1300 -> 1500/] },
-  { what: "another MAC address", break: (lab) => ip(lab, "a", "link", "set", "eth0", "address", "02:00:00:00:00:99"), shows: [/^~ port\/a:eth0 mac: "02:00:00:00:00:99"/] },
+  {
+    what: "another MTU",
+    break: (lab) => ip(lab, "a", "link", "set", "eth0", "mtu", "1300"),
+    shows: [/^~ port\/a:eth0 .*mtu: 1300 -> 1500/]
+  },
+  {
+    what: "another MAC address",
+    break: (lab) => ip(lab, "a", "link", "set", "eth0", "address", "02:00:00:00:00:99"),
+    shows: [/^~ port\/a:eth0 mac: "02:00:00:00:00:99"/]
+  },
   { what: "a default route deleted", break: (lab) => ip(lab, "a", "route", "del", "default"), shows: [/^\+ route\/a\/254\/0.0.0.0\/0/] },
   { what: "an ECMP route deleted", break: (lab) => ip(lab, "r", "route", "del", "10.3.0.0/24"), shows: [/^\+ route\/r\/254\/10.3.0.0/] },
-  { what: "all IPv6 addresses", break: (lab) => ip(lab, "a", "-6", "address", "flush", "scope", "global"), shows: [/^\+ address\/a:eth0\/2001/] },
+  {
+    what: "all IPv6 addresses",
+    break: (lab) => ip(lab, "a", "-6", "address", "flush", "scope", "global"),
+    shows: [/^\+ address\/a:eth0\/2001/]
+  },
   { what: "all nexthops deleted", break: (lab) => ip(lab, "r", "nexthop", "flush"), shows: [/^\+ nexthop\/r/, /^\+ route\/r/] },
   { what: "nft flush ruleset", break: (lab) => inside(lab, "r", "nft", "flush", "ruleset"), shows: [/^\+ nat\/r/] },
-  { what: "an nft rule added to ours", break: (lab) => inside(lab, "r", "nft", "add", "rule", "inet", "weft", "forward", "drop"), shows: [/^~ nat\/r/] },
-  { what: "a sysctl", break: (lab) => inside(lab, "r", "sysctl", "-qw", "net.ipv4.ip_forward=0"), shows: [/^~ node\/r sysctls.net.ipv4.ip_forward: "0" -> "1"/] },
-  { what: "the hosts file", break: (lab, weftd) => writeFileSync(`/run/weft/${weftd.instance}/labs/${lab}/hosts`, "127.0.0.1 localhost\n"), shows: [/^~ hosts-file/] },
+  {
+    what: "an nft rule added to ours",
+    break: (lab) => inside(lab, "r", "nft", "add", "rule", "inet", "weft", "forward", "drop"),
+    shows: [/^~ nat\/r/]
+  },
+  {
+    what: "a sysctl",
+    break: (lab) => inside(lab, "r", "sysctl", "-qw", "net.ipv4.ip_forward=0"),
+    shows: [/^~ node\/r sysctls.net.ipv4.ip_forward: "0" -> "1"/]
+  },
+  {
+    what: "the hosts file",
+    break: (lab, weftd) => writeFileSync(`/run/weft/${weftd.instance}/labs/${lab}/hosts`, "127.0.0.1 localhost\n"),
+    shows: [/^~ hosts-file/]
+  },
   { what: "resolv.conf deleted", break: (lab) => rmSync(`/etc/netns/weft.${lab}.a/resolv.conf`), shows: [/^\+ resolver\/a/] },
-  { what: "the fabric's side deleted", break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "del", fabricName("a:eth0")), shows: [/^\+ port\/a:eth0/] },
-  { what: "the fabric's side down", break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "set", fabricName("a:wire"), "down"), shows: [/^~ port\/a:wire state/] },
+  {
+    what: "the fabric's side deleted",
+    break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "del", fabricName("a:eth0")),
+    shows: [/^\+ port\/a:eth0/]
+  },
+  {
+    what: "the fabric's side down",
+    break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "set", fabricName("a:wire"), "down"),
+    shows: [/^~ port\/a:wire state/]
+  },
   { what: "the node's side deleted", break: (lab) => ip(lab, "d", "link", "del", "wire"), shows: [/^\+ port\/d:wire/] },
   {
     what: "the eBPF program taken off",
     break: (_, weftd, fabricName) => sh("ip", "netns", "exec", weftd.fabric, "tc", "qdisc", "del", "dev", fabricName("a:eth0"), "clsact"),
     shows: [/^~ port\/a:eth0 state: "without its eBPF program"/]
   },
-  { what: "a namespace deleted", break: (lab) => sh("ip", "netns", "del", `weft.${lab}.d`), shows: [/^\+ node\/d/, /^\+ port\/d:eth0/, /^\+ port\/d:wire/, /^\+ segment\/link\/wire/, /^~ segment\/network\/far .*gone/] }
+  {
+    what: "a namespace deleted",
+    break: (lab) => sh("ip", "netns", "del", `weft.${lab}.d`),
+    shows: [/^\+ node\/d/, /^\+ port\/d:eth0/, /^\+ port\/d:wire/, /^\+ segment\/link\/wire/, /^~ segment\/network\/far .*gone/]
+  }
 ]
 
 /** Whether a and d reach each other, on both ways. */

@@ -14,19 +14,31 @@ const good = (name: string) => ({
   networks: { lan: { cidr: "10.1.0.0/24", ports: ["alpha", "beta"] } }
 })
 
+/** Each list holds the one before nine times. */
+const nested = Array.from("bcdefgh", (key, i) => `${key}: &${key} [${`*${"abcdefgh"[i]},`.repeat(9)}]`)
+
 /** Files that must be refused, and where the first error must be. */
 const bad: Readonly<Record<string, readonly [content: string, position: RegExp]>> = {
   "a lab name that leaves the folder": ["name: ../../etc\nnodes: {}\n", /:1:7/],
   "a node name with a shell command": ['name: x\nnodes:\n  "a;reboot": { kind: host }\n', /:3:3/],
   "a node name with emoji": ["name: x\nnodes:\n  🦀: { kind: host }\n", /:3:3/],
   "a node name of 200 octets": [`name: x\nnodes:\n  ${"a".repeat(200)}: { kind: host }\n`, /:3:3/],
-  "an interface name that leaves the folder": ['name: x\nnodes:\n  a: { kind: host }\n  b: { kind: host }\nlinks:\n  - endpoints: ["a:../x", "b:e"]\n', /:6:\d/],
-  "an interface name over 15 octets": ['name: x\nnodes:\n  a: { kind: host }\n  b: { kind: host }\nlinks:\n  - endpoints: ["a:eth0123456789abc", "b:e"]\n', /:6:\d/],
+  "an interface name that leaves the folder": [
+    'name: x\nnodes:\n  a: { kind: host }\n  b: { kind: host }\nlinks:\n  - endpoints: ["a:../x", "b:e"]\n',
+    /:6:\d/
+  ],
+  "an interface name over 15 octets": [
+    'name: x\nnodes:\n  a: { kind: host }\n  b: { kind: host }\nlinks:\n  - endpoints: ["a:eth0123456789abc", "b:e"]\n',
+    /:6:\d/
+  ],
   "a sysctl that leaves its folder": ['name: x\nnodes:\n  a: { kind: host, sysctls: { "net/../kernel.core_pattern": "|x" } }\n', /:3:\d/],
   "a sysctl of the whole machine": ["name: x\nnodes:\n  a: { kind: host, sysctls: { kernel.panic: 1 } }\n", /:3:\d/],
-  "tabs": ["name: x\nnodes:\n\ta: { kind: host }\n", /:3:\d/],
+  tabs: ["name: x\nnodes:\n\ta: { kind: host }\n", /:3:\d/],
   "a key twice": ["name: x\nname: y\nnodes: {}\n", /:2:\d/],
-  "aliases that explode": [`name: x\na: &a [1,1,1,1,1,1,1,1,1]\n${Array.from("bcdefgh", (key, i) => `${key}: &${key} [${`*${"abcdefgh"[i]},`.repeat(9)}]`).join("\n")}\n`, /:\d+:\d+/]
+  "aliases that explode": [
+    `name: x\na: &a [1,1,1,1,1,1,1,1,1]\n${nested.join("\n")}\n`,
+    /:\d+:\d+/
+  ]
 }
 
 t.test("safety", { skip: needsRoot }, async (t) => {
@@ -45,8 +57,21 @@ t.test("safety", { skip: needsRoot }, async (t) => {
     t.equal(gid, group.code === 0 ? Number(group.stdout.split(":")[2]) : 0)
     t.equal(statSync(weftd.stateDirectory).mode & 0o077, 0, "nobody else reads the state")
     // Not `weft` itself: the checkout may lie where other users cannot read.
-    const connect = `require("net").connect("${socket}").on("error", (e) => { console.log(e.code); process.exit(1) }).on("connect", () => process.exit(0))`
-    const child = spawn("/usr/bin/env", ["-i", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "/bin/sh", "-c", "exec 3<>/dev/null; test -w \"$0\"", socket])
+    const connect =
+      `require("net").connect("${socket}").on("connect", () => process.exit(0))` +
+      `.on("error", (e) => { console.log(e.code); process.exit(1) })`
+    const child = spawn("/usr/bin/env", [
+      "-i",
+      "setpriv",
+      "--reuid=65534",
+      "--regid=65534",
+      "--clear-groups",
+      "--",
+      "/bin/sh",
+      "-c",
+      'exec 3<>/dev/null; test -w "$0"',
+      socket
+    ])
     const [code] = (await once(child, "exit")) as [number]
     t.equal(code, 1, "an unprivileged user may not write to it")
     t.equal((await run([process.execPath, "-e", connect])).code, 0, "root may")
@@ -70,7 +95,10 @@ t.test("safety", { skip: needsRoot }, async (t) => {
     const refused = await weftd.weft(["deploy", big])
     t.equal(refused.code, 2, "10 MB")
     t.match(refused.stderr, /octets/)
-    t.same((await weftd.client.list()).map(({ name }) => name), [lab])
+    t.same(
+      (await weftd.client.list()).map(({ name }) => name),
+      [lab]
+    )
     t.same(identities(await weftd.inspect(lab)), before)
     t.ok(await weftd.pings(lab, "alpha", "10.1.0.2"))
   })
@@ -80,7 +108,10 @@ t.test("safety", { skip: needsRoot }, async (t) => {
     t.match(outcome, { changed: -1, message: /error/ })
     await t.rejects(weftd.destroy("../../etc"), /No lab/)
     await t.rejects(weftd.inspect("../../etc"), /No lab/)
-    t.same((await weftd.client.list()).map(({ name }) => name), [lab])
+    t.same(
+      (await weftd.client.list()).map(({ name }) => name),
+      [lab]
+    )
   })
 
   t.test("exec of a node that does not exist", async (t) => {
@@ -119,7 +150,10 @@ t.test("safety", { skip: needsRoot }, async (t) => {
     const sum = await weftd.weft(["exec", "alpha", "--", "sha256sum"], { input })
     t.equal(sum.stdout, `${digest}  -\n`)
     const file = join(weftd.directory, "echo")
-    const echoed = await run(["sh", "-c", `"$0" exec alpha -- cat > "$1"; sha256sum < "$1"`, join(checkout, "bin/weft"), file], { input, env: { ...process.env, WEFT_DAEMON: weftd.address } })
+    const echoed = await run(["sh", "-c", `"$0" exec alpha -- cat > "$1"; sha256sum < "$1"`, join(checkout, "bin/weft"), file], {
+      input,
+      env: { ...process.env, WEFT_DAEMON: weftd.address }
+    })
     t.equal(echoed.stdout, `${digest}  -\n`)
   })
 

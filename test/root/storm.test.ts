@@ -35,14 +35,26 @@ const lab = (name: string, version: 0 | 1): TopologyObject => {
     const others = range(10).filter((other) => other !== ring)
     const routes = others.map((other) => ({
       to: `10.${version}.${other}.0/24`,
-      via: version === 1 && (other + 5) % 10 === ring ? [`r${next(ring)}`, `r${(ring + 9) % 10}`] : [(other - ring + 10) % 10 <= 5 ? `r${next(ring)}` : `r${(ring + 9) % 10}`]
+      via:
+        version === 1 && (other + 5) % 10 === ring
+          ? [`r${next(ring)}`, `r${(ring + 9) % 10}`]
+          : [(other - ring + 10) % 10 <= 5 ? `r${next(ring)}` : `r${(ring + 9) % 10}`]
     }))
     const nat = version === 1 && ring % 2 === 0 ? { masquerade: { out: "lan", from: "192.168.0.0/16" } } : undefined
-    nodes[`r${ring}`] = { kind: "router", routes, ...(nat === undefined ? {} : { nat }), sysctls: { "net.ipv4.ip_default_ttl": 60 + version } }
+    nodes[`r${ring}`] = {
+      kind: "router",
+      routes,
+      ...(nat === undefined ? {} : { nat }),
+      sysctls: { "net.ipv4.ip_default_ttl": 60 + version }
+    }
     // The last host of each ring lives next door in the second version.
     const guests = hosts(version === 0 ? ring : next(ring)).slice(8)
     for (const host of hosts(ring)) nodes[host] = { kind: "host", ...(host.endsWith("-0") ? { exec: [["sleep", "0.05"]] } : {}) }
-    networks[`lan${ring}`] = { cidr: `10.${version}.${ring}.0/24`, gateway: `r${ring}`, ports: [`r${ring}:lan`, ...hosts(ring).slice(0, 8), ...guests] }
+    networks[`lan${ring}`] = {
+      cidr: `10.${version}.${ring}.0/24`,
+      gateway: `r${ring}`,
+      ports: [`r${ring}:lan`, ...hosts(ring).slice(0, 8), ...guests]
+    }
     const wire = [`r${ring}:next`, `r${next(ring)}:last`]
     const cidr = `172.16.${ring}.0/30`
     if (version === 1 && ring === 3) networks["wire3"] = { cidr, ports: wire }
@@ -63,7 +75,11 @@ const differences = (weftd: Weftd, name: string, topology: TopologyObject | unde
   // Ten routers with three ports each, the rest hosts with one; and loopback.
   const ports = nodes.length === 0 ? 0 : nodes.length + 20
   const inFabric = sh("ip", "-n", weftd.fabric, "-o", "link").trim().split("\n").length - 1
-  return [...unlike("namespace", ofLab("/run/netns")), ...unlike("folder", ofLab("/etc/netns")), ...(inFabric === ports ? [] : [`${inFabric} of ${ports} ports`])]
+  return [
+    ...unlike("namespace", ofLab("/run/netns")),
+    ...unlike("folder", ofLab("/etc/netns")),
+    ...(inFabric === ports ? [] : [`${inFabric} of ${ports} ports`])
+  ]
 }
 
 t.test(`storm: ${times} kills (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, timeout: 60_000 + times * 20_000 }, async (t) => {
@@ -89,7 +105,8 @@ t.test(`storm: ${times} kills (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, tim
   let current: 0 | 1 | undefined = 0
   let [interrupted, finished] = [0, 0]
   for (const turn of range(times)) {
-    const target: 0 | 1 | undefined = current === undefined ? (random() < 0.5 ? 0 : 1) : random() < 0.3 ? undefined : random() < 0.85 ? ((1 - current) as 0 | 1) : current
+    const target: 0 | 1 | undefined =
+      current === undefined ? (random() < 0.5 ? 0 : 1) : random() < 0.3 ? undefined : random() < 0.85 ? ((1 - current) as 0 | 1) : current
     const moment = random() * usual[current === undefined ? "deploy" : target === undefined ? "destroy" : "change"]
     const work = (target === undefined ? weftd.destroy(name) : weftd.deploy(versions[target])).then(
       () => (finished += 1),

@@ -8,9 +8,29 @@ const lab = (name: string) => ({
   name,
   nodes: {
     pc: { kind: "host" },
-    r1: { kind: "router", routes: [{ to: "10.3.0.0/24", via: "r2" }, { to: "2001:db8:3::/64", via: "r2" }] },
-    r2: { kind: "router", routes: [{ to: "10.3.0.0/24", via: "r3" }, { to: "10.1.0.0/24", via: "r1" }, { to: "2001:db8:3::/64", via: "r3" }, { to: "2001:db8:1::/64", via: "r1" }] },
-    r3: { kind: "router", routes: [{ to: "10.1.0.0/24", via: "r2" }, { to: "2001:db8:1::/64", via: "r2" }] },
+    r1: {
+      kind: "router",
+      routes: [
+        { to: "10.3.0.0/24", via: "r2" },
+        { to: "2001:db8:3::/64", via: "r2" }
+      ]
+    },
+    r2: {
+      kind: "router",
+      routes: [
+        { to: "10.3.0.0/24", via: "r3" },
+        { to: "10.1.0.0/24", via: "r1" },
+        { to: "2001:db8:3::/64", via: "r3" },
+        { to: "2001:db8:1::/64", via: "r1" }
+      ]
+    },
+    r3: {
+      kind: "router",
+      routes: [
+        { to: "10.1.0.0/24", via: "r2" },
+        { to: "2001:db8:1::/64", via: "r2" }
+      ]
+    },
     srv: { kind: "host" }
   },
   networks: {
@@ -66,7 +86,10 @@ t.test("users' own tools", { skip: needsRoot }, async (t) => {
   })
 
   t.test("tcpdump on a fabric port and in a node", async (t) => {
-    for (const place of [[weftd.fabric, fabricName("r1", "r2")], [`weft.${name}.r2`, "r1"]] as const) {
+    for (const place of [
+      [weftd.fabric, fabricName("r1", "r2")],
+      [`weft.${name}.r2`, "r1"]
+    ] as const) {
       const dump = weftd.spawnTool(["ip", "netns", "exec", place[0], "tcpdump", "-nlU", "--immediate-mode", "-i", place[1], "icmp"])
       let [seen, heard] = ["", ""]
       dump.stdout!.on("data", (chunk: Buffer) => (seen += chunk))
