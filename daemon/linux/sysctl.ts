@@ -33,7 +33,7 @@ const collect = (names: ReadonlyArray<string>, contents: ReadonlyArray<string | 
 
 /** The values of those that exist. */
 export const read = (netns: number, names: ReadonlyArray<string>): Record<string, string> =>
-  collect(names, addon.readFiles(netns, names.map(fileOf)))
+  names.length === 0 ? {} : collect(names, addon.readFiles(netns, names.map(fileOf)))
 
 /** What the kernel gives a new namespace: where a setting goes back to when nobody sets it any more. */
 export const initialValues = (names: ReadonlyArray<string>): Record<string, string> =>
