@@ -134,6 +134,7 @@ export class Engine {
 
   /** Ends the thread as a crash would; for tests of what comes after. */
   async kill(): Promise<void> {
+    this.worker.ref()
     const terminated = this.worker.terminate()
     addon.eventSignal(this.event)
     await terminated
@@ -143,7 +144,8 @@ export class Engine {
   /** Ends the thread and closes all descriptors. */
   async close(): Promise<void> {
     this.isClosing = true
-    if (this.isRunning) this.tell({ kind: "close" })
+    this.worker.ref()
+    this.tell({ kind: "close" })
     await this.ended
   }
 
