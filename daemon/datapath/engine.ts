@@ -48,6 +48,7 @@ export class Engine {
   private isClosing = false
   private crash: Error | undefined
   private exitCallback: ((error: Error) => void) | undefined
+  private faultCallback: ((id: string, reason: string) => void) | undefined
 
   /** Starts the engine's thread. It does not keep the process alive. */
   static async start(): Promise<Engine> {
@@ -79,6 +80,7 @@ export class Engine {
     this.ended = new Promise((done) => this.worker.once("exit", () => done(this.finish())))
     this.port.on("message", (reply: Reply) => {
       if (reply.kind === "ready") return isReady()
+      if (reply.kind === "fault") return this.faultCallback?.(reply.id, reply.reason)
       this.settle(reply.ticket)?.done(reply)
     })
     this.port.unref()
@@ -130,6 +132,11 @@ export class Engine {
   /** Calls back once when the thread ends without having been asked to: all descriptors are closed by then. */
   onExit(callback: (error: Error) => void): void {
     this.exitCallback = callback
+  }
+
+  /** Calls back when a link's TAP cannot be read any more: open it again, remove the link and add it again. */
+  onFault(callback: (id: string, reason: string) => void): void {
+    this.faultCallback = callback
   }
 
   /** Ends the thread as a crash would; for tests of what comes after. */

@@ -30,6 +30,8 @@ export interface LinkCounters {
 export type Reply =
   | { readonly kind: "ready" }
   | { readonly kind: "removed"; readonly ticket: number }
+  /** The link's TAP cannot be read: it is deaf on that side until it is removed and added again. */
+  | { readonly kind: "fault"; readonly id: string; readonly reason: string }
   | { readonly kind: "stats"; readonly ticket: number; readonly links: ReadonlyMap<string, LinkCounters> }
 
 export interface WorkerData {
@@ -40,6 +42,7 @@ export interface WorkerData {
 
 /** A direction with its descriptors. Its key in the epoll set and in the wheel is its index. */
 interface Lane {
+  readonly id: string
   readonly from: number
   readonly to: number
   readonly direction: Direction
@@ -116,13 +119,23 @@ class Engine {
     if (direction.isTransparent && direction.queued === 0) {
       addon.engineForward(this.handle, lane.from, lane.to, framesPerRead)
       this.countWritten(counts)
+      this.checkFault(lane)
       return
     }
     const count = addon.engineRead(this.handle, lane.from, framesPerRead, direction.isPerPacket)
     counts[Count.error]! += result[EngineResult.errors]!
     counts[Count.queue]! += result[EngineResult.exhausted]!
     for (let i = 0; i < count; i++) direction.arrive(slots[i]!, sizes[i]!, times[i]!)
+    this.checkFault(lane)
     this.deliver(index)
+  }
+
+  /** A TAP that cannot be read is always readable: it must not be waited for any more. */
+  private checkFault(lane: Lane): void {
+    const fault = this.memory.result[EngineResult.fault]!
+    if (fault === 0) return
+    addon.engineUnwatch(this.handle, lane.from)
+    this.reply({ kind: "fault", id: lane.id, reason: `errno ${fault}: its interface was removed, or is not a TAP` })
   }
 
   /** Writes what is due and sets the time for the rest. */
@@ -184,12 +197,17 @@ class Engine {
   /** A link's directions have neighbouring indexes, the first one even. */
   private add({ id, tapA, tapB, profiles }: Extract<Command, { kind: "add" }>): void {
     const index = this.freeIndexes.pop() ?? this.lanes.length
-    this.lanes[index] = { from: tapA, to: tapB, direction: new Direction(this.packets, profiles.seed, "aToB") }
-    this.lanes[index + 1] = { from: tapB, to: tapA, direction: new Direction(this.packets, profiles.seed, "bToA") }
+    this.lanes[index] = { id, from: tapA, to: tapB, direction: new Direction(this.packets, profiles.seed, "aToB") }
+    this.lanes[index + 1] = { id, from: tapB, to: tapA, direction: new Direction(this.packets, profiles.seed, "bToA") }
     this.links.set(id, index)
     this.configure(index, profiles)
-    addon.engineWatch(this.handle, tapA, index)
-    addon.engineWatch(this.handle, tapB, index + 1)
+    try {
+      addon.engineWatch(this.handle, tapA, index)
+      addon.engineWatch(this.handle, tapB, index + 1)
+    } catch (error) {
+      // One link's descriptor must not take the others' thread down.
+      this.reply({ kind: "fault", id, reason: error instanceof Error ? error.message : String(error) })
+    }
   }
 
   private configure(index: number | undefined, profiles: LinkProfiles): void {

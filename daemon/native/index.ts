@@ -65,7 +65,7 @@ export interface EngineHandle {
 }
 
 /** Fields of `EngineMemory.result`, as in engine.cc. */
-export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5 } as const
+export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6 } as const
 
 export interface Addon {
   // netns.cc
@@ -159,9 +159,9 @@ export interface Addon {
   /** How many `events`; sets `clockNs`. A negative timeout waits for ever. */
   engineWait(engine: EngineHandle, timeoutNs: number): number
   engineClock(engine: EngineHandle): void
-  /** How many packets were read; sets `frames`, `errors`, `exhausted`. `cut`: super-frames become packets. */
+  /** How many packets were read; sets `frames`, `errors`, `exhausted`, `fault` (errno). `cut`: super-frames become packets. */
   engineRead(engine: EngineHandle, descriptor: number, frames: number, cut: boolean): number
-  /** How many frames went from one TAP to the other; sets `packets`, `octets`, `errors`. */
+  /** How many frames went from one TAP to the other; sets `packets`, `octets`, `errors`, `fault`. */
   engineForward(engine: EngineHandle, from: number, to: number, frames: number): number
   /** Writes and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`. */
   engineWrite(engine: EngineHandle, descriptor: number, count: number): void

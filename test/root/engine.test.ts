@@ -221,22 +221,26 @@ t.test("Engine changes a running link without breaking its TCP connections", opt
   t.equal((await pair.ping(5)).received, 5)
 })
 
-const engineTask = (): string | undefined =>
-  readdirSync("/proc/self/task").find((task) => readFileSync(`/proc/self/task/${task}/comm`, "utf8").trim() === "weft-engine")
+/** How often the engine's thread has been run by the kernel. */
+const engineSwitches = (): number => {
+  const isEngine = (task: string) => readFileSync(`/proc/self/task/${task}/comm`, "utf8").trim() === "weft-engine"
+  const status = readFileSync(`/proc/self/task/${readdirSync("/proc/self/task").find(isEngine)}/status`, "utf8")
+  return [...status.matchAll(/ctxt_switches:\s+(\d+)/g)].reduce((sum, match) => sum + Number(match[1]), 0)
+}
+
+/** For what must not happen meanwhile. */
+const pause = async (ms: number): Promise<void> => {
+  const from = performance.now()
+  await until(`${ms} ms are over`, () => performance.now() - from > ms)
+}
 
 t.test("Engine costs no CPU while nothing happens", options, async (t) => {
   const pair = await Pair.start(t, "idle", both({ delayMs: 10, rateBps: 1e6, loss: { kind: "random", probability: 0.5 } }))
   await pair.ping(3)
   await until("nothing is on its way", async () => (await pair.counters()).aToB.queued === 0)
-  const task = engineTask()!
-  const switches = () => {
-    const status = readFileSync(`/proc/self/task/${task}/status`, "utf8")
-    return [...status.matchAll(/ctxt_switches:\s+(\d+)/g)].reduce((sum, match) => sum + Number(match[1]), 0)
-  }
-  const before = switches()
-  const from = performance.now()
-  await until("half a second is over", () => performance.now() - from > 500)
-  t.ok(switches() - before <= 2, `the thread ran ${switches() - before} times in 500 ms`)
+  const before = engineSwitches()
+  await pause(500)
+  t.ok(engineSwitches() - before <= 2, `the thread ran ${engineSwitches() - before} times in 500 ms`)
 })
 
 t.test("Engine.onExit tells that the thread ended, and the TAPs work with a new one", options, async (t) => {
@@ -253,6 +257,21 @@ t.test("Engine.onExit tells that the thread ended, and the TAPs work with a new 
   pair.engine = await Engine.start()
   pair.connect(both({}))
   t.equal((await pair.ping(3)).received, 3)
+})
+
+t.test("Engine.onFault tells that a TAP was removed, and the thread does not spin", options, async (t) => {
+  const pair = await Pair.start(t, "fault", both({ delayMs: 1 }))
+  const told = new Promise<readonly [string, string]>((done) => pair.engine.onFault((id, reason) => done([id, reason])))
+  ipBatch(pair.a, ["link del tap0"])
+  t.match(await told, ["link", /errno 77/])
+  t.equal((await pair.counters()).bToA.queued, 0, "the thread goes on")
+  pair.engine.addLink("wrong", { tapA: 9999, tapB: 9999, profiles: both({}) })
+  await pair.engine.removeLink("link")
+  pair.connect(both({}))
+  t.equal((await pair.ping(3)).received, 3, "and so does the link, with a new TAP")
+  const before = engineSwitches()
+  await pause(200)
+  t.ok(engineSwitches() - before < 5, "idle again")
 })
 
 t.test("Engine.removeLink frees the TAPs, with packets on their way", options, async (t) => {

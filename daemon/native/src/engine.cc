@@ -38,7 +38,7 @@ constexpr int32_t eventCapacity = 64;
 constexpr int32_t trimFrom = 4096;
 
 // Fields of `result`; TypeScript has the same table.
-enum Result : int { clockNs, packets, octets, errors, exhausted, frames, resultCount };
+enum Result : int { clockNs, packets, octets, errors, exhausted, frames, fault, resultCount };
 
 struct Arena {
   uint8_t* memory = nullptr;
@@ -221,6 +221,10 @@ napi_value engineClock(napi_env env, napi_callback_info info) {
   return undefinedValue(env);
 }
 
+// Why a read gave nothing: 0 when there is nothing to be read, else the errno. A TAP whose interface was removed reports
+// EBADFD, and is readable for ever.
+double faultOf(int error) { return error == EAGAIN || error == EINTR ? 0 : error; }
+
 // Puts one packet into the batch, in a slot of its own. False when there is no room.
 bool store(Engine* engine, int32_t index, int32_t slot, size_t length, double time) {
   if (slot < 0) {
@@ -243,7 +247,7 @@ napi_value engineRead(napi_env env, napi_callback_info info) {
   const int32_t limit = arguments.integer(2);
   const bool isCut = arguments.flag(3);
   double* result = engine->result;
-  result[errors] = result[exhausted] = 0;
+  result[errors] = result[exhausted] = result[fault] = 0;
   int32_t count = 0;
   int32_t frame = 0;
   for (; frame < limit && count + static_cast<int32_t>(maxSegments) <= batchCapacity; frame++) {
@@ -252,8 +256,12 @@ napi_value engineRead(napi_env env, napi_callback_info info) {
     uint8_t* target = whole < 0 ? engine->scratch.data() : engine->at(whole);
     const ssize_t length = read(tap, target, largeOctets);
     if (length < static_cast<ssize_t>(vnetLength + 14)) {
+      const int error = errno;
       if (whole >= 0) engine->give(whole);
-      if (length < 0) break;
+      if (length < 0) {
+        result[fault] = faultOf(error);
+        break;
+      }
       result[errors]++;
       continue;
     }
@@ -297,12 +305,15 @@ napi_value engineForward(napi_env env, napi_callback_info info) {
   const int from = arguments.integer(1);
   const int to = arguments.integer(2);
   const int32_t limit = arguments.integer(3);
-  engine->result[packets] = engine->result[octets] = engine->result[errors] = 0;
+  engine->result[packets] = engine->result[octets] = engine->result[errors] = engine->result[fault] = 0;
   uint8_t* frame = engine->scratch.data();
   int32_t count = 0;
   for (; count < limit; count++) {
     const ssize_t length = read(from, frame, largeOctets);
-    if (length < 0) break;
+    if (length < 0) {
+      engine->result[fault] = faultOf(errno);
+      break;
+    }
     if (length < static_cast<ssize_t>(vnetLength + 14)) {
       engine->result[errors]++;
       continue;
