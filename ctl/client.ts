@@ -87,7 +87,12 @@ interface Channel extends Loaded {
 /** Makes sure that a daemon answers at the address, and says how gRPC is to talk to it. */
 const channelTo = async (address: string): Promise<Channel> => {
   // An inspection of a thousand nodes is some megabytes; gRPC's own limit is 4.
-  const limits = { "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 16 << 20 }
+  // HTTP/2 lets 64 KiB be under way unless told otherwise: captures and streams of exec would wait for round trips.
+  const limits = {
+    "grpc.max_receive_message_length": 64 << 20,
+    "grpc.max_send_message_length": 16 << 20,
+    "grpc-node.flow_control_window": 4 << 20
+  }
   const endpoint = parseEndpoint(address)
   if (endpoint === undefined) {
     const socketPath = pathOf(address)

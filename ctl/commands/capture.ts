@@ -75,9 +75,17 @@ const duration = (text: string | undefined): number => {
   return ms
 }
 
-/** The first signal asks for an orderly end, with statistics; the second does not wait for it. */
+/**
+ * The first signal asks for an orderly end, with statistics; the second does not wait for it. Ctrl-C ends a whole pipeline:
+ * a reader that has gone since then is no error.
+ */
 const endOnSignals = (call: CaptureCall): void => {
   let asked = false
+  process.stdout.removeAllListeners("error")
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error
+    if (!asked) process.exit(141)
+  })
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (asked) process.exit(130)
@@ -117,7 +125,13 @@ const record = async (call: CaptureCall, start: CaptureStart, file: string | und
 }
 
 const toStandardOutput = async (chunk: string | Uint8Array): Promise<void> => {
-  if (chunk.length > 0 && !process.stdout.write(chunk)) await once(process.stdout, "drain")
+  if (chunk.length === 0 || !process.stdout.writable || process.stdout.write(chunk)) return
+  // A reader that goes away closes the stream with an error, which endOnSignals judges.
+  const settled = new AbortController()
+  const drained = once(process.stdout, "drain", settled).catch(() => undefined)
+  const closed = once(process.stdout, "close", settled).catch(() => undefined)
+  await Promise.race([drained, closed])
+  settled.abort()
 }
 
 const writeAll = async (target: FileHandle, octets: Uint8Array): Promise<void> => {

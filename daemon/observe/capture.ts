@@ -92,7 +92,9 @@ export const open = async (request: Request): Promise<Capture> => {
 }
 
 const filterOf = async (expression: string, snapLength: number): Promise<Filter> => {
-  if (expression.length > maxFilterLength) throw new Refusal("filter", `Cannot use a filter of ${expression.length} characters: ${maxFilterLength} is the limit`)
+  if (expression.length > maxFilterLength) {
+    throw new Refusal("filter", `Cannot use a filter of ${expression.length} characters: ${maxFilterLength} is the limit`)
+  }
   try {
     return await compile(expression, snapLength)
   } catch (error) {
@@ -139,7 +141,7 @@ async function* run(captures: Captures, request: Request, stop: AbortSignal): As
     if (frames > 0) yield octets
     const now = performance.now()
     if (left === 0) ending = { reason: `${request.count} packets captured`, failed: false }
-    else if (stop.aborted) ending = typeof stop.reason === "string" ? { reason: stop.reason, failed: true } : { reason: "stopped", failed: false }
+    else if (stop.aborted) ending = stoppedBy(stop.reason)
     else if (now >= deadline) ending = { reason: `${request.durationMs / 1000} s have passed`, failed: false }
     else if (now >= nextLook) {
       nextLook = now + lookMs
@@ -162,6 +164,9 @@ async function* run(captures: Captures, request: Request, stop: AbortSignal): As
   yield Pcapng.encode(...ports.map((port, interfaceId) => statisticsOf(port, { interfaceId, startMs, endMs })))
   return { ...ending, ports }
 }
+
+const stoppedBy = (reason: unknown): Pick<Ending, "reason" | "failed"> =>
+  typeof reason === "string" ? { reason, failed: true } : { reason: "stopped", failed: false }
 
 const goneOf = ({ ifname, lab, node }: Port): string => `interface "${ifname}" of node "${node}" in lab "${lab}" has gone`
 

@@ -112,8 +112,8 @@ const serve = async (dependencies: CaptureDependencies, call: Call, stop: AbortC
         return
       }
       // The first chunk comes at once and says that the capture runs, even where there is nothing to read in it. A chunk
-      // is valid until the next one, and a message may be encoded later.
-      await send(call, print === undefined ? { pcapng: next.value.slice() } : { text: print(next.value) })
+      // is valid until the next one is asked for, and is taken by then.
+      await send(call, print === undefined ? { pcapng: next.value } : { text: print(next.value) })
     }
   } finally {
     capture.close()
@@ -134,7 +134,9 @@ const stopWhenAsked = async (requests: AsyncIterator<CaptureRequest>, stop: Abor
 const open = async (dependencies: CaptureDependencies, start: CaptureStart): Promise<Capture.Capture> => {
   const names = [...new Set(start.ports)]
   if (names.length === 0) throw new Refused(status.INVALID_ARGUMENT, "Cannot capture: no port is named")
-  if (names.length > maxPorts) throw new Refused(status.INVALID_ARGUMENT, `Cannot capture on ${names.length} ports at once: ${maxPorts} is the limit`)
+  if (names.length > maxPorts) {
+    throw new Refused(status.INVALID_ARGUMENT, `Cannot capture on ${names.length} ports at once: ${maxPorts} is the limit`)
+  }
   const ports = await Promise.all(names.map(async (name) => resolved(await dependencies.resolvePort(name))))
   const request: Capture.Request = {
     ports: ports.map((port) => ({ ...port, name: `${port.lab}/${port.node}:${port.ifname}` })),
@@ -164,16 +166,15 @@ const adviceFor = ({ ifname, known }: { readonly ifname: string; readonly known:
   return known.length === 0 ? "" : `; it has ${known.slice(0, 8).join(", ")}${known.length > 8 ? ", ..." : ""}`
 }
 
+/** Resolves when the transport has taken the message, or never will: one message is under way at a time. */
 const send = (call: Call, message: CaptureResponse): Promise<void> =>
   new Promise((resolve) => {
     const proceed = (): void => {
-      call.off("drain", proceed)
       call.off("close", proceed)
       call.off("cancelled", proceed)
       resolve()
     }
-    if (call.write(message)) return resolve()
-    call.once("drain", proceed)
     call.once("close", proceed)
     call.once("cancelled", proceed)
+    call.write(message, proceed)
   })

@@ -39,7 +39,7 @@ const Code = {
   endOfOptions: 0,
   comment: 1,
   section: { hardware: 2, os: 3, application: 4 },
-  interface: { name: 2, description: 3, timestampResolution: 9, filter: 11 },
+  interface: { name: 2, description: 3, timestampResolution: 9, filter: 11, os: 12 },
   packet: { flags: 2 },
   statistics: { start: 2, end: 3, received: 4, dropped: 5, filterAccepted: 6, delivered: 8 }
 } as const
@@ -79,7 +79,8 @@ export const check = (b: Uint8Array, at: number): DecodeError | undefined => {
   if (length < total) return truncated
   if (u32(b, at + total - 4) !== total) return wrongLength
   if (type === BlockType.section && u16(b, at + 12) !== 1) return { _tag: "UnknownVersion", major: u16(b, at + 12) }
-  if (type === BlockType.packet && padded(u32(b, at + 20)) > total - frameLength - fixedLength.packet) return wrongLength
+  // The room is a multiple of four, so what fits also fits with its padding.
+  if (type === BlockType.packet && u32(b, at + 20) > total - frameLength - fixedLength.packet) return wrongLength
   return undefined
 }
 
@@ -121,6 +122,7 @@ export interface Interface {
   readonly timestampResolution?: number
   /** A pcap-filter(7) expression. */
   readonly filter?: string
+  readonly os?: string
 }
 
 /** As the interface sees it; absent when it is not known. */
@@ -203,14 +205,14 @@ export const decode = (b: Uint8Array, at = 0): Decoded => {
 }
 
 const decodeInterface = (b: Uint8Array, body: number, options: Options): Interface => {
-  const { description, name } = Code.interface
+  const { description, name, os } = Code.interface
   const resolution = options.get(Code.interface.timestampResolution)
   const filter = options.get(Code.interface.filter)
   return {
     kind: "interface",
     linkType: u16(b, body),
     snapLength: u32(b, body + 4),
-    ...texts(options, { name, description, comment: Code.comment }),
+    ...texts(options, { name, description, os, comment: Code.comment }),
     ...(resolution?.length === 1 ? { timestampResolution: resolution[0]! } : {}),
     ...(filter?.[0] === filterIsExpression ? { filter: utf8.decode(filter.subarray(1)) } : {})
   }
@@ -321,13 +323,14 @@ const partsOf = (block: Block): Parts => {
       return { type: BlockType.section, fixed, data: nothing, options }
     }
     case "interface": {
-      const { description, filter, name, timestampResolution } = Code.interface
+      const { description, filter, name, os, timestampResolution } = Code.interface
       const options = present([
+        [Code.comment, block.comment],
         [name, block.name],
         [description, block.description],
         [timestampResolution, block.timestampResolution === undefined ? undefined : Uint8Array.of(block.timestampResolution)],
         [filter, block.filter === undefined ? undefined : `${String.fromCharCode(filterIsExpression)}${block.filter}`],
-        [Code.comment, block.comment]
+        [os, block.os]
       ])
       return { type: BlockType.interface, fixed: words(block.linkType, block.snapLength), data: nothing, options }
     }
@@ -341,13 +344,13 @@ const partsOf = (block: Block): Parts => {
       const { delivered, dropped, end, filterAccepted, received, start } = Code.statistics
       const time = [Number(block.timestamp >> 32n), Number(block.timestamp & 0xffffffffn)]
       const options = present([
+        [Code.comment, block.comment],
         [start, timeWords(block.start)],
         [end, timeWords(block.end)],
         [received, countWords(block.received)],
         [dropped, countWords(block.dropped)],
         [filterAccepted, countWords(block.filterAccepted)],
-        [delivered, countWords(block.delivered)],
-        [Code.comment, block.comment]
+        [delivered, countWords(block.delivered)]
       ])
       return { type: BlockType.statistics, fixed: words(block.interfaceId, ...time), data: nothing, options }
     }
