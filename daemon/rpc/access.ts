@@ -117,11 +117,15 @@ const aboutOf = (message: unknown): string => {
   const { lab, nodes, start, topology } = message as {
     readonly lab?: string
     readonly nodes?: ReadonlyArray<string>
-    readonly start?: { readonly node: string; readonly argv: ReadonlyArray<string> }
+    readonly start?: { readonly node?: string; readonly argv?: ReadonlyArray<string>; readonly ports?: ReadonlyArray<string> }
     readonly topology?: { readonly filename: string; readonly lab: string }
   }
-  const words = start ? [start.node, ...(start.argv ?? [])] : topology ? [topology.filename, topology.lab] : [lab ?? "", ...(nodes ?? [])]
-  const text = printable(words.filter((word) => word !== "").join(" "))
+  const words = start
+    ? [start.node, ...(start.argv ?? start.ports ?? [])]
+    : topology
+      ? [topology.filename, topology.lab]
+      : [lab, ...(nodes ?? [])]
+  const text = printable(words.filter((word) => word !== undefined && word !== "").join(" "))
   return text.length > 200 ? `${text.slice(0, 200)}...` : text
 }
 

@@ -90,6 +90,7 @@ export const serveTls = async (
     close: async (graceMs) => {
       listener.close()
       await shutDown(server, graceMs)
+      listener.destroy()
     }
   }
 }

@@ -8,7 +8,7 @@
  */
 import { X509Certificate } from "node:crypto"
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, isIP } from "node:net"
 import { createSecureContext, createServer, type TLSSocket } from "node:tls"
 import * as grpc from "@grpc/grpc-js"
 
@@ -42,7 +42,7 @@ export interface Endpoint {
 export const parseEndpoint = (text: string): Endpoint => {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/i.exec(text)
   const port = Number(match?.[3])
-  if (match === null || port > 65_535) {
+  if (match === null || port > 65_535 || (match[1] !== undefined && isIP(match[1]) !== 6)) {
     throw new Error(`Bad address "${text}" for --listen: it needs ADDR:PORT, such as 0.0.0.0:7443 or [::]:7443`)
   }
   return { host: match[1] ?? match[2]!, port }
@@ -128,8 +128,10 @@ const refusalLogMs = 1000
 export interface Listener {
   readonly address: string
   readonly port: number
-  /** No new connections. Those that are open belong to the gRPC server. */
+  /** No new connections; those that are open go on. */
   readonly close: () => void
+  /** Ends what is open still. */
+  readonly destroy: () => void
 }
 
 /** Listens, and hands each connection to `server` once its client's certificate is verified. */
@@ -141,6 +143,7 @@ export const listenTls = async (
 ): Promise<Listener> => {
   // "Insecure" means that grpc-js adds no TLS: it gets sockets on which there is TLS already.
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
+  const open = new Set<TLSSocket>()
   const handshaking = new WeakMap<object, string>()
   const refused = refusalLog(log)
   const listener = createServer({
@@ -158,7 +161,10 @@ export const listenTls = async (
   })
   listener.on("secureConnection", (socket) => {
     socket.on("error", () => {})
-    if (!socket.authorized || socket.alpnProtocol !== "h2") return void socket.destroy()
+    // A handshake may end after `close`.
+    if (!listener.listening || !socket.authorized || socket.alpnProtocol !== "h2") return void socket.destroy()
+    open.add(socket)
+    socket.once("close", () => open.delete(socket))
     injector.injectConnection(socket)
   })
   listener.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket & { readonly _parent?: object }) => {
@@ -175,7 +181,12 @@ export const listenTls = async (
   })
   listener.on("error", (error) => log(`access.failed ${error.message}`))
   const bound = listener.address() as AddressInfo
-  return { address: bound.address, port: bound.port, close: () => void listener.close() }
+  return {
+    address: bound.address,
+    port: bound.port,
+    close: () => void listener.close(),
+    destroy: () => open.forEach((socket) => socket.destroy())
+  }
 }
 
 /** Node forgets the address of a socket that is closed. */
