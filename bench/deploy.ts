@@ -1,7 +1,7 @@
 /**
  * How long a lab takes to come, to stay and to go, beside `ip -batch` doing the same kernel work and Mininet.
  *
- *   star   hosts on networks of at most 250 ports, one router in the middle
+ *   star   hosts on networks of at most 300 hosts, one router in the middle
  *   chain  routers in a row, a link between each two
  *
  * `ip` makes the same namespaces, veth pairs, addresses and default routes: one `ip -batch` for the namespaces, one
@@ -23,7 +23,7 @@ import * as Report from "./report.ts"
 const checkout = fileURLToPath(new URL("..", import.meta.url))
 const instance = "bench"
 const socket = `/run/weft/${instance}/weftd.sock`
-const portsPerNetwork = 250
+const portsPerNetwork = 300
 
 type Shape = "star" | "chain"
 
@@ -196,13 +196,13 @@ print(time.time() - built)
 
 /** Seconds to make and to remove `count` hosts on one Linux bridge; undefined where Mininet is not installed. */
 const mininet = (count: number): { create: number; remove: number } | undefined => {
-  if (spawnSync("python3", ["-c", "import mininet"]).status !== 0) return undefined
+  if (spawnSync("/usr/bin/python3", ["-c", "import mininet"]).status !== 0) return undefined
   // In a namespace of its own: Mininet puts bridges and interfaces where it runs.
   const name = `${prefix}mininet`
   must("ip", ["netns", "add", name])
   try {
     const start = performance.now()
-    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", name, "python3", "-c", mininetProgram, String(count)], { encoding: "utf8" })
+    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", name, "/usr/bin/python3", "-c", mininetProgram, String(count)], { encoding: "utf8" })
     if (status !== 0) throw new Error(`Mininet: ${stderr.trim().split("\n").at(-1)}`)
     const remove = Number(stdout.trim().split("\n").at(-1))
     return { create: (performance.now() - start) / 1000 - remove, remove }
