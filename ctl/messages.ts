@@ -147,6 +147,9 @@ export interface Segment {
   readonly ports: ReadonlyArray<string>
   readonly cidrs: ReadonlyArray<string>
   readonly labels: Readonly<Record<string, string>>
+  /** What each direction does to packets; empty for a plain wire. */
+  readonly profile: ReadonlyArray<string>
+  readonly profileLabel: string
 }
 
 export interface Event {

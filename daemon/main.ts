@@ -16,6 +16,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { load } from "./compiler/load.ts"
+import { Engine } from "./datapath/engine.ts"
 import * as Bpf from "./linux/bpf.ts"
 import { doctor } from "./linux/doctor.ts"
 import * as Fabric from "./linux/fabric.ts"
@@ -29,6 +30,7 @@ import { findNode, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort } from "./reconciler/ports.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
+import { EngineLinks } from "./resources/engine-link.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
@@ -75,7 +77,8 @@ const configure = (argv: ReadonlyArray<string>): Config => {
       process.exit(0)
     }
     const instance = values.instance ?? "main"
-    if (!/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(instance)) throw new Error(`Bad instance name "${instance}": letters, digits and dashes`)
+    const isName = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(instance)
+    if (!isName) throw new Error(`Bad instance name "${instance}": letters, digits and dashes`)
     const runDirectory = `/run/weft/${instance}`
     const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
     return { instance, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory, remote: remoteOf(values) }
@@ -194,7 +197,9 @@ const daemon = (config: Config) =>
     const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())
     const events = new EventLog()
     events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
-    const parts: Daemon = { instance: config.instance, fabric, program, runDirectory: config.runDirectory }
+    const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell: log }), (open) =>
+      open.close())
+    const parts: Daemon = { instance: config.instance, fabric, program, links, runDirectory: config.runDirectory }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())
@@ -219,6 +224,9 @@ const daemon = (config: Config) =>
     yield* Effect.never
   })
 
+/** What we expected can be said in a line; a defect needs its stack. */
+const explain = (cause: Cause.Cause<Error>): string => (Cause.hasDies(cause) ? Cause.pretty(cause) : (Cause.squash(cause) as Error).message)
+
 const main = (): void => {
   const config = configure(process.argv.slice(2))
   if (process.getuid?.() !== 0) {
@@ -226,7 +234,7 @@ const main = (): void => {
     process.exit(1)
   }
   const program = Effect.scoped(daemon(config)).pipe(
-    Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) || log(`weftd: ${Cause.pretty(cause)}`)))
+    Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) || log(`weftd: ${explain(cause)}`)))
   )
   NodeRuntime.runMain(program, { disableErrorReporting: true })
 }

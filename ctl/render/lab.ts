@@ -44,6 +44,7 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
     ...section("NODES", nodeTable(lab, options), style),
     ...section("PORTS", portTable(lab, options), style),
     ...section("SEGMENTS", segmentTable(lab, options), style),
+    ...section("PROFILES", profileTable(lab, options), style),
     ...(options.routes ? section("ROUTES", routeTable(lab, options), style) : []),
     ...(options.counters ? section("COUNTERS", counterTable(lab, options), style) : []),
     ...section(
@@ -134,6 +135,14 @@ const segmentTable = ({ segments }: InspectResponse, { style, width }: Options):
         ]),
         { width, style }
       )
+
+/** What links do to packets: a line for each direction. */
+const profileTable = ({ segments }: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
+  const links = segments.filter(({ profile }) => profile.length > 0)
+  if (links.length === 0) return []
+  const columns = [{ title: "LINK", folds: true }, { title: "DIRECTION AND PROFILE", folds: true }]
+  return table(columns, links.map(({ name, profile }) => [printable(name), profile.map(printable)]), { width, style })
+}
 
 const routeTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
   const rows = nodes.flatMap((node) =>

@@ -4,19 +4,23 @@
  *     addressing.ts  who has which address
  *     routing.ts     routes, nexthop groups, default gateways, rules
  *     nat.ts         NAT and MSS clamping
+ *     profile.ts     delay, loss, rate and the like of links
  *     sysctls.ts     what nodes are set to
  *     derive.ts      MAC addresses, VNIs, names of host sides, ids of groups
  *
  * Pure and linear in the size of the topology. Dependencies name only what is not covered by another dependency: an
  * address stands for its port, and a port for its node.
  */
-import { id, type NodeInfo, type Plan, type Resource, type ResourceOf, type SegmentInfo, type Source } from "../plan/resource.ts"
+import {
+  id, type NodeInfo, type Plan, type Resource, type ResourceOf, type SegmentInfo, type SegmentSpec, type Source
+} from "../plan/resource.ts"
 import { type Diagnostic, inOrder, type Path, Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Node, Port, Segment, Topology } from "../topology/model.ts"
 import { type Addressing, assignAddresses, label } from "./addressing.ts"
 import * as Derive from "./derive.ts"
 import { compileNat } from "./nat.ts"
+import { compileProfile } from "./profile.ts"
 import { checkSegmentGateways, compileRoutes, compileRules, type RoutingContext, routingContext } from "./routing.ts"
 import { defaultSysctls } from "./sysctls.ts"
 
@@ -107,12 +111,19 @@ class Builder {
       const ports = segment.ports.map(label)
       const { kind, name, ageingS, labels } = segment
       // The order of ports means nothing to the data path: sorted, so that reordering them in the file changes nothing.
-      const spec = { segmentKind: kind, name, vni, ports: ports.toSorted(), ageingS }
+      const spec = { segmentKind: kind, name, vni, ports: ports.toSorted(), ageingS, ...this.profiles(segment, ports) }
       const dependsOn = segment.ports.map((port) => id.port(port.node, port.ifname))
       this.add<ResourceOf<"segment">>({ kind: "segment", id: segmentId(segment), spec, dependsOn }, segment.path, "key")
       const cidrs = segment.cidrs.map((cidr) => Ip.formatPrefix(Ip.parsePrefix(cidr.value)!))
       this.infos.push({ name, kind, ports, cidrs, labels })
     }
+  }
+
+  /** Directions have a meaning only where they differ from a plain wire. */
+  private profiles({ name, profile }: Segment, [a, b]: ReadonlyArray<string>): Pick<SegmentSpec, "endpoints" | "profiles"> {
+    const { lab } = this.topology
+    const profiles = profile === undefined ? undefined : compileProfile(profile, Derive.seed(lab, name), this.context.reporter)
+    return profiles === undefined ? {} : { endpoints: [a!, b!], profiles }
   }
 
   private mtu(port: Port): number {

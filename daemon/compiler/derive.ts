@@ -15,6 +15,9 @@ export const mac = (lab: string, node: string, ifname: string): string =>
 export const vni = (lab: string, kind: "p2p" | "network", name: string, attempt: number): number =>
   digest("vni", lab, kind, name, attempt).readUIntBE(0, 3) || 1
 
+/** What a link's random numbers start from unless the file says: 32 bits. */
+export const seed = (lab: string, link: string): number => digest("seed", lab, link).readUInt32BE(0)
+
 /** Kernel id of a nexthop group: 31 bits, because tools print it signed; never 0, which means "choose one". */
 export const nexthopId = (node: string, table: number, to: string, metric: number, attempt: number): number =>
   digest("nexthop", node, table, to, metric, attempt).readUInt32BE(0) & 0x7fffffff || 1

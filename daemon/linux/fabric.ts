@@ -2,7 +2,7 @@
  * The fabric: the one namespace of a daemon that holds the host side of every port of every lab.
  *
  * A host side carries the alternative name `weft.<lab>.<node>.<ifname>`, which is our mark and what people read in
- * `ip -n weft.fabric link`. No addresses, no IPv6: nothing in here answers a node.
+ * `ip -n weft.fabric link`; a TAP beside it `weft-tap.<lab>.<node>.<ifname>`. No addresses, no IPv6: nothing in here answers a node.
  */
 import { dump, Batch } from "./rtnetlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
@@ -11,6 +11,8 @@ import * as Netns from "./netns.ts"
 import * as Sysctl from "./sysctl.ts"
 
 const markPrefix = "weft."
+/** What `tc filter show` calls our program. */
+export const filterName = "weft_port"
 /** Interfaces that are about to be removed are moved to this group first: removing a group costs the same as removing one. */
 const doomedGroup = 0x7fff_fffe
 
@@ -24,6 +26,9 @@ export interface FabricPort {
 
 export const markOf = (port: { lab: string; node: string; ifname: string }): string =>
   `${markPrefix}${port.lab}.${port.node}.${port.ifname}`
+
+/** The mark of the TAP beside the port `node:ifname`. */
+export const tapMarkOf = (lab: string, port: string): string => `weft-tap.${lab}.${port.replace(":", ".")}`
 
 const parseMark = (link: Link.Link): FabricPort | undefined => {
   const mark = link.altNames.find((name) => name.startsWith(markPrefix))
@@ -49,16 +54,27 @@ export const open = (instance: string): Netns.Netns => {
 export const links = (netns: number): ReadonlyArray<Link.Link> =>
   Array.from(dump(netns, Link.dumpLinks), (message) => Link.decode(message.body))
 
-/** Splits the fabric's interfaces into ports and others. What has no mark is a veth whose making was cut short. */
-export const ports = (fabric: number): { readonly marked: ReadonlyArray<FabricPort>; readonly unmarked: ReadonlyArray<Link.Link> } => {
+export interface FabricPorts {
+  readonly marked: ReadonlyArray<FabricPort>
+  /** Veths whose making was cut short. */
+  readonly unmarked: ReadonlyArray<Link.Link>
+  readonly taps: ReadonlyArray<Link.Link>
+}
+
+export const isTap = (link: Link.Link): boolean => link.kind === "tun"
+
+/** Splits the fabric's interfaces into ports and others. */
+export const ports = (fabric: number): FabricPorts => {
   const marked: FabricPort[] = []
   const unmarked: Link.Link[] = []
+  const taps: Link.Link[] = []
   for (const link of links(fabric)) {
     const port = parseMark(link)
     if (port !== undefined) marked.push(port)
     else if (link.kind === "veth") unmarked.push(link)
+    else if (isTap(link)) taps.push(link)
   }
-  return { marked, unmarked }
+  return { marked, unmarked, taps }
 }
 
 /** The eBPF program at the ingress of each interface, by ifindex. */

@@ -41,7 +41,7 @@ export type Observed = ReadonlyMap<string, { readonly [K in Kind]: ObservedOf<K>
 const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   node: ["nodeKind", "sysctls"],
   port: ["mac", "mtu", "state"],
-  segment: ["segmentKind", "name", "vni", "ports", "ageingS"],
+  segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles"],
   address: [],
   nexthop: ["members"],
   route: ["type", "via", "nexthop"],
@@ -62,13 +62,20 @@ const equal = (a: unknown, b: unknown): boolean => {
   return left.every(([key, value]) => equal(value, right[key]))
 }
 
-/** Spec as flat attributes; maps (sysctls) give one attribute for each key. */
+/** Attributes whose parts are attributes of their own. */
+const deep = new Set(["sysctls", "profiles"])
+
+/** Spec as flat attributes: `sysctls` and `profiles` give one for each value in them. */
 const flatten = (spec: object): ReadonlyMap<string, unknown> => {
   const flat = new Map<string, unknown>()
+  const add = (path: string, value: unknown): void => {
+    if (value === undefined) return
+    if (typeof value !== "object" || value === null || Array.isArray(value)) flat.set(path, value)
+    else for (const [key, inner] of Object.entries(value)) add(`${path}.${key}`, inner)
+  }
   for (const [key, value] of Object.entries(spec)) {
-    if (value === undefined || key === "node") continue
-    if (key === "sysctls") for (const [name, setting] of Object.entries(value as object)) flat.set(`${key}.${name}`, setting)
-    else flat.set(key, value)
+    if (deep.has(key)) add(key, value)
+    else if (value !== undefined && key !== "node") flat.set(key, value)
   }
   return flat
 }

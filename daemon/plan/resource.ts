@@ -7,6 +7,7 @@
  *
  * To add a kind: add its spec here, one file in `daemon/resources/`, and one line in `daemon/resources/table.ts`.
  */
+import type { LinkProfiles } from "./link-profile.ts"
 
 /** What becomes of a node: one network namespace. `router` forwards packets, `host` does not. */
 export interface NodeSpec {
@@ -42,6 +43,9 @@ export interface SegmentSpec {
   readonly ports: ReadonlyArray<string>
   /** How long a learnt MAC address is believed, in seconds. */
   readonly ageingS: number
+  /** Of a link that is not a plain wire: its ports in the order by which `profiles` names them a and b. */
+  readonly endpoints?: readonly [a: string, b: string]
+  readonly profiles?: LinkProfiles
 }
 
 /** One address on one interface (`lo` allowed). */

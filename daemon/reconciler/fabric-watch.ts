@@ -18,7 +18,7 @@ import type { Daemon } from "../resources/lab.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 
 /** Starts watching; returns what ends it. */
-export const watchFabric = ({ fabric, program }: Daemon): (() => void) => {
+export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) => {
   /** Host sides that are down because of the other end: index of the held one -> index of the end that is down. */
   const held = new Map<number, number>()
 
@@ -31,28 +31,31 @@ export const watchFabric = ({ fabric, program }: Daemon): (() => void) => {
   }
 
   const passOnCarrier = (link: Link.Link): void => {
-    const port = program.ports().get(link.index)?.port
+    const farEnd = links.farEnd(link.index)
     // Somebody else (a deploy that mends) has brought it up: it speaks for its own node again.
     if (link.up) held.delete(link.index)
-    if (port?.kind !== "p2p" || held.has(link.index)) return
-    const holding = held.get(port.peer) === link.index
+    if (farEnd === undefined || held.has(link.index)) return
+    const holding = held.get(farEnd) === link.index
     if (!link.carrier && !holding) {
-      held.set(port.peer, link.index)
-      setUp(port.peer, false)
+      held.set(farEnd, link.index)
+      setUp(farEnd, false)
     } else if (link.carrier && holding) {
-      held.delete(port.peer)
-      setUp(port.peer, true)
+      held.delete(farEnd)
+      setUp(farEnd, true)
     }
   }
 
-  const changed = (links: ReadonlyArray<Link.Link>): void => {
-    for (const link of links) {
+  const changed = (now: ReadonlyArray<Link.Link>): void => {
+    for (const link of now) {
+      // A TAP has no node behind it: what is handed to it leaves by its egress, always.
+      if (Fabric.isTap(link)) continue
       program.setVisible(link.index, link.promiscuity > 0)
       passOnCarrier(link)
     }
   }
 
   const removed = (index: number): void => {
+    links.lost(index)
     held.delete(index)
     for (const [other, cause] of held) {
       if (cause !== index) continue
@@ -65,8 +68,8 @@ export const watchFabric = ({ fabric, program }: Daemon): (() => void) => {
   // What was held before this daemon started: a host side that is down, with its other end's node down.
   const now = Fabric.links(fabric.fd)
   for (const link of now) {
-    const port = program.ports().get(link.index)?.port
-    if (!link.up && port?.kind === "p2p") held.set(link.index, port.peer)
+    const farEnd = Fabric.isTap(link) ? undefined : links.farEnd(link.index)
+    if (!link.up && farEnd !== undefined) held.set(link.index, farEnd)
   }
   changed(now)
   return stop

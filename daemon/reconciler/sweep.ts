@@ -17,8 +17,9 @@ export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLo
     Netns.remove(name)
     tell(name)
   }
-  const { marked, unmarked } = Fabric.ports(daemon.fabric.fd)
-  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked]
+  const { marked, taps, unmarked } = Fabric.ports(daemon.fabric.fd)
+  // Nobody reads a TAP that is there when the daemon starts.
+  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked, ...taps]
   Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)

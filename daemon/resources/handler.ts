@@ -49,6 +49,22 @@ export const each = <S extends { readonly id: string }>(steps: ReadonlyArray<S>,
   return failures
 }
 
+/** `each`, one step after the other. */
+export const eachAsync = async <S extends { readonly id: string }>(
+  steps: ReadonlyArray<S>,
+  action: (step: S) => Promise<void>
+): Promise<Failures> => {
+  const failures: Failure[] = []
+  for (const step of steps) {
+    try {
+      await action(step)
+    } catch (error) {
+      failures.push(asFailure(step.id, error))
+    }
+  }
+  return failures
+}
+
 /** Steps of the same node together, in order. */
 export const byNode = <S extends { readonly node: string }>(steps: ReadonlyArray<S>): ReadonlyMap<string, ReadonlyArray<S>> => {
   const groups = new Map<string, S[]>()

@@ -7,6 +7,7 @@ import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
+import type { EngineLinks } from "./engine-link.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 /** Route protocol number (rtm_protocol, nh_protocol, ifa_proto) that marks what is ours. See /etc/iproute2/rt_protos. */
@@ -17,6 +18,7 @@ export interface Daemon {
   readonly instance: string
   readonly fabric: Netns.Netns
   readonly program: PortProgram
+  readonly links: EngineLinks
   /** `/run/weft/<instance>`: what must be gone after a reboot. */
   readonly runDirectory: string
 }

@@ -16,8 +16,6 @@ import * as Tc from "../wire/rtnetlink/tc.ts"
 import { asFailure, batchByNode, type Failure, type Failures, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
-export const programName = "weft_port"
-
 const name = (port: { node: string; ifname: string }): string => `${port.node}:${port.ifname}`
 
 function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
@@ -73,7 +71,7 @@ const stateOf = (lab: Lab, programId: number | undefined, outside: Link.Link, in
 const dress = (lab: Lab, batch: Batch, index: number, tag: number, port: PortSpec): void => {
   Tc.addClsact(batch.out, index)
   batch.note("add clsact qdisc", name(port), tag)
-  Tc.addIngressFilter(batch.out, index, lab.daemon.program.programFd, programName)
+  Tc.addIngressFilter(batch.out, index, lab.daemon.program.programFd, Fabric.filterName)
   batch.note("attach eBPF program", name(port), tag)
 }
 

@@ -1,12 +1,15 @@
 /**
  * Segments: what the eBPF program is told about a link or a network.
  *
- * A link is two entries that point at each other; a network is a member list and an entry for each port. The program
- * keeps no names, so what is observed are the ports of each segment that we know of, by their interface indexes.
+ * A link is two entries that point at each other, or, when it has a profile, each at a TAP of the engine and the TAPs
+ * back at them (engine-link.ts); a network is a member list and an entry for each port. The
+ * program keeps no names, so what is observed are the ports of each segment that we know of, by their interface indexes.
  */
 import type { PortEntry } from "../linux/bpf.ts"
+import * as Fabric from "../linux/fabric.ts"
 import type { SegmentSpec } from "../plan/resource.ts"
-import { each, type Handler } from "./handler.ts"
+import type { EngineLink } from "./engine-link.ts"
+import { eachAsync, type Handler } from "./handler.ts"
 import { KernelError } from "../linux/errors.ts"
 import type { Lab } from "./lab.ts"
 
@@ -18,6 +21,12 @@ const macOf = (lab: Lab, port: string): string => {
 
 type Entries = ReadonlyMap<number, PortEntry>
 
+/** Of the TAPs' entries. They have no node behind them, so no frame is addressed to it. */
+const noMac = "00:00:00:00:00:00"
+
+/** What the engine knows a link by. */
+const engineId = (lab: Lab, id: string): string => `${lab.name}/${id}`
+
 /** The ends of a link that lead to each other. */
 const joinedEnds = (lab: Lab, { ports }: SegmentSpec, entries: Entries): string[] => {
   const indexes = ports.map((port) => lab.fabricIndex(port))
@@ -27,12 +36,33 @@ const joinedEnds = (lab: Lab, { ports }: SegmentSpec, entries: Entries): string[
   })
 }
 
-/** A link keeps its id when its ends change: it is as it should be now, or as it was before, or neither. */
-const observeLink = (lab: Lab, spec: SegmentSpec, former: SegmentSpec | undefined, entries: Entries): SegmentSpec | undefined => {
+/** The ends of a link that lead to their TAPs and are led to by them. `programs`: at the TAPs' ingress. */
+const engineEnds = (lab: Lab, { taps }: EngineLink, entries: Entries, programs: ReadonlyMap<number, number>): string[] =>
+  [...taps].flatMap(([name, index]) => {
+    const port = lab.fabricIndex(name)
+    const out = port === undefined ? undefined : entries.get(port)?.port
+    const back = entries.get(index)
+    const there = out?.kind === "p2p" && out.peer === index && out.mac === macOf(lab, name)
+    const alive = lab.snapshot.taps.get(index)?.up === true && programs.get(index) === lab.daemon.program.programId
+    return there && alive && back?.visible === true && back.port.kind === "p2p" && back.port.peer === port ? [name] : []
+  })
+
+/**
+ * A link keeps its id when its ends change: it is as it should be now, or as it was before, or neither. One that the
+ * engine carries is there as long as that is so, whatever the program's entries say: so that it is put right or ended.
+ */
+const observeLink = (lab: Lab, id: string, spec: SegmentSpec, entries: Entries): SegmentSpec | undefined => {
+  const { endpoints: _, profiles: __, ...wire } = spec
+  const link = lab.daemon.links.get(engineId(lab, id))
+  if (link !== undefined) {
+    const programs = Fabric.programIds(lab.daemon.fabric.fd, [...link.taps.values()])
+    return { ...wire, ports: engineEnds(lab, link, entries, programs), endpoints: link.endpoints, profiles: link.profiles }
+  }
+  const former = lab.previous.get(id)
   const ports = joinedEnds(lab, spec, entries)
-  const before = former === undefined || ports.length === spec.ports.length ? [] : joinedEnds(lab, former, entries)
-  if (before.length > 0) return { ...spec, ports: before }
-  return ports.length > 0 ? { ...spec, ports } : undefined
+  const before = former?.kind !== "segment" || ports.length === spec.ports.length ? [] : joinedEnds(lab, former.spec, entries)
+  if (before.length > 0) return { ...wire, ports: before }
+  return ports.length > 0 ? { ...wire, ports } : undefined
 }
 
 /**
@@ -56,11 +86,7 @@ function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
   const entries = lab.daemon.program.ports()
   const names = new Map(Array.from(lab.snapshot.fabricPorts, ([name, { link }]) => [link.index, name]))
   for (const { id, spec } of lab.knownOf("segment")) {
-    const former = lab.previous.get(id)
-    const found =
-      spec.segmentKind === "p2p"
-        ? observeLink(lab, spec, former?.kind === "segment" ? former.spec : undefined, entries)
-        : observeNetwork(lab, spec, entries, names)
+    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, entries) : observeNetwork(lab, spec, entries, names)
     if (found !== undefined) yield [id, found]
   }
 }
@@ -93,10 +119,19 @@ const claimedByOther = (lab: Lab, port: string, before: SegmentSpec): boolean =>
   return false
 }
 
-const join = (lab: Lab, spec: SegmentSpec): void => {
+const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
   const { program } = lab.daemon
   const indexes = spec.ports.map((port) => fabricIndex(lab, port))
   const macs = spec.ports.map((port) => macOf(lab, port))
+  if (spec.profiles !== undefined && spec.endpoints !== undefined) {
+    const { endpoints, ports, profiles } = spec
+    const { taps } = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles })
+    const beside = ports.map((port) => taps.get(port)!)
+    program.setPorts(beside.map((tap, i) => [tap, { kind: "p2p", peer: indexes[i]!, mac: noMac }]))
+    for (const tap of beside) program.setVisible(tap, true)
+    program.setPorts(indexes.map((index, i) => [index, { kind: "p2p", peer: beside[i]!, mac: macs[i]! }]))
+    return
+  }
   if (spec.segmentKind === "p2p") {
     program.setPorts(indexes.map((index, i) => [index, { kind: "p2p", peer: indexes[1 - i]!, mac: macs[i]! }]))
     return
@@ -109,9 +144,15 @@ export const handler: Handler<"segment"> = {
   kind: "segment",
   observe,
   converge: (lab, steps) =>
-    each(steps, (step) => {
-      join(lab, step.after!.spec)
-      if (step.before !== undefined) leave(lab, step.before, step.after!.spec)
+    eachAsync(steps, async ({ after, before, id }) => {
+      const { spec } = after!
+      await join(lab, id, spec)
+      if (before !== undefined) leave(lab, before, spec)
+      if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))
     }),
-  remove: (lab, steps) => each(steps, (step) => leave(lab, step.before!, undefined))
+  remove: (lab, steps) =>
+    eachAsync(steps, async ({ before, id }) => {
+      leave(lab, before!, undefined)
+      await lab.daemon.links.remove(engineId(lab, id))
+    })
 }

@@ -30,6 +30,8 @@ export interface Snapshot {
   readonly foreign: ReadonlyMap<string, KernelError>
   /** `node:ifname` -> host side in the fabric. */
   readonly fabricPorts: ReadonlyMap<string, Fabric.FabricPort>
+  /** All TAPs of the fabric, by ifindex. */
+  readonly taps: ReadonlyMap<number, Link.Link>
 }
 
 const messageType = { link: 16, address: 20, route: 24, rule: 32, nexthop: 104 } as const
@@ -90,12 +92,13 @@ export const take = (lab: string, instance: string, fabric: Netns.Netns, nodes: 
       Netns.close(netns)
     }
     const fabricPorts = new Map<string, Fabric.FabricPort>()
-    for (const port of Fabric.ports(fabric.fd).marked) {
+    const { marked, taps } = Fabric.ports(fabric.fd)
+    for (const port of marked) {
       if (port.lab === lab) fabricPorts.set(`${port.node}:${port.ifname}`, port)
     }
-    return { nodes: found, foreign, fabricPorts }
+    return { nodes: found, foreign, fabricPorts, taps: new Map(taps.map((link) => [link.index, link])) }
   } catch (error) {
-    close({ nodes: found, foreign, fabricPorts: new Map() })
+    close({ nodes: found, foreign, fabricPorts: new Map(), taps: new Map() })
     throw error
   }
 }

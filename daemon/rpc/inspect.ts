@@ -1,6 +1,7 @@
 /** A lab as `Inspect` shows it: what was asked for, beside what the kernel has. */
 import type { Step } from "../plan/diff.ts"
-import type { Plan, Resource, ResourceOf, RouteSpec } from "../plan/resource.ts"
+import { profileLabel, profileLines } from "../plan/profile-text.ts"
+import type { Plan, Resource, ResourceOf, RouteSpec, SegmentInfo, SegmentSpec } from "../plan/resource.ts"
 import type { LabView } from "../reconciler/view.ts"
 import type { LabEntry } from "../store/store.ts"
 
@@ -91,13 +92,25 @@ const loopback = (node: NodeResources): object[] => {
 const stateOf = (node: string, view: LabView, drifted: ReadonlySet<string>): string =>
   !view.nodes.has(node) ? "missing" : drifted.has(node) ? "drifted" : "ready"
 
+const toSegment = (segment: SegmentInfo, spec: SegmentSpec | undefined): object => ({
+  name: segment.name,
+  kind: segment.kind === "p2p" ? "link" : "network",
+  vni: spec?.vni ?? 0,
+  ports: segment.ports,
+  cidrs: segment.cidrs,
+  labels: segment.labels,
+  ...(spec?.profiles === undefined || spec.endpoints === undefined
+    ? {}
+    : { profile: profileLines(spec.endpoints, spec.profiles), profileLabel: profileLabel(spec.profiles) })
+})
+
 /** An `InspectResponse`. */
 export const toInspect = ({ entry, drift, view, host, summary, toChange }: Parts): object => {
   const { plan } = entry
   const resources = sortByNode(plan)
   const segmentOf = new Map(plan.segments.flatMap((segment) => segment.ports.map((port) => [port, segment.name] as const)))
   const specs = plan.resources.flatMap((one) => (one.kind === "segment" ? [one.spec] : []))
-  const vnis = new Map(specs.map((spec) => [`${spec.segmentKind}/${spec.name}`, spec.vni]))
+  const specOf = new Map(specs.map((spec) => [`${spec.segmentKind}/${spec.name}`, spec]))
   const drifted = new Set(drift.map((step) => step.node))
   return {
     lab: summary,
@@ -120,13 +133,6 @@ export const toInspect = ({ entry, drift, view, host, summary, toChange }: Parts
         routes: node.routes.map((route) => toRoute(route, node.groups))
       }
     }),
-    segments: plan.segments.map((segment) => ({
-      name: segment.name,
-      kind: segment.kind === "p2p" ? "link" : "network",
-      vni: vnis.get(`${segment.kind}/${segment.name}`) ?? 0,
-      ports: segment.ports,
-      cidrs: segment.cidrs,
-      labels: segment.labels
-    }))
+    segments: plan.segments.map((segment) => toSegment(segment, specOf.get(`${segment.kind}/${segment.name}`)))
   }
 }

@@ -7,6 +7,7 @@
 import { Result, Schema } from "effect"
 import type { SchemaAST, SchemaIssue } from "effect"
 import { closest, type Path, quote, type Reporter } from "./diagnostic.ts"
+import { profileKeys } from "./link-schema.ts"
 import { nameSuggestion } from "./names.ts"
 
 /** Words of other tools and earlier habits, and what weft calls them. */
@@ -15,7 +16,14 @@ const hints: Readonly<Record<string, string>> = {
   "<<": "merge keys are not supported: put what nodes share into a group",
   bridges: 'a switch is an entry of "networks"',
   switches: 'a switch is an entry of "networks"',
-  image: "containers are not supported yet"
+  image: "containers are not supported yet",
+  ...Object.fromEntries(
+    Object.keys(profileKeys).map((key) => [key, "only links have it"])
+  ),
+  latency: 'called "delay" here',
+  bw: 'called "rate" here',
+  bandwidth: 'called "rate" here',
+  trace: "recorded traces are not supported yet: give delay, rate and loss"
 }
 
 /** Decodes `value` (found at `path`), reporting everything that is wrong with it. */

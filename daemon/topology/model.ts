@@ -3,6 +3,7 @@
  * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
  */
 import type { Locate, Path } from "./diagnostic.ts"
+import type { RawProfile } from "./link-schema.ts"
 
 /** A value and the path in the file it was written at: a node's MTU may come from its group or from `defaults`. */
 export interface Located<T> {
@@ -69,6 +70,8 @@ export interface Segment {
   readonly gateway?: Gateway
   readonly mtu?: Located<number>
   readonly ageingS: number
+  /** Of a link: what its wire does to packets, as written. */
+  readonly profile?: Located<RawProfile>
   readonly labels: Readonly<Record<string, string>>
   readonly path: Path
 }

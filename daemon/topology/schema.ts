@@ -6,36 +6,10 @@
  */
 import { Schema } from "effect"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
+import { profileKeys } from "./link-schema.ts"
 import { ifnamePattern, ifnameProblem, macProblem, namePattern, nameProblem } from "./names.ts"
+import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
 import { splitWords, type Words } from "./words.ts"
-
-/** A string that `problem` has nothing to say against. `pattern` is what the JSON Schema can express of it. */
-const text = (options: {
-  readonly description: string
-  readonly problem: (value: string) => string | undefined
-  readonly pattern?: string
-}) =>
-  Schema.String.annotate({ description: options.description, expected: options.description }).check(
-    Schema.makeFilter((value: string) => options.problem(value), {
-      ...(options.pattern === undefined ? {} : { toJsonSchema: () => ({ pattern: options.pattern! }) })
-    })
-  )
-
-const integer = (minimum: number, maximum: number, description: string) => {
-  const expected = `a whole number from ${minimum} to ${maximum}`
-  return Schema.Finite.annotate({ description, expected }).check(
-    Schema.makeFilter((value: number) => Number.isInteger(value) && value >= minimum && value <= maximum, {
-      expected,
-      toJsonSchema: () => ({ type: "integer", minimum, maximum })
-    })
-  )
-}
-
-const oneOrMore = <S extends Schema.Constraint>(item: S, expected: string, description = expected) =>
-  Schema.Union([item, Schema.Array(item)]).annotate({ expected: `${expected}, or a list of them`, description })
-
-/** Every key optional; `description` shows in editors. */
-const optional = <S extends Schema.Constraint>(schema: S) => Schema.optionalKey(schema)
 
 export const Name = text({ description: "a name", problem: nameProblem, pattern: namePattern })
 const Ifname = text({ description: "an interface name", problem: ifnameProblem, pattern: ifnamePattern })
@@ -292,7 +266,8 @@ export const Link = Schema.Struct({
       toJsonSchema: () => ({ minItems: 2, maxItems: 2 })
     })
   ),
-  name: optional(Name)
+  name: optional(Name),
+  ...profileKeys
 }).annotate({ expected: "a map with endpoints" })
 
 /** Everything but the members of the four collections, which are decoded one by one. */

@@ -99,7 +99,8 @@ const linkDrafts = ({ links, nodes, reporter }: WiringOptions): ReadonlyArray<Dr
       reporter.error(path, `the link connects ${quote(a.node)} with itself: a link joins two nodes`)
       return []
     }
-    return { name: link.name, segment: { kind: "p2p" as const, ...shared(link, path), ageingS: defaultAgeingS }, ends }
+    const segment = { kind: "p2p" as const, ...shared(link, path), ageingS: defaultAgeingS, profile: { value: link, path } }
+    return { name: link.name, segment, ends }
   })
 
 const shared = (segment: Network | Link, path: Path) => ({

@@ -68,7 +68,9 @@ export const labOf = (
       vni: 4096 + index,
       cidrs: wire.cidrs,
       ports: wire.ports.map(([port]) => port),
-      labels: {}
+      labels: {},
+      profile: [],
+      profileLabel: ""
     })),
     drift: []
   }

@@ -25,7 +25,7 @@ export interface Edge {
   /** Interface and address at each end; empty where the element itself says it. */
   readonly aLabel: string
   readonly bLabel: string
-  /** Prefixes of a point-to-point link. */
+  /** Prefixes of a point-to-point link and what it does to packets. */
   readonly label: string
 }
 
@@ -72,7 +72,7 @@ export const graphOf = (lab: InspectResponse): Graph => {
   }
   for (const link of links) {
     const [a = "", b = ""] = link.ports
-    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: link.cidrs.join(" ") })
+    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: edgeLabel(link) })
   }
   for (const network of networks) {
     for (const port of network.ports) {
@@ -87,6 +87,8 @@ export const graphOf = (lab: InspectResponse): Graph => {
     edges: edges.filter(({ a, b }) => known.has(a) && known.has(b) && a !== b)
   }
 }
+
+const edgeLabel = ({ cidrs, profileLabel }: Segment): string => [...cidrs, profileLabel].filter((part) => part !== "").join(" ")
 
 const nodeId = (port: string): string => `node/${port.slice(0, port.indexOf(":"))}`
 

@@ -1,0 +1,150 @@
+/**
+ * The character of a link, as the file has it -> one `LinkProfile` for each direction, in plain numbers.
+ *
+ * What is 0 or false is left out, so that a profile holds only what does something; a link whose directions both end up
+ * empty has none, and costs nothing.
+ */
+import type { LinkProfile, LinkProfiles } from "../plan/link-profile.ts"
+import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
+import type { RawProfile } from "../topology/link-schema.ts"
+import type { Located } from "../topology/model.ts"
+import { parseLimit, parseRate, parseShare, parseTime } from "../topology/units.ts"
+
+type Direction = "a-to-b" | "b-to-a"
+const directions: ReadonlyArray<Direction> = ["a-to-b", "b-to-a"]
+
+type Map = Readonly<Record<string, unknown>>
+type Spread = { readonly distribution?: "uniform" | "normal" | "pareto"; readonly reorder?: boolean }
+
+const asMap = (value: unknown): Map | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Map) : undefined
+
+const isDirected = (value: unknown): boolean => directions.some((direction) => Object.hasOwn(asMap(value) ?? {}, direction))
+
+/** What holds for one direction of a value that may be given for each. */
+const directed = <T>(value: T | { readonly [D in Direction]?: T } | undefined, direction: Direction): T | undefined =>
+  asMap(value) === undefined ? (value as T | undefined) : (value as { readonly [D in Direction]?: T })[direction]
+
+const time = (value: string | number | undefined): number => (value === undefined ? 0 : parseTime(value)!)
+const share = (value: string | number | undefined): number => (value === undefined ? 0 : parseShare(value)!)
+
+const readDelay = ({ delay }: RawProfile, direction: Direction): number => {
+  const map = asMap(delay)
+  return time((map === undefined ? delay : isDirected(map) ? map[direction] : map["time"]) as string | number | undefined)
+}
+
+const readJitter = ({ delay, jitter }: RawProfile, direction: Direction): LinkProfile["jitter"] => {
+  const beside = asMap(delay)
+  const given = isDirected(jitter) ? asMap(jitter)![direction] : jitter
+  const own = asMap(given)
+  const ms = time((jitter === undefined ? beside?.["jitter"] : own === undefined ? given : own["time"]) as string | number | undefined)
+  const { distribution = "uniform", reorder = false }: Spread = (jitter === undefined ? beside : own) ?? {}
+  return ms === 0 ? undefined : { distribution, ms, reorder }
+}
+
+const readLoss = ({ loss }: RawProfile, direction: Direction): LinkProfile["loss"] => {
+  const given = isDirected(loss) ? asMap(loss)![direction] : loss
+  const bursts = asMap(given) as { readonly [K in "p" | "r" | "bad" | "good"]?: string | number } | undefined
+  if (bursts === undefined) {
+    const probability = share(given as string | number | undefined)
+    return probability === 0 ? undefined : { kind: "random", probability }
+  }
+  const { bad = "100%", good = 0, p, r } = bursts
+  return { kind: "gilbert-elliott", p: share(p), r: share(r), lossBad: share(bad), lossGood: share(good) }
+}
+
+const readQueue = ({ queue }: RawProfile, direction: Direction): LinkProfile["queue"] => {
+  const given = directed<string | number | ReadonlyArray<string | number>>(queue, direction)
+  if (given === undefined) return undefined
+  const limits = Array.isArray(given) ? given : [given]
+  return limits.reduce((all, limit) => ({ ...all, ...parseLimit(limit) }), {})
+}
+
+const present = (profile: { readonly [K in keyof LinkProfile]: LinkProfile[K] | undefined | 0 | false }): LinkProfile =>
+  Object.fromEntries(Object.entries(profile).filter(([, value]) => value !== undefined && value !== 0 && value !== false))
+
+const readDirection = (raw: RawProfile, direction: Direction): LinkProfile => {
+  const rate = directed(raw.rate, direction)
+  const rateBps = rate === undefined ? 0 : parseRate(rate)!
+  const aqm = directed(raw.aqm, direction)
+  return present({
+    delayMs: readDelay(raw, direction),
+    jitter: readJitter(raw, direction),
+    loss: readLoss(raw, direction),
+    duplicate: share(directed(raw.duplicate, direction)),
+    corrupt: share(directed(raw.corrupt, direction)),
+    reorder: share(directed(raw.reorder, direction)),
+    rateBps,
+    queue: rateBps === 0 ? undefined : readQueue(raw, direction),
+    aqm: rateBps === 0 || aqm === "fifo" ? undefined : aqm,
+    down: directed(raw.down, direction)
+  })
+}
+
+/** Both directions, or undefined when the link is a plain wire. `defaultSeed` where the file gives none. */
+export const compileProfile = (profile: Located<RawProfile>, defaultSeed: number, reporter: Reporter): LinkProfiles | undefined => {
+  const raw = profile.value
+  const before = reporter.errors
+  refuseMixtures(raw, profile.path, reporter)
+  if (reporter.errors > before) return undefined
+  const [aToB, bToA] = [readDirection(raw, "a-to-b"), readDirection(raw, "b-to-a")]
+  refuseUseless(raw, [aToB, bToA], profile.path, reporter)
+  if (Object.keys(aToB).length === 0 && Object.keys(bToA).length === 0) return undefined
+  return { aToB, bToA, seed: raw.seed ?? defaultSeed }
+}
+
+/** `{a-to-b: 1%, p: 1%}`, bursts without a way in or out, and the like. */
+const refuseMixtures = (raw: RawProfile, path: Path, reporter: Reporter): void => {
+  for (const key of ["delay", "jitter", "loss"] as const) {
+    const map = asMap(raw[key])
+    if (map === undefined) continue
+    const allowed = key === "delay" ? ["jitter", "distribution", "reorder"] : []
+    const strange = isDirected(map) ? Object.keys(map).find((name) => ![...directions, ...allowed].includes(name)) : undefined
+    if (strange !== undefined) {
+      const where = `give ${quote(strange)} inside of "a-to-b" and "b-to-a"`
+      const why = strange === "time" ? "it is given for each direction already" : where
+      reporter.error([...path, key, strange], `holds for both directions, beside a value for one: ${why}`, { at: "key" })
+    }
+    if (key !== "loss" && !isDirected(map) && map["time"] === undefined) {
+      reporter.error([...path, key], `gives no ${key}: expected "time", or "a-to-b" and "b-to-a"`, { at: "key" })
+    }
+  }
+  for (const [bursts, at] of burstsOf(raw)) {
+    for (const name of ["p", "r"]) {
+      if (bursts[name] !== undefined) continue
+      const what = name === "p" ? "one begins" : "one ends"
+      reporter.error([...path, ...at], `bursts of loss need ${quote(name)}, the share of packets at which ${what}`, { at: "key" })
+    }
+  }
+  refuseSpread(raw, path, reporter)
+}
+
+const burstsOf = ({ loss }: RawProfile): ReadonlyArray<readonly [Map, Path]> =>
+  isDirected(loss)
+    ? directions.flatMap((direction) => {
+        const bursts = asMap(asMap(loss)![direction])
+        return bursts === undefined ? [] : [[bursts, ["loss", direction]] as const]
+      })
+    : asMap(loss) === undefined
+    ? []
+    : [[asMap(loss)!, ["loss"]]]
+
+/** How jitter is distributed, without any. */
+const refuseSpread = ({ delay, jitter }: RawProfile, path: Path, reporter: Reporter): void => {
+  const beside = asMap(delay)
+  for (const name of ["jitter", "distribution", "reorder"]) {
+    if (beside?.[name] === undefined) continue
+    if (jitter !== undefined) reporter.error([...path, "delay", name], 'the link has the key "jitter", too: give it there', { at: "key" })
+    else if (beside["jitter"] === undefined) reporter.error([...path, "delay", name], 'does nothing without "jitter"', { at: "key" })
+  }
+}
+
+const refuseUseless = (raw: RawProfile, both: ReadonlyArray<LinkProfile>, path: Path, reporter: Reporter): void => {
+  const needs = [["queue", "rateBps", "rate"], ["aqm", "rateBps", "rate"], ["reorder", "delayMs", "delay"]] as const
+  for (const [key, needed, name] of needs) {
+    if (raw[key] === undefined || both.some((profile) => profile[needed] !== undefined)) continue
+    // What is reset beside it may stay: 0 and false do nothing on purpose.
+    if (key === "reorder" && both.every((profile) => profile.reorder === undefined)) continue
+    reporter.error([...path, key], `does nothing without ${quote(name)}`, { at: "key" })
+  }
+}

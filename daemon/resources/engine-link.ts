@@ -1,0 +1,275 @@
+/**
+ * Links that are not plain wires: their frames take a way through the engine, which delays, drops and paces them.
+ *
+ *   node A                     fabric                                        node B
+ *   eth1 ==veth== pA --program--> tA ~~ engine ~~> tB --program--redirect_peer--> eth1
+ *   eth1 <--redirect_peer--program-- tA <~~ engine ~~ tB <--program-- pB ==veth== eth1
+ *
+ * tA and tB are TAPs, one beside each port. `resources/segment.ts` points the ports at them or, for a plain wire, at each
+ * other: that is one map value each, so a running link changes its way and its nodes do not notice.
+ *
+ * While weftd is away nobody reads the TAPs: a link with a profile is down, and the next start makes its TAPs anew. The
+ * engine runs only while some link needs it. TAPs outlive it: when it dies, it is started again on the same ones.
+ */
+import { hash } from "node:crypto"
+import { closeSync } from "node:fs"
+import { setTimeout as pause } from "node:timers/promises"
+import type { PortProgram } from "../linux/bpf.ts"
+import { KernelError, reasonOf } from "../linux/errors.ts"
+import * as Fabric from "../linux/fabric.ts"
+import type { Netns } from "../linux/netns.ts"
+import { Batch } from "../linux/rtnetlink.ts"
+import { openTap, type Tap } from "../linux/tap.ts"
+import type { LinkProfile, LinkProfiles } from "../plan/link-profile.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
+import * as Tc from "../wire/rtnetlink/tc.ts"
+
+/** What carries the frames: `datapath/engine.ts`, which `main.ts` brings. */
+export interface LinkEngine {
+  /** Takes the TAPs' descriptors over. */
+  addLink(id: string, link: { readonly tapA: number; readonly tapB: number; readonly profiles: LinkProfiles }): void
+  /** All but the seed, which stays. */
+  setProfiles(id: string, profiles: LinkProfiles): void
+  /** Resolves when the descriptors are closed. */
+  removeLink(id: string): Promise<void>
+  /** Called when the engine ends without having been closed; its descriptors are closed by then. */
+  onExit(callback: (error: Error) => void): void
+  close(): Promise<void>
+}
+
+/** What the segment says of such a link. */
+export interface EngineLinkSpec {
+  readonly lab: string
+  /** In any order. */
+  readonly ports: ReadonlyArray<string>
+  /** The ports, in the order by which `profiles` names them. */
+  readonly endpoints: readonly [a: string, b: string]
+  readonly profiles: LinkProfiles
+}
+
+export interface EngineLink extends EngineLinkSpec {
+  /** By port, ifindex of the TAP beside it. */
+  readonly taps: ReadonlyMap<string, number>
+  /** Nothing is sent this way any more; what is on its way still arrives. */
+  readonly draining?: NodeJS.Timeout
+}
+
+interface Parts {
+  readonly fabric: Netns
+  readonly program: PortProgram
+  readonly start: () => Promise<LinkEngine>
+  /** Something that whoever runs the daemon wants to know. */
+  readonly tell: (message: string) => void
+}
+
+/** Larger than any port's: what a TAP lets through is not what limits a link. */
+const tapMtu = 65_521
+const restartPauseMs = 100
+const longestDrainMs = 3000
+
+const base32 = "abcdefghijklmnopqrstuvwxyz234567"
+
+/** As a port's host side is called (`node.hash`), with a dash; other links of the same port have other names. */
+const tapName = (id: string, port: string): string => {
+  const digits = hash("sha256", `tap\0${id}\0${port}`, "buffer").subarray(0, 10)
+  return `${port.slice(0, port.indexOf(":")).slice(0, 4)}-${Array.from(digits, (digit) => base32[digit & 31]).join("")}`
+}
+
+/** How long a frame may be under way in this direction. */
+const transitMs = ({ delayMs = 0, jitter, queue, rateBps }: LinkProfile): number => {
+  const waiting = rateBps === undefined ? 0 : queue?.ms ?? (((queue?.octets ?? 0) * 8000) / rateBps || 100)
+  return delayMs + 4 * (jitter?.ms ?? 0) + waiting
+}
+
+const drainMs = ({ aToB, bToA }: LinkProfiles): number => Math.min(longestDrainMs, 50 + Math.max(transitMs(aToB), transitMs(bToA)))
+
+/** The engine's a is the first port by name: so swapping the endpoints of a running link swaps its profiles, not its TAPs. */
+const engineProfiles = ({ endpoints, ports, profiles }: EngineLinkSpec): LinkProfiles =>
+  endpoints[0] === ports.toSorted()[0] ? profiles : { ...profiles, aToB: profiles.bToA, bToA: profiles.aToB }
+
+const samePorts = (a: EngineLinkSpec, b: EngineLinkSpec): boolean => a.ports.toSorted().join() === b.ports.toSorted().join()
+
+export class EngineLinks {
+  private readonly parts: Parts
+  private readonly links = new Map<string, EngineLink>()
+  /** ifindex of a TAP -> that of the link's other one. */
+  private readonly twins = new Map<number, number>()
+  private engine: LinkEngine | undefined
+  private closing = false
+  /** Labs change side by side; the engine's links change one after the other. */
+  private turn: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: Parts) {
+    this.parts = parts
+  }
+
+  /** The link `id` as it is carried now; undefined when it is not. */
+  get(id: string): EngineLink | undefined {
+    const link = this.links.get(id)
+    return link?.draining === undefined && this.engine !== undefined ? link : undefined
+  }
+
+  /** The host side at the far end of the link of host side `index`: its own far end, or the one behind the TAPs. */
+  farEnd(index: number): number | undefined {
+    const entries = this.parts.program.ports()
+    const first = entries.get(index)?.port
+    if (first?.kind !== "p2p") return undefined
+    const twin = this.twins.get(first.peer)
+    if (twin === undefined) return first.peer
+    const last = entries.get(twin)?.port
+    return last?.kind === "p2p" ? last.peer : undefined
+  }
+
+  /** Has the engine carry the link with these profiles, and returns it. Its TAPs are up; nothing leads to them yet. */
+  set(id: string, spec: EngineLinkSpec): Promise<EngineLink> {
+    return this.alone(id, async () => {
+      let link = this.links.get(id)
+      if (link !== undefined && (link.profiles.seed !== spec.profiles.seed || !samePorts(link, spec) || !this.intact(link))) {
+        await this.drop(id)
+        link = undefined
+      }
+      const engine = (this.engine ??= await this.startEngine())
+      if (link === undefined) {
+        const made = this.carry(engine, id, spec)
+        this.links.set(id, made)
+        return made
+      }
+      clearTimeout(link.draining)
+      const { draining: _, ...changed } = { ...link, ...spec }
+      engine.setProfiles(id, engineProfiles(spec))
+      this.links.set(id, changed)
+      return changed
+    })
+  }
+
+  /** Nothing leads to the link's TAPs any more: ends it when what is on its way has arrived. */
+  release(id: string): void {
+    const link = this.links.get(id)
+    if (link === undefined || link.draining !== undefined) return
+    const draining = setTimeout(() => {
+      if (this.links.get(id)?.draining === draining) this.remove(id).catch((error) => this.parts.tell(reasonOf(error)))
+    }, drainMs(link.profiles))
+    this.links.set(id, { ...link, draining })
+  }
+
+  /** Ends the link at once. Fine when there is none. */
+  remove(id: string): Promise<void> {
+    return this.alone(id, () => this.drop(id))
+  }
+
+  /** The interface `index` is gone. If it was a link's TAP the link is down, and the next look at the lab says so. */
+  lost(index: number): void {
+    for (const [id, { taps }] of this.twins.has(index) ? this.links : []) {
+      if (![...taps.values()].includes(index)) continue
+      this.parts.tell(`somebody removed a TAP of ${id}: weft deploy mends it`)
+      this.remove(id).catch((error) => this.parts.tell(reasonOf(error)))
+    }
+  }
+
+  /** Ends the engine and all links. */
+  async close(): Promise<void> {
+    this.closing = true
+    await this.turn
+    for (const link of this.links.values()) clearTimeout(link.draining)
+    await this.engine?.close()
+    Fabric.removeLinks(this.parts.fabric.fd, [...this.twins.keys()])
+    this.links.clear()
+  }
+
+  private alone<A>(id: string, action: () => Promise<A>): Promise<A> {
+    const mine = this.turn.then(action).catch((error: unknown) => {
+      if (error instanceof KernelError) throw error
+      throw new KernelError({ operation: "have the engine carry link", object: id, code: "engine", detail: reasonOf(error) })
+    })
+    this.turn = mine.catch(() => {})
+    return mine
+  }
+
+  private async drop(id: string): Promise<void> {
+    const link = this.links.get(id)
+    if (link === undefined) return
+    clearTimeout(link.draining)
+    this.links.delete(id)
+    const indexes = [...link.taps.values()]
+    this.parts.program.removePorts(indexes)
+    for (const index of indexes) this.twins.delete(index)
+    await this.engine?.removeLink(id)
+    Fabric.removeLinks(this.parts.fabric.fd, indexes)
+    if (this.links.size > 0) return
+    const engine = this.engine
+    this.engine = undefined
+    await engine?.close()
+  }
+
+  /** Whether the TAPs are there: somebody may have deleted one. */
+  private intact({ taps }: EngineLink): boolean {
+    const there = new Set(Fabric.links(this.parts.fabric.fd).map((one) => one.index))
+    return [...taps.values()].every((tap) => there.has(tap))
+  }
+
+  /** Opens the link's TAPs, making those that are not there, and has the engine carry it. */
+  private carry(engine: LinkEngine, id: string, spec: EngineLinkSpec): EngineLink {
+    const opened: Tap[] = []
+    try {
+      const [portA, portB] = spec.ports.toSorted() as [string, string]
+      for (const port of [portA, portB]) opened.push(this.openTap(id, spec.lab, port))
+      const [a, b] = opened as [Tap, Tap]
+      this.twins.set(a.index, b.index).set(b.index, a.index)
+      engine.addLink(id, { tapA: a.fd, tapB: b.fd, profiles: engineProfiles(spec) })
+      return { ...spec, taps: new Map([[portA, a.index], [portB, b.index]]) }
+    } catch (error) {
+      for (const tap of opened) closeSync(tap.fd)
+      Fabric.removeLinks(this.parts.fabric.fd, opened.map((tap) => tap.index))
+      throw error
+    }
+  }
+
+  /** The TAP beside `port`, marked, up and with our program at its ingress. */
+  private openTap(id: string, lab: string, port: string): Tap {
+    const { fabric, program } = this.parts
+    const name = tapName(id, port)
+    const tap = openTap(fabric.fd, name, { mtu: tapMtu })
+    const batch = new Batch(fabric.fd)
+    if (!this.twins.has(tap.index)) {
+      Link.addAltName(batch.out, tap.index, Fabric.tapMarkOf(lab, port))
+      batch.note("mark TAP", name)
+    }
+    Tc.addClsact(batch.out, tap.index)
+    batch.note("add clsact qdisc", name)
+    Tc.addIngressFilter(batch.out, tap.index, program.programFd, Fabric.filterName)
+    batch.note("attach eBPF program", name)
+    const failure = batch.commit()[0]
+    if (failure === undefined) return tap
+    closeSync(tap.fd)
+    Fabric.removeLinks(fabric.fd, [tap.index])
+    throw failure.error
+  }
+
+  private async startEngine(): Promise<LinkEngine> {
+    const engine = await this.parts.start()
+    engine.onExit(({ message }) => {
+      if (this.closing || this.engine !== engine) return
+      this.engine = undefined
+      this.parts.tell(`${message}: starting it again with ${this.links.size} links`)
+      void this.restart()
+    })
+    return engine
+  }
+
+  /** Starts the engine again and gives it its links back; goes on trying. */
+  private async restart(): Promise<void> {
+    while (!this.closing && this.engine === undefined && this.links.size > 0) {
+      try {
+        await this.alone("all", async () => {
+          if (this.engine !== undefined || this.links.size === 0) return
+          const engine = await this.startEngine()
+          for (const [id, link] of this.links) this.links.set(id, { ...link, ...this.carry(engine, id, link) })
+          this.engine = engine
+        })
+      } catch (error) {
+        this.parts.tell(reasonOf(error))
+        await pause(restartPauseMs)
+      }
+    }
+  }
+}

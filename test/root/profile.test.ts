@@ -1,0 +1,152 @@
+/** Links with profiles, from the file to packets: made, changed and removed under traffic, and after crashes. */
+import t from "tap"
+import { needsRoot, until } from "./harness.ts"
+import { Connection, identities, sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
+
+const withLink = (name: string, profile: Readonly<Record<string, unknown>>): TopologyObject => ({
+  name,
+  nodes: { a: { kind: "host" }, b: { kind: "host" } },
+  // The first endpoint is not the first by name: directions follow the file.
+  links: [{ name: "wire", endpoints: ["b:e1", "a:e1"], cidr: "10.9.0.0/24", ...profile }]
+})
+const [addressOfB, addressOfA] = ["10.9.0.1", "10.9.0.2"]
+
+/** Round trips in milliseconds of `count` pings, those that got lost left out. */
+const roundTrips = async (weftd: Weftd, lab: string, from: string, to: string, count = 5): Promise<ReadonlyArray<number>> => {
+  const { stdout } = await weftd.inNode(lab, from, "ping", "-n", "-c", String(count), "-i", "0.02", "-W", "1", to)
+  return [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]))
+}
+
+/** The smallest: what the machine adds while it is busy is not the link's. The first one waits for ARP, too. */
+const fastest = async (weftd: Weftd, lab: string): Promise<number> =>
+  Math.min(...(await roundTrips(weftd, lab, "a", addressOfB, 6)).slice(1))
+
+const taps = (weftd: Weftd): number => sh("ip", "-n", weftd.fabric, "-o", "link").match(/weft-tap\./g)?.length ?? 0
+
+t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
+  const weftd = await Weftd.start("profile")
+  t.teardown(() => weftd.close())
+
+  await t.test("delays each direction, is changed in place under a TCP connection, and goes without a trace", async (t) => {
+    const lab = weftd.name("delay")
+    await weftd.make(withLink(lab, { delay: { "a-to-b": "4ms", "b-to-a": "6ms" } }))
+    const slow = await fastest(weftd, lab)
+    t.ok(slow >= 10 && slow < 11, `there and back in ${slow} ms`)
+    t.strictSame(await weftd.drift(lab), [])
+    t.equal((await weftd.make(withLink(lab, { delay: { "a-to-b": "4ms", "b-to-a": "6ms" } }))).changed, 0, "the same file changes nothing")
+
+    const before = identities(await weftd.inspect(lab))
+    const connection = await Connection.open(weftd, lab, "a", "b", addressOfB)
+    t.ok(await connection.exchange("before"))
+    const longer = withLink(lab, { delay: { "a-to-b": "6ms", "b-to-a": "14ms" }, rate: "100mbit" })
+    const [step] = await weftd.plan(longer)
+    t.match(step, /^~ segment\/link\/wire .*profiles\.aToB\.delayMs: 4 -> 6.*profiles\.aToB\.rateBps: .*-> 100000000/)
+    await weftd.make(longer)
+    const longest = await fastest(weftd, lab)
+    t.ok(longest >= 20 && longest < 21, `there and back in ${longest} ms`)
+    t.ok(await connection.exchange("longer"))
+
+    const shown = (await weftd.inspect(lab)).segments[0]!
+    t.strictSame(shown.profile, ["b:e1 -> a:e1: delay 6ms rate 100mbit", "a:e1 -> b:e1: delay 14ms rate 100mbit"])
+    t.equal(shown.profileLabel, "100mbit 6/14ms")
+
+    await weftd.make(withLink(lab, {}))
+    const direct = await fastest(weftd, lab)
+    t.ok(direct < 1, `there and back in ${direct} ms`)
+    t.ok(await connection.exchange("direct"))
+    await until("the TAPs are gone", () => taps(weftd) === 0)
+    t.strictSame(await weftd.drift(lab), [])
+
+    await weftd.make(withLink(lab, { delay: "5ms" }))
+    t.ok(await connection.exchange("again"))
+    t.ok((await fastest(weftd, lab)) >= 10)
+    t.strictSame(identities(await weftd.inspect(lab)), before, "namespaces and interfaces are those of the beginning")
+    await weftd.destroy(lab)
+    t.equal(taps(weftd), 0)
+  })
+
+  await t.test("drops one way and lets the other pass; down and up again", async (t) => {
+    const lab = weftd.name("loss")
+    await weftd.make(withLink(lab, {}))
+    t.ok(await weftd.pings(lab, "a", addressOfB))
+    const received = async (node: string): Promise<number> =>
+      Number(/Icmp: .*\nIcmp: (\d+)/.exec((await weftd.inNode(lab, node, "cat", "/proc/net/snmp")).stdout)![1])
+
+    await weftd.make(withLink(lab, { loss: { "a-to-b": "100%" } }))
+    const [a, b] = [await received("a"), await received("b")]
+    t.strictSame(await roundTrips(weftd, lab, "a", addressOfB, 3), [], "no answer")
+    t.equal((await received("b")) - b, 3, "questions arrive")
+    t.equal((await received("a")) - a, 0)
+
+    await weftd.make(withLink(lab, { down: true }))
+    t.notOk(await weftd.pings(lab, "b", addressOfA))
+    await weftd.make(withLink(lab, { down: false, loss: 0, delay: "0" }))
+    t.ok(await weftd.pings(lab, "b", addressOfA))
+    await until("the TAPs are gone", () => taps(weftd) === 0)
+    await weftd.destroy(lab)
+  })
+
+  await t.test("passes on the carrier", async (t) => {
+    const lab = weftd.name("carrier")
+    await weftd.make(withLink(lab, { delay: "1ms" }))
+    const carrier = async (): Promise<boolean> =>
+      (await weftd.inNode(lab, "b", "ip", "-br", "link", "show", "e1")).stdout.includes("LOWER_UP")
+    t.ok(await carrier())
+    await weftd.inNode(lab, "a", "ip", "link", "set", "e1", "down")
+    await until("b has no carrier", async () => !(await carrier()))
+    await weftd.inNode(lab, "a", "ip", "link", "set", "e1", "up")
+    await until("b has its carrier back", carrier)
+    t.ok(await weftd.pings(lab, "b", addressOfA))
+    await weftd.destroy(lab)
+  })
+
+  await t.test("comes back with a daemon that was killed", async (t) => {
+    const lab = weftd.name("killed")
+    await weftd.make(withLink(lab, { delay: "5ms", seed: 7 }))
+    const before = identities(await weftd.inspect(lab))
+    const connection = await Connection.open(weftd, lab, "a", "b", addressOfB)
+    await weftd.kill()
+    t.notOk(await weftd.pings(lab, "a", addressOfB), "down meanwhile")
+    await weftd.start()
+    const back = await fastest(weftd, lab)
+    t.ok(back >= 10 && back < 11, `there and back in ${back} ms`)
+    t.ok(await connection.exchange("survived"))
+    t.strictSame(await weftd.drift(lab), [])
+    t.strictSame(identities(await weftd.inspect(lab)), before)
+    t.equal(taps(weftd), 2)
+
+    sh("ip", "-n", weftd.fabric, "link", "del", tapName(weftd))
+    t.not((await weftd.drift(lab)).length, 0, "a TAP that somebody deleted is noticed")
+    await weftd.make(withLink(lab, { delay: "5ms", seed: 7 }))
+    t.ok((await fastest(weftd, lab)) >= 10)
+
+    await weftd.stop()
+    await weftd.start()
+    t.ok((await fastest(weftd, lab)) >= 10, "and with one that was stopped")
+    await weftd.destroy(lab)
+    t.equal(taps(weftd), 0)
+  })
+
+  await t.test("ends with a moved link and a removed one", async (t) => {
+    const lab = weftd.name("moved")
+    const topology = (endpoints: ReadonlyArray<string>, profile: object): TopologyObject => ({
+      name: lab,
+      nodes: { a: { kind: "host" }, b: { kind: "host" }, c: { kind: "host" } },
+      links: [{ name: "wire", endpoints, cidr: "10.9.0.0/24", ...profile }]
+    })
+    await weftd.make(topology(["b:e1", "a:e1"], { delay: "5ms" }))
+    await weftd.make(topology(["c:e1", "a:e1"], { delay: "5ms" }))
+    t.equal(taps(weftd), 2)
+    t.ok((await fastest(weftd, lab)) >= 10)
+    await weftd.make(topology(["a:e1", "c:e1"], { delay: "5ms" }))
+    t.strictSame(await weftd.drift(lab), [], "the other way round")
+    t.equal(taps(weftd), 2)
+    await weftd.make({ name: lab, nodes: { a: { kind: "host" } } })
+    t.equal(taps(weftd), 0)
+    await weftd.destroy(lab)
+  })
+})
+
+/** The name of one of the TAPs. */
+const tapName = (weftd: Weftd): string =>
+  /^\d+: ([^:@]+).*weft-tap\./m.exec(sh("ip", "-n", weftd.fabric, "-o", "link"))![1]!
