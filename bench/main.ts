@@ -10,7 +10,8 @@ type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) =>
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   datapath: () => import("./datapath.ts"),
-  deploy: () => import("./deploy.ts")
+  deploy: () => import("./deploy.ts"),
+  impair: () => import("./impair.ts")
 }
 
 const usage = `usage: npm run bench -- NAME [options] [--json]\nbenches: ${Object.keys(benches).join(", ")}`
