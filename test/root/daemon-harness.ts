@@ -102,17 +102,19 @@ export class Weftd {
   /** Kernel ids of every eBPF program and map that a daemon of this instance held. */
   private readonly bpf = { programs: new Set<number>(), maps: new Set<number>() }
   private readonly children = new Set<ChildProcess>()
+  private readonly words: ReadonlyArray<string>
 
-  private constructor(label: string) {
+  private constructor(label: string, words: ReadonlyArray<string>) {
+    this.words = words
     this.instance = `test-${label}-${process.pid}`
     this.address = `unix:/run/weft/${this.instance}/weftd.sock`
     this.directory = mkdtempSync(join(tmpdir(), `weft-${this.instance}-`))
     this.fabric = Netns.fabricName(this.instance)
   }
 
-  /** A daemon that answers. */
-  static async start(label: string): Promise<Weftd> {
-    const weftd = new Weftd(label)
+  /** A daemon that answers. `words`: more of its command line. */
+  static async start(label: string, words: ReadonlyArray<string> = []): Promise<Weftd> {
+    const weftd = new Weftd(label, words)
     await weftd.start()
     return weftd
   }
@@ -150,7 +152,7 @@ export class Weftd {
   /** Starts the daemon and does not wait. */
   spawn(): void {
     const log = openSync(join(this.directory, "weftd.log"), "a")
-    const words = ["--instance", this.instance, "--state", this.stateDirectory]
+    const words = ["--instance", this.instance, "--state", this.stateDirectory, ...this.words]
     this.child = spawn(join(checkout, "bin/weftd"), words, { stdio: ["ignore", log, log] })
     closeSync(log)
     // A test that fails must not wait for its daemon for ever.
