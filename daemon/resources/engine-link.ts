@@ -87,6 +87,21 @@ const drainMs = ({ aToB, bToA }: LinkProfiles): number => Math.min(longestDrainM
 const engineProfiles = ({ endpoints, ports, profiles }: EngineLinkSpec): LinkProfiles =>
   endpoints[0] === ports.toSorted()[0] ? profiles : { ...profiles, aToB: profiles.bToA, bToA: profiles.aToB }
 
+/** Of the TAPs' entries. They have no node behind them, so no frame is addressed to it. */
+const noMac = "00:00:00:00:00:00"
+
+/** Points the program's ports at the link's TAPs, after those point back at them. */
+export const leadThrough = (
+  program: PortProgram,
+  { taps }: EngineLink,
+  ends: ReadonlyArray<{ readonly port: string; readonly index: number; readonly mac: string }>
+): void => {
+  const beside = ends.map(({ port }) => taps.get(port)!)
+  program.setPorts(ends.map(({ index }, i) => [beside[i]!, { kind: "p2p", peer: index, mac: noMac }]))
+  for (const tap of beside) program.setVisible(tap, true)
+  program.setPorts(ends.map(({ index, mac }, i) => [index, { kind: "p2p", peer: beside[i]!, mac }]))
+}
+
 const samePorts = (a: EngineLinkSpec, b: EngineLinkSpec): boolean => a.ports.toSorted().join() === b.ports.toSorted().join()
 
 export class EngineLinks {
@@ -123,6 +138,7 @@ export class EngineLinks {
   /** Has the engine carry the link with these profiles, and returns it. Its TAPs are up; nothing leads to them yet. */
   set(id: string, spec: EngineLinkSpec): Promise<EngineLink> {
     return this.alone(id, async () => {
+      if (this.closing) throw new Error("weftd is stopping")
       let link = this.links.get(id)
       if (link !== undefined && (link.profiles.seed !== spec.profiles.seed || !samePorts(link, spec) || !this.intact(link))) {
         await this.drop(id)

@@ -8,7 +8,7 @@
 import type { PortEntry } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import type { SegmentSpec } from "../plan/resource.ts"
-import type { EngineLink } from "./engine-link.ts"
+import { type EngineLink, leadThrough } from "./engine-link.ts"
 import { eachAsync, type Handler } from "./handler.ts"
 import { KernelError } from "../linux/errors.ts"
 import type { Lab } from "./lab.ts"
@@ -20,9 +20,6 @@ const macOf = (lab: Lab, port: string): string => {
 }
 
 type Entries = ReadonlyMap<number, PortEntry>
-
-/** Of the TAPs' entries. They have no node behind them, so no frame is addressed to it. */
-const noMac = "00:00:00:00:00:00"
 
 /** What the engine knows a link by. */
 const engineId = (lab: Lab, id: string): string => `${lab.name}/${id}`
@@ -125,11 +122,8 @@ const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
   const macs = spec.ports.map((port) => macOf(lab, port))
   if (spec.profiles !== undefined && spec.endpoints !== undefined) {
     const { endpoints, ports, profiles } = spec
-    const { taps } = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles })
-    const beside = ports.map((port) => taps.get(port)!)
-    program.setPorts(beside.map((tap, i) => [tap, { kind: "p2p", peer: indexes[i]!, mac: noMac }]))
-    for (const tap of beside) program.setVisible(tap, true)
-    program.setPorts(indexes.map((index, i) => [index, { kind: "p2p", peer: beside[i]!, mac: macs[i]! }]))
+    const link = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles })
+    leadThrough(program, link, ports.map((port, i) => ({ port, index: indexes[i]!, mac: macs[i]! })))
     return
   }
   if (spec.segmentKind === "p2p") {
