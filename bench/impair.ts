@@ -17,6 +17,8 @@ import * as Report from "./report.ts"
 const address = "10.97.0.2"
 const background = 200e6
 const z99 = 2.5758
+/** What measures goes before whatever else the machine does. */
+const first = ["nice", "-n", "-20"]
 
 interface Pair {
   readonly world: World
@@ -90,7 +92,7 @@ const impair = async ({ engine, world, a }: Pair, aToB: LinkProfile): Promise<vo
 const delayErrors = async (pair: Pair, delayMs: number, seconds: number): Promise<ReadonlyArray<number>> => {
   await impair(pair, { delayMs })
   const { a, b, world } = pair
-  const argv = [compile("bench/native/delay.cc"), a.path, b.path, address, String(background), String(seconds)]
+  const argv = [...first, compile("bench/native/delay.cc"), a.path, b.path, address, String(background), String(seconds)]
   const { code, stdout, stderr } = await world.run(a, argv)
   if (code !== 0) throw new Error(`delay: ${stderr}`)
   const [, ...delays] = stdout.trim().split("\n")

@@ -57,6 +57,9 @@ const largeSlots = 4096
 const lookAheadNs = 100_000
 /** A packet that is due this soon goes now: waiting again would make it later than that. */
 const earlyNs = 10_000
+/** How the estimate of the lag moves with each wake-up, and how far. */
+const lagStepNs = 250
+const maxLagNs = 80_000
 
 class Engine {
   private readonly memory = addon.engineOpen(smallSlots, largeSlots)
@@ -69,6 +72,10 @@ class Engine {
   private readonly port: MessagePort
   private readonly event: number
   private readonly eventOctets = new Uint8Array(8)
+  /** How much later than asked for the thread usually wakes up: the median, as far as it is known. */
+  private lagNs = 0
+  /** How long before they were read the frames of this round came: the thread was asleep then, and had to wake up. */
+  private sinceNs = 0
   private isOpen = true
   private readonly packets = {
     free: (slot: number) => addon.engineFree(this.handle, slot),
@@ -90,9 +97,13 @@ class Engine {
     this.reply({ kind: "ready" })
     while (this.isOpen) {
       const next = wheel.next()
-      const timeout = next === Infinity ? -1 : Math.max(0, next - earlyNs - this.now())
+      const before = this.now()
+      const timeout = next === Infinity ? -1 : Math.max(0, next - earlyNs - this.lagNs - before)
       const ready = addon.engineWait(handle, timeout)
       const now = result[EngineResult.clockNs]!
+      if (ready === 0 && timeout > 0) this.learnLag(now - before - timeout)
+      // Waiting took time, so the first frame came at its end.
+      this.sinceNs = timeout !== 0 && now - before > 2 * this.lagNs ? this.lagNs : 0
       for (let i = 0; i < ready; i++) {
         const key = events[i]!
         if (key === commandKey) this.obey()
@@ -101,6 +112,12 @@ class Engine {
       const due = wheel.expire(now + earlyNs, expired)
       for (let i = 0; i < due; i++) this.deliver(expired[i]!)
     }
+  }
+
+  /** One step towards what was seen: the median of all, whatever the outliers. */
+  private learnLag(seenNs: number): void {
+    const step = seenNs > this.lagNs ? lagStepNs : -lagStepNs
+    this.lagNs = Math.min(maxLagNs, Math.max(0, this.lagNs + step))
   }
 
   private now(): number {
@@ -125,7 +142,7 @@ class Engine {
     const count = addon.engineRead(this.handle, lane.from, framesPerRead, direction.isPerPacket)
     counts[Count.error]! += result[EngineResult.errors]!
     counts[Count.queue]! += result[EngineResult.exhausted]!
-    for (let i = 0; i < count; i++) direction.arrive(slots[i]!, sizes[i]!, times[i]!)
+    for (let i = 0; i < count; i++) direction.arrive(slots[i]!, sizes[i]!, times[i]! - this.sinceNs)
     this.checkFault(lane)
     this.deliver(index)
   }
