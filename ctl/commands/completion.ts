@@ -7,11 +7,22 @@ import type { specs } from "./table.ts"
 
 const bash = `# bash completion for weft. Load it with: source <(weft completion bash)
 _weft() {
-  local line weft="\${COMP_WORDS[0]/#\\~/$HOME}"
+  local line word colons="" weft="\${COMP_WORDS[0]/#\\~/$HOME}"
+  local -a words=()
+  # bash cuts words at colons: NODE:IF and unix:PATH are put together again, and it wants back what stands behind the last.
+  for word in "\${COMP_WORDS[@]:1:COMP_CWORD}"; do
+    if [[ \${#words[@]} -gt 0 && ( $word == :* || \${words[-1]} == *: ) ]]; then
+      words[-1]+=$word
+    else
+      words+=("$word")
+    fi
+  done
+  [[ $COMP_WORDBREAKS == *:* ]] && colons="\${words[-1]%"\${words[-1]##*:}"}"
   COMPREPLY=()
   while IFS= read -r line; do
-    COMPREPLY+=("\${line%%$'\\t'*}")
-  done < <("$weft" __complete "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    line="\${line%%$'\\t'*}"
+    COMPREPLY+=("\${line#"$colons"}")
+  done < <("$weft" __complete "\${words[@]}" 2>/dev/null)
   if [[ \${COMPREPLY[0]} == :path ]]; then
     COMPREPLY=()
     compopt -o default 2>/dev/null

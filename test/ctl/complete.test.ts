@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from "node:child_process"
+import { execFile, execFileSync, spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import t from "tap"
 import { candidatesFor } from "../../ctl/complete.ts"
 import type { Source } from "../../ctl/complete.ts"
@@ -88,10 +89,21 @@ t.test("the scripts complete in real shells", async (t) => {
         ],
         { cwd: folder, env, encoding: "utf8" }
       ).trim()
+    /** The same while this process serves. */
+    const completeAside = async (...words: ReadonlyArray<string>) => {
+      const script = `source _weft.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft; printf '%s\\n' "\${COMPREPLY[@]}"`
+      return (await promisify(execFile)("bash", ["--norc", "-c", script, "bash", "weft", ...words], { cwd: folder, env })).stdout.trim()
+    }
     t.equal(complete("ver"), "version")
     t.equal(complete("deploy", "a"), "a.weft.yaml")
     t.equal(complete("deploy", "--rol"), "--rollback")
     t.equal(complete("destroy", ""), "")
+    const daemon = await startFakeDaemon()
+    t.teardown(() => daemon.stop())
+    // These are the words that bash makes of `--daemon unix:PATH capture idc-db:`.
+    const words = ["--daemon", "unix", ":", daemon.address.slice("unix:".length), "capture", "idc-db", ":"]
+    t.equal(await completeAside(...words, "e"), "eth0")
+    t.equal(await completeAside(...words), "eth0")
   })
   t.test("fish", { skip: !has("fish") && "fish is not installed" }, async (t) => {
     const complete = (line: string) =>

@@ -22,6 +22,7 @@ export interface Answers {
   deploy: ReadonlyArray<Message.Progress>
   destroy: ReadonlyArray<Message.Progress>
   events: ReadonlyArray<Message.Event>
+  capture: ReadonlyArray<Message.CaptureResponse>
   findings: ReadonlyArray<Message.Finding>
 }
 
@@ -47,6 +48,7 @@ const defaults = (): Answers => {
     ],
     destroy: [{ event: "done", done: { lab: "hybrid", changed: 12, durationMs: 7 } }],
     events: [{ time: "2026-01-01T00:00:00.000Z", lab: "hybrid", type: "lab.deployed", subject: "hybrid", message: "2 created" }],
+    capture: [],
     findings: [
       { subject: "eBPF", verdict: "OK", detail: "kernel 6.18", neededFor: "the fast path", remedy: "" },
       { subject: "netem", verdict: "WARNING", detail: "no module", neededFor: "nothing yet", remedy: "" }
@@ -112,6 +114,13 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
   })
   server.addService(services.weft.v1["Nodes"]!.service, {
     Exec: (call: grpc.ServerDuplexStream<Message.ExecRequest, unknown>) => serveExec(call, answers),
+    Capture: (call: grpc.ServerDuplexStream<Record<string, unknown>, unknown>) => {
+      call.once("data", ({ start }) => {
+        seen.push({ method: "Capture", request: start })
+        for (const response of answers.capture) call.write(response)
+        call.end()
+      })
+    },
     Reach: stream("Reach", () => [])
   })
   server.addService(services.weft.v1["Host"]!.service, {
