@@ -86,9 +86,9 @@ export const compileProfile = (profile: Located<RawProfile>, defaultSeed: number
   const raw = profile.value
   const before = reporter.errors
   refuseMixtures(raw, profile.path, reporter)
+  refuseUseless(raw, profile.path, reporter)
   if (reporter.errors > before) return undefined
   const [aToB, bToA] = [readDirection(raw, "a-to-b"), readDirection(raw, "b-to-a")]
-  refuseUseless(raw, [aToB, bToA], profile.path, reporter)
   if (Object.keys(aToB).length === 0 && Object.keys(bToA).length === 0) return undefined
   return { aToB, bToA, seed: raw.seed ?? defaultSeed }
 }
@@ -139,12 +139,10 @@ const refuseSpread = ({ delay, jitter }: RawProfile, path: Path, reporter: Repor
   }
 }
 
-const refuseUseless = (raw: RawProfile, both: ReadonlyArray<LinkProfile>, path: Path, reporter: Reporter): void => {
-  const needs = [["queue", "rateBps", "rate"], ["aqm", "rateBps", "rate"], ["reorder", "delayMs", "delay"]] as const
-  for (const [key, needed, name] of needs) {
-    if (raw[key] === undefined || both.some((profile) => profile[needed] !== undefined)) continue
-    // What is reset beside it may stay: 0 and false do nothing on purpose.
-    if (key === "reorder" && both.every((profile) => profile.reorder === undefined)) continue
-    reporter.error([...path, key], `does nothing without ${quote(name)}`, { at: "key" })
+/** Somebody expects something of these; beside a rate or delay that was set to 0 they may stay. */
+const refuseUseless = (raw: RawProfile, path: Path, reporter: Reporter): void => {
+  for (const [key, needed] of [["queue", "rate"], ["aqm", "rate"], ["reorder", "delay"]] as const) {
+    if (raw[key] === undefined || raw[key] === 0 || raw[needed] !== undefined) continue
+    reporter.error([...path, key], `does nothing without ${quote(needed)}`, { at: "key" })
   }
 }
