@@ -123,6 +123,7 @@ napi_value readFilesOfNewNamespace(napi_env env, napi_callback_info info) {
   if (home < 0) return throwErrno(env, errno, "open", "/proc/thread-self/ns/net");
   const InNamespace restore(home);
   close(home);
+  if (restore.error != 0) return throwErrno(env, restore.error, "setns", "");
   if (unshare(CLONE_NEWNET) != 0) return throwErrno(env, errno, "unshare", "");
   return readAll(env, paths);
 }

@@ -49,8 +49,11 @@ napi_value netnsCreate(napi_env env, napi_callback_info info) {
   int error = 0;
   {
     // InNamespace(home) enters where we are already; its destructor brings the thread back from the new namespace.
-    InNamespace restore(home);
-    if (unshare(CLONE_NEWNET) != 0) {
+    const InNamespace restore(home);
+    if (restore.error != 0) {
+      failed = "setns";
+      error = restore.error;
+    } else if (unshare(CLONE_NEWNET) != 0) {
       failed = "unshare";
       error = errno;
     } else if (length > 0 && (error = netlinkApply(setup, length)) != 0) {
@@ -95,6 +98,7 @@ napi_value netnsAnonymous(napi_env env, napi_callback_info) {
   // As in netnsCreate: its destructor brings the thread back.
   const InNamespace restore(home);
   close(home);
+  if (restore.error != 0) return throwErrno(env, restore.error, "setns", "network namespace");
   if (unshare(CLONE_NEWNET) != 0) return throwErrno(env, errno, "unshare", "network namespace");
   const int descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return throwErrno(env, errno, "open", "/proc/thread-self/ns/net");
