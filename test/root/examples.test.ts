@@ -29,7 +29,9 @@ const examples: Readonly<Record<string, Example>> = {
     // The internet has no route to private addresses; web and data are apart.
     unreachable: (from, to) =>
       from === "client" || (from.startsWith("web") && to === "db1") || (from === "db1" && (to.startsWith("web") || to === "client"))
-  }
+  },
+  // Behind NAT: the internet has no route to the branch.
+  wan: { nodes: 5, unreachable: (from) => from === "www" }
 }
 
 const gather = async <A>(stream: AsyncIterable<A>): Promise<ReadonlyArray<A>> => Array.fromAsync(stream)
