@@ -9,7 +9,7 @@
  * `/etc/netns/<name>/` holds what `ip netns exec` (and our own exec) binds over `/etc`: hosts and resolv.conf.
  */
 import { fstatSync, mkdirSync, readdirSync, readlinkSync, rmSync, statSync } from "node:fs"
-import { addon, isNativeError } from "../native/index.ts"
+import { addon } from "../native/index.ts"
 import { Writer } from "../wire/netlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import { attempt, KernelError } from "./errors.ts"
@@ -84,16 +84,21 @@ const linkOf = (file: string): string => {
   }
 }
 
-/** Opens a namespace; undefined when there is none of this name. */
+/** Opens a namespace; undefined when there is none of this name. Throws KernelError. */
 export const open = (name: string): Netns | undefined => {
+  const fd = openFile(name)
+  if (fd === undefined) return undefined
+  // Asked of what is open, not of the name: another daemon may be making or removing the namespace right now.
+  if (fstatSync(fd).dev !== statSync(directory).dev) return { name, fd, inode: addon.inode(fd) }
+  addon.close(fd)
+  return undefined
+}
+
+const openFile = (name: string): number | undefined => {
   try {
-    const fd = addon.netnsOpen(path(name))
-    // Asked of what is open, not of the name: another daemon may be making or removing the namespace right now.
-    if (fstatSync(fd).dev !== statSync(directory).dev) return { name, fd, inode: addon.inode(fd) }
-    addon.close(fd)
-    return undefined
+    return attempt("open network namespace", name, () => addon.netnsOpen(path(name)))
   } catch (error) {
-    if (isNativeError(error) && error.code === "ENOENT") return undefined
+    if (error instanceof KernelError && error.code === "ENOENT") return undefined
     throw error
   }
 }

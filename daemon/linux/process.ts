@@ -9,12 +9,13 @@
  * by its namespace when the node goes.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 import { constants } from "node:os"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { addon } from "../native/index.ts"
 import { DescriptorReadable, DescriptorWritable, type EndMark } from "./descriptor-stream.ts"
+import { attempt, KernelError, reasonOf } from "./errors.ts"
 
 const enterProgram = fileURLToPath(new URL("../../.weft/native/weft-enter", import.meta.url))
 
@@ -104,27 +105,45 @@ interface Streams {
 const terminalEnd: EndMark = (last) =>
   last === undefined || last === 0x0a ? Uint8Array.of(0x04) : Uint8Array.of(0x04, 0x04)
 
-const openTerminal = (size: TerminalSize): Streams => {
-  const [ours, theirs] = addon.terminalOpen(size.columns, size.rows)
-  return {
-    stdin: new DescriptorWritable(addon.duplicate(ours), terminalEnd),
-    stdout: new DescriptorReadable(ours),
-    stderr: undefined,
-    theirs: [theirs, theirs, theirs]
+/** Descriptors that are opened one after the other: all of them, or none. Throws KernelError. */
+const openAll = <A>(what: string, open: (keep: <D extends ReadonlyArray<number>>(opened: D) => D) => A): A => {
+  const kept: number[] = []
+  try {
+    return attempt("open", what, () =>
+      open((opened) => {
+        kept.push(...opened)
+        return opened
+      })
+    )
+  } catch (error) {
+    for (const descriptor of kept) addon.close(descriptor)
+    throw error
   }
 }
 
-const openPipes = (): Streams => {
-  const [stdin, theirStdin] = addon.pipeOpen(false)
-  const [stdout, theirStdout] = addon.pipeOpen(true)
-  const [stderr, theirStderr] = addon.pipeOpen(true)
-  return {
-    stdin: new DescriptorWritable(stdin),
-    stdout: new DescriptorReadable(stdout),
-    stderr: new DescriptorReadable(stderr),
-    theirs: [theirStdin, theirStdout, theirStderr]
-  }
-}
+const openTerminal = (size: TerminalSize): Streams =>
+  openAll("pseudo terminal", (keep) => {
+    const [ours, theirs] = keep(addon.terminalOpen(size.columns, size.rows))
+    return {
+      stdin: new DescriptorWritable(addon.duplicate(ours), terminalEnd),
+      stdout: new DescriptorReadable(ours),
+      stderr: undefined,
+      theirs: [theirs, theirs, theirs]
+    }
+  })
+
+const openPipes = (): Streams =>
+  openAll("pipes of a command", (keep) => {
+    const [stdin, theirStdin] = keep(addon.pipeOpen(false))
+    const [stdout, theirStdout] = keep(addon.pipeOpen(true))
+    const [stderr, theirStderr] = keep(addon.pipeOpen(true))
+    return {
+      stdin: new DescriptorWritable(stdin),
+      stdout: new DescriptorReadable(stdout),
+      stderr: new DescriptorReadable(stderr),
+      theirs: [theirStdin, theirStdout, theirStderr]
+    }
+  })
 
 /** Whether there is a signal of this name: `SIGINT`. */
 export const isSignal = (name: string): boolean => signalNumber(name) !== undefined
@@ -141,14 +160,18 @@ const sendSignal = (pid: number, signal: number): boolean => {
   }
 }
 
+const notStarted = (command: Command, cause: unknown): KernelError => {
+  const code = (cause as NodeJS.ErrnoException).code ?? "EIO"
+  return new KernelError({ operation: `start in ${command.netnsPath}`, object: command.argv[0]!, code, detail: reasonOf(cause) })
+}
+
 /** Spawns weft-enter and closes the command's sides here; `abandon` runs before an error (E2BIG, ENOMEM) is thrown on. */
 const startOr = (abandon: () => void, command: Command, stdio: Streams["theirs"]): ChildProcess => {
   try {
     return spawn(enterProgram, enterArguments(command), { stdio: [...stdio], detached: true, env: environmentOf(command), cwd: "/" })
   } catch (cause) {
     abandon()
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new Error(`Cannot run ${command.argv[0]} in ${command.netnsPath}: ${reason}`, { cause })
+    throw notStarted(command, cause)
   } finally {
     for (const descriptor of new Set(stdio)) addon.close(descriptor)
   }
@@ -158,7 +181,7 @@ const startOr = (abandon: () => void, command: Command, stdio: Streams["theirs"]
  * Starts a command in a node. What goes wrong inside (no such namespace, user or program) is said on the command's stderr
  * with exit code 125, 126 or 127, as env(1) has it.
  *
- * @throws when no process can be started at all.
+ * @throws KernelError when no process can be started at all.
  */
 export const spawnInNetns = (command: Command): RunningCommand => {
   const streams = command.tty === undefined ? openPipes() : openTerminal(command.tty)
@@ -170,7 +193,7 @@ export const spawnInNetns = (command: Command): RunningCommand => {
 
   let exited = false
   const exit = new Promise<Exit>((resolve, reject) => {
-    child.once("error", (cause) => reject(new Error(`Cannot run ${command.argv[0]} in ${command.netnsPath}: ${cause.message}`, { cause })))
+    child.once("error", (cause) => reject(notStarted(command, cause)))
     child.once("exit", (code, signal) => {
       exited = true
       stdin.destroy()
@@ -183,7 +206,11 @@ export const spawnInNetns = (command: Command): RunningCommand => {
   if (pid === undefined) {
     exit.catch(() => undefined)
     abandon()
-    throw new Error(`Cannot start ${enterProgram} for ${command.argv[0]}: was it built? Type: npm run build`)
+    // Node tells the reason later, when nobody waits for it any more: short of descriptors or processes, or not built.
+    const [code, detail] = existsSync(enterProgram)
+      ? ["EAGAIN", "this machine or the daemon is short of descriptors or processes"]
+      : ["ENOENT", `${enterProgram} was not built, type: npm run build`]
+    throw new KernelError({ operation: `start in ${command.netnsPath}`, object: command.argv[0]!, code, detail })
   }
 
   const signal = (name: string): boolean => {

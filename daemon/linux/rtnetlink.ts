@@ -6,7 +6,7 @@
  */
 import { addon } from "../native/index.ts"
 import { messages, Writer, type Message } from "../wire/netlink.ts"
-import { KernelError } from "./errors.ts"
+import { attempt, KernelError } from "./errors.ts"
 
 /**
  * The errno names that mean "it is gone already": what a removal wants. ENXIO: the interface has no IPv6 any more, because
@@ -41,11 +41,17 @@ export class Batch {
     return this.purposes.length
   }
 
-  /** Sends everything; returns what failed. Removing what does not exist is no failure. */
+  /**
+   * Sends everything; returns what failed. Removing what does not exist is no failure. Throws KernelError when the kernel
+   * cannot be asked at all (EMFILE, ENOBUFS).
+   */
   commit(): ReadonlyArray<{ readonly tag: number; readonly error: KernelError }> {
     if (this.purposes.length === 0) return []
     const failures: { tag: number; error: KernelError }[] = []
-    for (const [sequence, code, detail] of addon.netlinkBatch(this.netns, this.out.finish())) {
+    const { operation, object } = this.purposes[0]!
+    const what = `${operation} ${object}${this.size === 1 ? "" : `, and ${this.size - 1} more`}`
+    const answers = attempt("send requests", what, () => addon.netlinkBatch(this.netns, this.out.finish()))
+    for (const [sequence, code, detail] of answers) {
       const purpose = this.purposes[sequence]!
       if (purpose.removal && gone.has(code)) continue
       failures.push({ tag: purpose.tag, error: new KernelError({ ...purpose, code, detail }) })
@@ -54,9 +60,9 @@ export class Batch {
   }
 }
 
-/** The messages that answer the dump requests which `write` writes. */
+/** The messages that answer the dump requests which `write` writes. Throws KernelError. */
 export const dump = (netns: number, write: (out: Writer) => void): Generator<Message> => {
   const out = new Writer(256)
   write(out)
-  return messages(addon.netlinkDump(netns, out.finish()))
+  return messages(attempt("read", "network namespace", () => addon.netlinkDump(netns, out.finish())))
 }
