@@ -4,7 +4,7 @@
  */
 import { KernelError } from "./errors.ts"
 import * as Netns from "./netns.ts"
-import { runInNetns } from "./process.ts"
+import { type Finished, runInNetns } from "./process.ts"
 
 /** One element of libnftables's `nftables` array. */
 export type NftObject = Readonly<Record<string, unknown>>
@@ -14,23 +14,30 @@ const timeoutMs = 20_000
 const nft = (name: string, argv: ReadonlyArray<string>, stdin: string): ReturnType<typeof runInNetns> =>
   runInNetns({ netnsPath: Netns.path(name), argv: ["nft", ...argv] }, { timeoutMs, stdin, outputOctets: 4 << 20 })
 
-/** Applies commands in one transaction: all or none. Throws KernelError with nft's own message. */
-export const apply = async (name: string, commands: ReadonlyArray<NftObject>): Promise<void> => {
-  const { code, stderr, stdout } = await nft(name, ["-j", "-f", "-"], JSON.stringify({ nftables: commands }))
-  if (code === 0) return
+/** A command that failed. nft itself ends with 1: other codes are weft-enter's, which could not run it. */
+const failure = (operation: string, object: string, { code, stderr, stdout, timedOut }: Finished): KernelError => {
+  const fail = (reason: string, detail: string) => new KernelError({ operation, object, code: reason, detail })
+  if (timedOut) return fail("ETIMEDOUT", `nft was still running after ${timeoutMs / 1000} s`)
+  if (code === 127) return fail("ENOENT", "there is no program nft here: install nftables")
   const detail = `${stderr}${stdout}`.trim().split("\n")[0] ?? ""
-  throw new KernelError({ operation: "apply nftables rules", object: name, code: code === 127 ? "ENOENT" : "EINVAL", detail })
+  return fail(code === 1 ? "EINVAL" : `exit code ${code}`, detail)
 }
 
-/** The objects of one table, without what the kernel numbers by itself; undefined when there is no such table. */
+/** Applies commands in one transaction: all or none. Throws KernelError with nft's own message. */
+export const apply = async (name: string, commands: ReadonlyArray<NftObject>): Promise<void> => {
+  const finished = await nft(name, ["-j", "-f", "-"], JSON.stringify({ nftables: commands }))
+  if (finished.code !== 0) throw failure("apply nftables rules", name, finished)
+}
+
+/**
+ * The objects of one table, without what the kernel numbers by itself; undefined when there is no such table. Throws
+ * KernelError when it cannot be told.
+ */
 export const listTable = async (name: string, family: string, table: string): Promise<ReadonlyArray<NftObject> | undefined> => {
-  const { code, stdout, stderr } = await nft(name, ["-j", "list", "table", family, table], "")
-  if (code !== 0) {
-    if (stderr.includes("No such file or directory")) return undefined
-    const detail = stderr.trim().split("\n")[0] ?? ""
-    throw new KernelError({ operation: "list nftables table", object: `${table} in ${name}`, code: "EINVAL", detail })
-  }
-  const { nftables } = JSON.parse(stdout) as { nftables: ReadonlyArray<NftObject> }
+  const finished = await nft(name, ["-j", "list", "table", family, table], "")
+  if (finished.code === 1 && finished.stderr.includes("No such file or directory")) return undefined
+  if (finished.code !== 0) throw failure("list nftables table", `${table} in ${name}`, finished)
+  const { nftables } = JSON.parse(finished.stdout) as { nftables: ReadonlyArray<NftObject> }
   return nftables.filter((object) => !("metainfo" in object)).map((object) => withoutHandles(object) as NftObject)
 }
 
