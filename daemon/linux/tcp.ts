@@ -59,12 +59,18 @@ export const listen = async (netnsPath: string, family: Ip.Family): Promise<List
 
 const listening = (server: Server, descriptor: number): Promise<void> =>
   new Promise((resolve, reject) => {
-    server.once("error", (error) => {
+    const refused = (error: Error): void => {
       addon.close(descriptor)
       reject(error)
+    }
+    server.once("error", refused)
+    server.listen({ fd: descriptor }, () => {
+      // From here on the server owns the descriptor. A later error (EMFILE in accept) costs one connection, which its
+      // client notices.
+      server.off("error", refused)
+      server.on("error", () => undefined)
+      resolve()
     })
-    // From here on the server owns the descriptor.
-    server.listen({ fd: descriptor }, () => resolve())
   })
 
 const readToken = (socket: Socket, done: (token: Uint8Array) => void): void => {
