@@ -88,9 +88,13 @@ export const serveTls = async (
   return {
     endpoint: { host: listener.address, port: listener.port },
     close: async (graceMs) => {
-      listener.close()
-      await shutDown(server, graceMs)
-      listener.destroy()
+      const drained = listener.close()
+      // It tells the clients, but does not wait for connections that were handed to it.
+      server.tryShutdown(() => {})
+      const timer = setTimeout(listener.destroy, graceMs)
+      await drained
+      clearTimeout(timer)
+      server.forceShutdown()
     }
   }
 }

@@ -7,6 +7,7 @@
  * is decided here, in one place, and refused handshakes can be logged with their reason.
  */
 import { X509Certificate } from "node:crypto"
+import { once } from "node:events"
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs"
 import { type AddressInfo, isIP } from "node:net"
 import { createSecureContext, createServer, type TLSSocket } from "node:tls"
@@ -128,9 +129,8 @@ const refusalLogMs = 1000
 export interface Listener {
   readonly address: string
   readonly port: number
-  /** No new connections; those that are open go on. */
-  readonly close: () => void
-  /** Ends what is open still. */
+  /** No new connections. Resolves when those that are open have ended; `destroy` ends them. */
+  readonly close: () => Promise<void>
   readonly destroy: () => void
 }
 
@@ -164,7 +164,10 @@ export const listenTls = async (
     // A handshake may end after `close`.
     if (!listener.listening || !socket.authorized || socket.alpnProtocol !== "h2") return void socket.destroy()
     open.add(socket)
-    socket.once("close", () => open.delete(socket))
+    socket.once("close", () => {
+      open.delete(socket)
+      if (open.size === 0) listener.emit("drained")
+    })
     injector.injectConnection(socket)
   })
   listener.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket & { readonly _parent?: object }) => {
@@ -184,7 +187,10 @@ export const listenTls = async (
   return {
     address: bound.address,
     port: bound.port,
-    close: () => void listener.close(),
+    close: async () => {
+      listener.close()
+      if (open.size > 0) await once(listener, "drained")
+    },
     destroy: () => open.forEach((socket) => socket.destroy())
   }
 }

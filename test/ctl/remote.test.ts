@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { createServer as createTlsServer, type TlsOptions } from "node:tls"
 import t from "tap"
 import { parseEndpoint } from "../../ctl/endpoint.ts"
-import { extensions, hollowServices, makePki, startRemote } from "../rpc/pki-fixture.ts"
+import { type Credentials, extensions, hollowServices, makePki, startRemote } from "../rpc/pki-fixture.ts"
 import { weft } from "./weft.ts"
 
 const pki = await makePki()
@@ -27,8 +27,10 @@ const listen = async (server: Server): Promise<string> => {
   t.teardown(() => server.close())
   return `127.0.0.1:${(server.address() as { port: number }).port}`
 }
-const listenTls = ({ cert, key }: { readonly cert?: Buffer; readonly key?: Buffer }, options: TlsOptions = {}): Promise<string> =>
-  listen(createTlsServer({ ...(cert && key ? { cert, key } : {}), ALPNProtocols: ["h2"], ...options }, (socket) => socket.on("error", () => {})))
+const listenTls = ({ cert, key }: Credentials, options: TlsOptions = {}): Promise<string> => {
+  const own = cert === undefined || key === undefined ? {} : { cert, key }
+  return listen(createTlsServer({ ...own, ALPNProtocols: ["h2"], ...options }, (socket) => socket.on("error", () => {})))
+}
 
 t.test("a daemon on the network answers those with a certificate, by name and by address", async (t) => {
   t.match(await list(here, pki.viewer.folder), { code: 0, stdout: /^No labs/, stderr: "" })
