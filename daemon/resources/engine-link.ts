@@ -144,14 +144,14 @@ export class EngineLinks {
         await this.drop(id)
         link = undefined
       }
-      const engine = (this.engine ??= await this.startEngine())
+      const engine = await this.running()
       if (link === undefined) {
         const made = this.carry(engine, id, spec)
         this.links.set(id, made)
         return made
       }
       clearTimeout(link.draining)
-      const { draining: _, ...changed } = { ...link, ...spec }
+      const { draining: _, ...changed } = { ...this.links.get(id)!, ...spec }
       engine.setProfiles(id, engineProfiles(spec))
       this.links.set(id, changed)
       return changed
@@ -261,7 +261,9 @@ export class EngineLinks {
     throw failure.error
   }
 
-  private async startEngine(): Promise<LinkEngine> {
+  /** The engine with all links; started when it is not there. */
+  private async running(): Promise<LinkEngine> {
+    if (this.engine !== undefined) return this.engine
     const engine = await this.parts.start()
     engine.onExit(({ message }) => {
       if (this.closing || this.engine !== engine) return
@@ -269,18 +271,22 @@ export class EngineLinks {
       this.parts.tell(`${message}: starting it again with ${this.links.size} links`)
       void this.restart()
     })
+    try {
+      for (const [id, link] of this.links) this.links.set(id, { ...link, ...this.carry(engine, id, link) })
+    } catch (error) {
+      await engine.close()
+      throw error
+    }
+    this.engine = engine
     return engine
   }
 
-  /** Starts the engine again and gives it its links back; goes on trying. */
+  /** Starts the engine again, for the links that there are; goes on trying. */
   private async restart(): Promise<void> {
     while (!this.closing && this.engine === undefined && this.links.size > 0) {
       try {
         await this.alone("all", async () => {
-          if (this.engine !== undefined || this.links.size === 0) return
-          const engine = await this.startEngine()
-          for (const [id, link] of this.links) this.links.set(id, { ...link, ...this.carry(engine, id, link) })
-          this.engine = engine
+          if (this.links.size > 0) await this.running()
         })
       } catch (error) {
         this.parts.tell(reasonOf(error))

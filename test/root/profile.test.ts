@@ -1,7 +1,7 @@
 /** Links with profiles, from the file to packets: made, changed and removed under traffic, and after crashes. */
 import t from "tap"
 import { needsRoot, until } from "./harness.ts"
-import { Connection, identities, sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
+import { Connection, identities, run, sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
 
 const withLink = (name: string, profile: Readonly<Record<string, unknown>>): TopologyObject => ({
   name,
@@ -86,6 +86,21 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
     await weftd.destroy(lab)
   })
 
+  await t.test("shows both directions to a capture in the fabric", async (t) => {
+    const lab = weftd.name("captured")
+    await weftd.make(withLink(lab, { delay: "2ms" }))
+    const name = (await weftd.inspect(lab)).nodes.find((node) => node.name === "a")!.ports[0]!.fabricName
+    const capture = run(["ip", "netns", "exec", weftd.fabric, "tcpdump", "-lnni", name, "-c", "4", "icmp"], { timeoutMs: 20_000 })
+    await until("four packets are captured", async () => {
+      await weftd.pings(lab, "a", addressOfB)
+      return Promise.race([capture.then(() => true), new Promise<boolean>((no) => setTimeout(no, 50, false))])
+    }, 20_000)
+    const { stdout } = await capture
+    t.match(stdout, /echo request/)
+    t.match(stdout, /echo reply/)
+    await weftd.destroy(lab)
+  })
+
   await t.test("passes on the carrier", async (t) => {
     const lab = weftd.name("carrier")
     await weftd.make(withLink(lab, { delay: "1ms" }))
@@ -119,6 +134,12 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
     t.not((await weftd.drift(lab)).length, 0, "a TAP that somebody deleted is noticed")
     await weftd.make(withLink(lab, { delay: "5ms", seed: 7 }))
     t.ok((await fastest(weftd, lab)) >= 10)
+
+    const inspected = await weftd.inspect(lab)
+    sh("ip", "-n", weftd.fabric, "link", "del", inspected.nodes[0]!.ports[0]!.fabricName)
+    await weftd.make(withLink(lab, { delay: "5ms", seed: 7 }))
+    t.ok((await fastest(weftd, lab)) >= 10, "a port that was deleted is mended, on the same TAPs")
+    t.equal(taps(weftd), 2)
 
     await weftd.stop()
     await weftd.start()
