@@ -13,7 +13,9 @@ const blocksOfAll = 256
 const blocksAtLeast = 16
 
 /** A chunk holds any frame: the kernel cuts what is longer than a block. */
-const chunkOctets = 256 * 1024
+const chunkOctets = 192 * 1024
+/** Usual chunks stay small enough for memory that is used again and again: larger pieces are mapped anew each time. */
+const enoughOctets = 40 * 1024
 
 /** Octets of a frame that are kept unless asked for otherwise: all of it, as Wireshark counts. */
 export const maxSnapLength = 262_144
@@ -80,7 +82,7 @@ export class Captures {
    * The octets are valid until the next read.
    */
   read(untilMs: number, limit: number): { readonly octets: Uint8Array; readonly frames: number } {
-    const [length, frames, held] = addon.captureRead(this.#rings, this.#chunk, untilMs, limit)
+    const [length, frames, held] = addon.captureRead(this.#rings, this.#chunk, untilMs, limit, enoughOctets)
     this.#held = held === 1
     return { octets: this.#chunk.subarray(0, length), frames }
   }

@@ -143,7 +143,13 @@ export interface Addon {
   /** Whether the interface is still there, up or down. */
   captureAttached(capture: Capture): boolean
   /** `[octets, frames, held]`: pcapng blocks in `target`; `held` is 1 when frames later than `untilMs` wait. */
-  captureRead(captures: ReadonlyArray<Capture>, target: Uint8Array, untilMs: number, limit: number): readonly [number, number, number]
+  captureRead(
+    captures: ReadonlyArray<Capture>,
+    target: Uint8Array,
+    untilMs: number,
+    limit: number,
+    enough: number
+  ): readonly [number, number, number]
   /** `counts`: frames that the filter let through, those of them that the kernel dropped, those that were read. */
   captureCounters(capture: Capture, counts: Float64Array): void
 

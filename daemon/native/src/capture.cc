@@ -263,9 +263,10 @@ bool isOlder(const tpacket3_hdr* a, const tpacket3_hdr* b) {
   return a->tp_sec != b->tp_sec ? a->tp_sec < b->tp_sec : a->tp_nsec < b->tp_nsec;
 }
 
-// captureRead(captures, target, untilMs, limit): [octets, frames, held]. Writes at most `limit` frames of all captures as
+// captureRead(captures, target, untilMs, limit, enough): [octets, frames, held]. Writes at most `limit` frames of all captures as
 // Enhanced Packet Blocks, oldest first; the interface id is the place in `captures`. Frames later than `untilMs` (the
-// kernel's wall clock) stay for another call; `held` is 1 when there are such. Ends when `target` is full.
+// kernel's wall clock) stay for another call; `held` is 1 when there are such. Ends when `enough` octets are written or
+// `target` is full.
 napi_value captureRead(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   uint32_t count = 0;
@@ -279,9 +280,10 @@ napi_value captureRead(napi_env env, napi_callback_info info) {
   size_t room = 0;
   uint8_t* target = arguments.octets(1, &room);
   const double untilMs = arguments.number(2), limit = arguments.number(3);
+  const auto enough = static_cast<size_t>(arguments.integer(4));
   size_t at = 0, frames = 0;
   bool held = false;
-  while (static_cast<double>(frames) < limit) {
+  while (static_cast<double>(frames) < limit && at < enough) {
     uint32_t oldest = 0;
     const tpacket3_hdr* frame = nullptr;
     for (uint32_t i = 0; i < count; i++) {
