@@ -65,6 +65,17 @@ export const eachAsync = async <S extends { readonly id: string }>(
   return failures
 }
 
+/** Does `work` with each item, `atOnce` at a time; the results are in the order of the items. The first that throws, throws. */
+export const inParallel = async <I, R>(atOnce: number, items: ReadonlyArray<I>, work: (item: I) => Promise<R>): Promise<Array<R>> => {
+  const results = new Array<R>(items.length)
+  const left = items.entries()
+  const worker = async (): Promise<void> => {
+    for (const [position, item] of left) results[position] = await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker))
+  return results
+}
+
 /** Steps of the same node together, in order. */
 export const byNode = <S extends { readonly node: string }>(steps: ReadonlyArray<S>): ReadonlyMap<string, ReadonlyArray<S>> => {
   const groups = new Map<string, S[]>()

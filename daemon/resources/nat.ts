@@ -16,11 +16,13 @@ import type { StepOf } from "../plan/diff.ts"
 import type { NatSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { familyOf } from "../wire/ip.ts"
-import { asFailure, type Failure, type Failures, type Handler } from "./handler.ts"
+import { asFailure, type Failure, type Failures, type Handler, inParallel } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
 const family = "inet"
 const table = "weft"
+/** Processes of nft. */
+const atOnce = 16
 
 const meta = (key: string, right: string): NftObject => ({ match: { op: "==", left: { meta: { key } }, right } })
 
@@ -110,16 +112,14 @@ const digest = (listing: ReadonlyArray<NftObject>): string => createHash("sha256
 
 const observe = async (lab: Lab): Promise<ReadonlyArray<readonly [string, NatSpec]>> => {
   const nodes = Array.from(lab.knownOf("nat"), ({ spec }) => spec.node).filter((node) => lab.snapshot.nodes.has(node))
-  const found = await Promise.all(
-    nodes.map(async (node): Promise<readonly [string, NatSpec] | undefined> => {
-      const listing = await Nftables.listTable(Netns.nodeName(lab.name, node), family, table)
-      if (listing === undefined) return undefined
-      const record = lab.records.get(id.nat(node))
-      if (record?.kind === "nat" && record.listing === digest(listing)) return [id.nat(node), record.spec]
-      // Not as we left it: nothing of it is believed, all of it is replaced.
-      return [id.nat(node), { node, masquerade: [], oneToOne: [], portForward: [], mssClamp: [] }]
-    })
-  )
+  const found = await inParallel(atOnce, nodes, async (node): Promise<readonly [string, NatSpec] | undefined> => {
+    const listing = await Nftables.listTable(Netns.nodeName(lab.name, node), family, table)
+    if (listing === undefined) return undefined
+    const record = lab.records.get(id.nat(node))
+    if (record?.kind === "nat" && record.listing === digest(listing)) return [id.nat(node), record.spec]
+    // Not as we left it: nothing of it is believed, all of it is replaced.
+    return [id.nat(node), { node, masquerade: [], oneToOne: [], portForward: [], mssClamp: [] }]
+  })
   return found.filter((one) => one !== undefined)
 }
 
@@ -141,6 +141,6 @@ const apply = async (lab: Lab, step: StepOf<"nat">): Promise<Failure | undefined
 }
 
 const applyAll = async (lab: Lab, steps: ReadonlyArray<StepOf<"nat">>): Promise<Failures> =>
-  (await Promise.all(steps.map((step) => apply(lab, step)))).filter((failure) => failure !== undefined)
+  (await inParallel(atOnce, steps, (step) => apply(lab, step))).filter((failure) => failure !== undefined)
 
 export const handler: Handler<"nat"> = { kind: "nat", observe, converge: applyAll, remove: applyAll }
