@@ -85,10 +85,14 @@ const inNode = (node: string, error: KernelError): KernelError =>
 const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<Failures> => {
   const inodes = steps.flatMap((step) => lab.snapshot.nodes.get(step.node)?.netns.inode ?? [])
   await endProcesses(new Set(inodes), endGraceMs)
-  return each(steps, (step) => {
+  const failures = each(steps, (step) => {
     lab.forget(step.node)
     Netns.remove(Netns.nodeName(lab.name, step.node))
   })
+  // Who came in by the name while the others were being ended; now there is no name to come in by. The snapshot still has
+  // the namespaces open, so that their inodes are nobody else's.
+  await endProcesses(new Set(inodes), 0)
+  return failures
 }
 
 export const handler: Handler<"node"> = { kind: "node", observe, converge, remove }
