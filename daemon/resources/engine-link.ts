@@ -124,6 +124,11 @@ export class EngineLinks {
     return link?.draining === undefined && this.engine !== undefined ? link : undefined
   }
 
+  /** Whether the interface `index` is the TAP of a link. */
+  uses(index: number): boolean {
+    return this.twins.has(index)
+  }
+
   /** The host side at the far end of the link of host side `index`: its own far end, or the one behind the TAPs. */
   farEnd(index: number): number | undefined {
     const entries = this.parts.program.ports()

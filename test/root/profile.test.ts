@@ -123,6 +123,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
     await weftd.kill()
     t.notOk(await weftd.pings(lab, "a", addressOfB), "down meanwhile")
     await weftd.start()
+    await until("the link is back", () => weftd.pings(lab, "a", addressOfB), 15_000)
     const back = await fastest(weftd, lab)
     t.ok(back >= 10 && back < 11, `there and back in ${back} ms`)
     t.ok(await connection.exchange("survived"))
@@ -143,6 +144,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
 
     await weftd.stop()
     await weftd.start()
+    await until("the link is back", () => weftd.pings(lab, "a", addressOfB), 15_000)
     t.ok((await fastest(weftd, lab)) >= 10, "and with one that was stopped")
     await weftd.destroy(lab)
     t.equal(taps(weftd), 0)
