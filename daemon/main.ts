@@ -2,11 +2,11 @@
  * weftd: the only file that knows every layer. It opens things in order, each closed again in reverse when the daemon
  * ends:
  *
- *     lock -> state -> fabric -> eBPF program -> recover labs -> serve
+ *     lock -> state -> fabric -> eBPF program -> serve, and recover labs meanwhile
  *
  * A daemon that ends leaves its labs forwarding; one with no labs leaves nothing.
  */
-import { mkdirSync, rmdirSync, rmSync } from "node:fs"
+import { mkdirSync, rmSync, rmdirSync, statSync } from "node:fs"
 import { flushCompileCache } from "node:module"
 import { hostname, release } from "node:os"
 import { fileURLToPath } from "node:url"
@@ -14,6 +14,7 @@ import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type { Scope } from "effect/Scope"
 import { load } from "./compiler/load.ts"
 import { Engine } from "./datapath/engine.ts"
@@ -117,11 +118,16 @@ const acquire = <A>(what: string, open: () => A | Promise<A>, close: (it: A) => 
   )
 
 /** One daemon for each instance: its lock dies with it, whatever kills it. */
-const lock = ({ instance, runDirectory }: Config): number => {
+const lock = (config: Config): number => {
+  const { instance, runDirectory } = config
   mkdirSync(runDirectory, { recursive: true, mode: 0o755 })
-  const descriptor = addon.lockFile(`${runDirectory}/lock`)
+  const path = `${runDirectory}/lock`
+  const descriptor = addon.lockFile(path)
   if (descriptor < 0) throw new Error(`another weftd of instance "${instance}" is running`)
-  return descriptor
+  // One that was ending may have removed the file between our opening and our locking it: then this is nobody's lock.
+  if (statSync(path, { throwIfNoEntry: false })?.ino === addon.inode(descriptor)) return descriptor
+  addon.close(descriptor)
+  return lock(config)
 }
 
 const unlock = (descriptor: number, { runDirectory }: Config): void => {
@@ -227,6 +233,9 @@ const daemon = (config: Config) =>
 /** What we expected can be said in a line; a defect needs its stack. */
 const explain = (cause: Cause.Cause<Error>): string => (Cause.hasDies(cause) ? Cause.pretty(cause) : (Cause.squash(cause) as Error).message)
 
+/** Being told to end is no failure. */
+const isFailure = (exit: Exit.Exit<unknown, unknown>): boolean => Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+
 const main = (): void => {
   const config = configure(process.argv.slice(2))
   if (process.getuid?.() !== 0) {
@@ -236,7 +245,7 @@ const main = (): void => {
   const program = Effect.scoped(daemon(config)).pipe(
     Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) || log(`weftd: ${explain(cause)}`)))
   )
-  NodeRuntime.runMain(program, { disableErrorReporting: true })
+  NodeRuntime.runMain(program, { disableErrorReporting: true, teardown: (exit, end) => end(isFailure(exit) ? 1 : 0) })
 }
 
 main()

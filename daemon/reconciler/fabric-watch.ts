@@ -3,13 +3,17 @@
  *
  * **Carrier.** A node that takes its end of a link down takes the carrier from the other end. In the kernel the two ends
  * are two veth pairs, so the loss is passed on here: while one node's end is down, the host side of the other's is held
- * down. A held host side says nothing about its own node, so of two ends that are both down only one is held: when the
- * first comes back the hold is taken off, and what then shows decides again.
+ * down. A host side that is down says nothing about its own node, so of two ends that are both down only one is held:
+ * when the first comes back the hold is taken off, and what then shows decides again. Messages only say where to look;
+ * what is done is decided from both ends as they are at that moment, because a message may be older than our own doing.
  *
  * **Captures.** `bpf_redirect_peer` hands a frame to the node without passing the host side, where tcpdump would see it.
  * While a host side is promiscuous its frames take the long way; see docs/adr/0007.
  *
- * Both need a living daemon: while weftd is away, wires keep forwarding and lose only this.
+ * **Interfaces that go** without weft (a namespace or an interface deleted by hand) leave their entries in the program:
+ * they are taken out before the index is given out again.
+ *
+ * All need a living daemon: while weftd is away, wires keep forwarding and lose only this.
  */
 import * as Fabric from "../linux/fabric.ts"
 import * as LinkWatch from "../linux/link-watch.ts"
@@ -17,10 +21,27 @@ import { Batch } from "../linux/rtnetlink.ts"
 import type { Daemon } from "../resources/lab.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 
+type LinksByIndex = ReadonlyMap<number, Link.Link>
+
+/** What to do about a link with these host sides: which one is to be set up or down; nothing when all is well. */
+export const decide = (a: Link.Link, b: Link.Link): { readonly index: number; readonly up: boolean } | undefined => {
+  // Nobody can be seen through two ends that are down.
+  if (!a.up && !b.up) return { index: a.index, up: true }
+  if (a.up && b.up) {
+    if (!a.carrier) return { index: b.index, up: false }
+    return b.carrier ? undefined : { index: a.index, up: false }
+  }
+  const [open, held] = a.up ? [a, b] : [b, a]
+  return open.carrier ? { index: held.index, up: true } : undefined
+}
+
 /** Starts watching; returns what ends it. */
 export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) => {
-  /** Host sides that are down because of the other end: index of the held one -> index of the end that is down. */
-  const held = new Map<number, number>()
+  let someWent = false
+  /** Host sides whose link was not whole when it was last looked at. */
+  const troubled = new Set<number>()
+
+  const readLinks = (): LinksByIndex => new Map(Fabric.links(fabric.fd).map((link) => [link.index, link]))
 
   const setUp = (index: number, up: boolean): void => {
     const batch = new Batch(fabric.fd)
@@ -30,47 +51,51 @@ export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) =>
     batch.commit()
   }
 
-  const passOnCarrier = (link: Link.Link): void => {
-    const farEnd = links.farEnd(link.index)
-    // Somebody else (a deploy that mends) has brought it up: it speaks for its own node again.
-    if (link.up) held.delete(link.index)
-    if (farEnd === undefined || held.has(link.index)) return
-    const holding = held.get(farEnd) === link.index
-    if (!link.carrier && !holding) {
-      held.set(farEnd, link.index)
-      setUp(farEnd, false)
-    } else if (link.carrier && holding) {
-      held.delete(farEnd)
-      setUp(farEnd, true)
+  const passOnCarrier = (index: number, now: LinksByIndex): void => {
+    const near = now.get(index)
+    const far = now.get(links.farEnd(index) ?? 0)
+    if (near === undefined || far === undefined) {
+      troubled.delete(index)
+      return
+    }
+    for (const { index: end } of [near, far]) {
+      if (near.up && near.carrier && far.up && far.carrier) troubled.delete(end)
+      else troubled.add(end)
+    }
+    const act = decide(near, far)
+    if (act !== undefined) setUp(act.index, act.up)
+  }
+
+  const forgetGone = (now: LinksByIndex): void => {
+    for (const index of program.ports().keys()) {
+      if (now.has(index)) continue
+      links.lost(index)
+      program.removePort(index)
     }
   }
 
-  const changed = (now: ReadonlyArray<Link.Link>): void => {
-    for (const link of now) {
+  const changed = (messages: ReadonlyArray<Link.Link>): void => {
+    const suspects = new Set<number>()
+    for (const link of messages) {
       // A TAP has no node behind it: what is handed to it leaves by its egress, always.
       if (Fabric.isTap(link)) continue
       program.setVisible(link.index, link.promiscuity > 0)
-      passOnCarrier(link)
+      const whole = link.up && link.carrier && !troubled.has(link.index)
+      if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)
     }
+    if (suspects.size === 0 && !someWent) return
+    const now = readLinks()
+    if (someWent) forgetGone(now)
+    someWent = false
+    for (const index of suspects) passOnCarrier(index, now)
   }
 
   const removed = (index: number): void => {
-    links.lost(index)
-    held.delete(index)
-    for (const [other, cause] of held) {
-      if (cause !== index) continue
-      held.delete(other)
-      setUp(other, true)
-    }
+    troubled.delete(index)
+    someWent = true
   }
 
   const stop = LinkWatch.watch(fabric.fd, { changed, removed })
-  // What was held before this daemon started: a host side that is down, with its other end's node down.
-  const now = Fabric.links(fabric.fd)
-  for (const link of now) {
-    const farEnd = Fabric.isTap(link) ? undefined : links.farEnd(link.index)
-    if (!link.up && farEnd !== undefined) held.set(link.index, farEnd)
-  }
-  changed(now)
+  changed([...readLinks().values()])
   return stop
 }

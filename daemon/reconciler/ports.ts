@@ -14,10 +14,14 @@ export interface FoundPort extends FoundNode {
 export const findPort = (labs: ReadonlyArray<LabEntry>, name: string): FoundPort | NotFound => {
   const colon = name.indexOf(":")
   const ifname = name.slice(colon + 1)
-  if (colon < 1 || ifname === "") return { error: `"${name}" names no interface: NODE:IF is expected, for example "pc:eth0"`, ambiguous: true }
+  if (colon < 1 || ifname === "") {
+    return { error: `"${name}" names no interface: NODE:IF is expected, for example "pc:eth0"`, ambiguous: true }
+  }
   const found = findNode(labs, name.slice(0, colon))
   if ("error" in found) return found
   const { nodes, resources } = labs.find((entry) => entry.name === found.lab)!.plan
-  const known = resources.flatMap((resource) => (resource.kind === "port" && resource.spec.node === found.node ? [resource.spec.ifname] : []))
+  const known = resources.flatMap((resource) =>
+    resource.kind === "port" && resource.spec.node === found.node ? [resource.spec.ifname] : []
+  )
   return { ...found, ifname, kind: nodes.find((info) => info.name === found.node)?.kind ?? "node", known }
 }

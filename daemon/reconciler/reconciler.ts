@@ -11,13 +11,14 @@
  *
  * One change of a lab at a time: a second one is refused, not queued. Different labs go side by side.
  */
-import { KernelError } from "../linux/errors.ts"
+import { setTimeout as sleep } from "node:timers/promises"
+import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as HostLimits from "../linux/host-limits.ts"
 import * as Memory from "../linux/memory.ts"
 import type { EventLog } from "../observe/events.ts"
 import { diff, type Observed, type Step } from "../plan/diff.ts"
 import { kindOrder } from "../plan/order.ts"
-import type { Kind, Plan, Resource } from "../plan/resource.ts"
+import type { Kind, Plan, Remembered, Resource } from "../plan/resource.ts"
 import { allocateVnis, vnisOf } from "../plan/vni.ts"
 import { Lab, type Daemon } from "../resources/lab.ts"
 import type { Failure, Handler } from "../resources/handler.ts"
@@ -56,6 +57,7 @@ export interface Watch {
 const maxRounds = 4
 
 const releaseAfterMs = 200
+const recoveryPatienceMs = 5000
 
 const silent: Watch = { planned: () => {}, report: () => {}, note: () => {} }
 
@@ -78,6 +80,9 @@ export class Reconciler {
   /** The daemon is ending: nothing new is begun. */
   private closing = false
   private release: NodeJS.Timeout | undefined
+  private placing: Promise<unknown> = Promise.resolve()
+  /** Labs that start-up is still about. */
+  private readonly recovering = new Map<string, Promise<void>>()
 
   constructor(parts: { daemon: Daemon; store: Store; events: EventLog }) {
     this.daemon = parts.daemon
@@ -87,48 +92,76 @@ export class Reconciler {
 
   /** What `deploy` would do. */
   async plan(plan: Plan): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
+    await this.recovered(plan.lab)
     const entry = await this.store.lab(plan.lab)
     const desired = await this.placed(plan, entry)
     const steps = await this.observing(desired, entry, async (lab) => diff(desired, await observe(lab)))
     return { exists: entry !== undefined, steps }
   }
 
-  /** Makes the lab be `plan`. Failures come in the outcome; it throws only when refused. */
+  /** Makes the lab be `plan`. What the kernel refuses comes in the outcome; it throws when the change itself is refused. */
   async deploy(plan: Plan, options: { filename: string; rollback: boolean }, watch: Watch): Promise<Outcome> {
+    await this.recovering.get(plan.lab)
     return this.exclusively(plan.lab, async () => {
       const entry = await this.store.lab(plan.lab)
-      const desired = await this.placed(plan, entry)
-      const committed = await this.commit(entry, desired, entry === undefined ? "deploying" : "changing", options.filename)
-      const outcome = await this.converge(committed, watch)
+      const outcome = await this.converge(await this.place(plan, entry, options.filename), watch)
       if (outcome.failures.length === 0 || !options.rollback) return outcome
-      await this.rollBack(await this.require(plan.lab), watch)
-      return { ...outcome, rolledBack: true }
+      const back = await this.rollBack(await this.require(plan.lab), watch)
+      return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
     })
   }
 
   /** Removes everything of the lab, then its entry. */
   async destroy(name: string, watch: Watch): Promise<Outcome> {
+    await this.recovering.get(name)
     return this.exclusively(name, async () => {
       const entry = await this.require(name)
       return this.converge(await this.commit(entry, emptyPlan(name), "destroying", entry.filename), watch)
     })
   }
 
-  /** Start-up: finish what was begun, adopt what is there, remove what belongs to nothing. */
+  /**
+   * Start-up: removes what belongs to nothing, then finishes what was begun and adopts what is there, lab after lab. It
+   * resolves when the first part is done; who wants to change a lab waits for its turn in the second.
+   */
   async recover(): Promise<void> {
     const entries = await this.store.labs()
-    sweep(this.daemon, new Set(entries.map((entry) => entry.name)), this.events)
-    for (const entry of entries) {
-      const before = entry.state
-      const outcome = await this.exclusively(entry.name, () => this.converge(entry, silent))
-      const what = outcome.changed === 0 ? "adopted as it was" : `repaired: ${outcome.changed} changes`
-      const text = outcome.failures.length > 0 ? `cannot be made whole: ${outcome.failures[0]!.error.message}` : what
-      this.events.emit({ lab: entry.name, type: "lab.adopted", subject: entry.name, message: `${entry.name} was ${before}; ${text}` })
+    await sweep(this.daemon, new Set(entries.map((entry) => entry.name)), this.events)
+    let turn: Promise<void> = Promise.resolve()
+    for (const { name } of entries) {
+      turn = turn.then(() => this.adopt(name))
+      this.recovering.set(name, turn)
+    }
+  }
+
+  /** Who looks at a lab right after start-up sees it recovered, unless that takes long: then as it is. */
+  private async recovered(name: string): Promise<void> {
+    const recovery = this.recovering.get(name)
+    if (recovery !== undefined) await Promise.race([recovery, sleep(recoveryPatienceMs, undefined, { ref: false })])
+  }
+
+  /** Never fails: a lab that cannot be looked at must not keep the others, or its own removal, from happening. */
+  private async adopt(name: string): Promise<void> {
+    const entry = await this.require(name)
+    const tell = (text: string): void =>
+      this.events.emit({ lab: name, type: "lab.adopted", subject: name, message: `${name} was ${entry.state}; ${text}` })
+    try {
+      if (this.closing) return
+      const { changed, failures } = await this.exclusively(name, () => this.converge(entry, silent))
+      const what = changed === 0 ? "adopted as it was" : `repaired: ${changed} changes`
+      tell(failures.length > 0 ? `cannot be made whole: ${failures[0]!.error.message}` : what)
+    } catch (error) {
+      const reason = reasonOf(error)
+      tell(`cannot be made whole: ${reason}`)
+      await this.store.put({ ...entry, state: entry.state === "destroying" ? "destroying" : "failed", error: reason }).catch(() => {})
+    } finally {
+      this.recovering.delete(name)
     }
   }
 
   /** The entry, and everything in which the kernel differs from it now. */
   async inspect(name: string): Promise<{ readonly entry: LabEntry; readonly drift: ReadonlyArray<Step>; readonly view: LabView }> {
+    await this.recovered(name)
     const entry = await this.require(name)
     return this.observing(entry.plan, entry, async (lab) => {
       const drift = this.busy.has(name) ? [] : diff(entry.plan, await observe(lab))
@@ -159,7 +192,7 @@ export class Reconciler {
   /** Waits for changes under way; after it, all are refused. */
   async close(): Promise<void> {
     this.closing = true
-    while (this.busy.size > 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (this.busy.size > 0) await sleep(20)
   }
 
   private async exclusively<A>(name: string, action: () => Promise<A>): Promise<A> {
@@ -182,6 +215,16 @@ export class Reconciler {
     this.release.unref()
   }
 
+  /** Makes the plan the lab's desired state. One lab after the other: no two may choose the same VNI. */
+  private async place(plan: Plan, entry: LabEntry | undefined, filename: string): Promise<LabEntry> {
+    const placing = this.placing.then(async () => {
+      const desired = await this.placed(plan, entry)
+      return this.commit(entry, desired, entry === undefined ? "deploying" : "changing", filename)
+    })
+    this.placing = placing.catch(() => {})
+    return placing
+  }
+
   /** The plan with VNIs that are this lab's own. */
   private async placed(plan: Plan, entry: LabEntry | undefined): Promise<Plan> {
     const others = (await this.store.labs()).filter((lab) => lab.name !== plan.lab)
@@ -199,42 +242,39 @@ export class Reconciler {
       plan,
       ...(lastGood === undefined ? {} : { lastGood }),
       former,
-      remembered: entry?.remembered ?? [],
       deployedAt: new Date().toISOString()
     }
     await this.store.put(committed)
     return committed
   }
 
-  private async rollBack(entry: LabEntry, watch: Watch): Promise<void> {
+  private async rollBack(entry: LabEntry, watch: Watch): Promise<Outcome> {
     const target = entry.lastGood
     const state = target === undefined ? "destroying" : "changing"
     const committed = await this.commit(entry, target?.plan ?? emptyPlan(entry.name), state, target?.filename ?? entry.filename)
-    await this.converge(committed, { ...watch, planned: () => {} })
+    return this.converge(committed, { ...watch, planned: () => {} })
   }
 
   /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. */
   private async converge(entry: LabEntry, watch: Watch): Promise<Outcome> {
     let changed = 0
     let failures: ReadonlyArray<Failure> = []
-    let remembered = entry.remembered
     await this.fitHost(entry.name, watch)
     for (let round = 0; ; round++) {
-      const current = { ...entry, remembered }
-      const result = await this.observing(entry.plan, current, async (lab) => {
+      const result = await this.observing(entry.plan, entry, async (lab) => {
         const steps = diff(entry.plan, await observe(lab))
         if (round === 0) watch.planned(steps)
         if (steps.length === 0) return { steps, failures: [] }
         if (round === maxRounds) return { steps, failures: steps.map(didNotSettle) }
         const failed = await apply(lab, steps, (step, error) => this.report(entry.name, watch.report, step, error))
-        remembered = [...lab.records]
+        await lab.save()
         return { steps, failures: failed }
       })
       failures = result.failures
       changed += round === maxRounds ? 0 : result.steps.length - failures.length
       if (result.steps.length === 0 || failures.length > 0) break
     }
-    await this.settle({ ...entry, remembered }, failures)
+    await this.settle(entry, failures)
     await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
   }
@@ -276,11 +316,14 @@ export class Reconciler {
     const nodes = new Set<string>()
     for (const resource of [...desired.values(), ...previous]) if (resource.kind === "node") nodes.add(resource.spec.node)
     const snapshot = Snapshot.take(plan.lab, this.daemon.instance, this.daemon.fabric, nodes)
-    const lab = new Lab({ name: plan.lab, daemon: this.daemon, snapshot, desired, previous, records: new Map(entry?.remembered) })
+    let lab: Lab | undefined
     try {
+      const records = await this.store.remembered(plan.lab)
+      const save = (now: ReadonlyMap<string, Remembered>): Promise<void> => this.store.remember(plan.lab, [...now])
+      lab = new Lab({ name: plan.lab, daemon: this.daemon, snapshot, desired, previous, records, save })
       return await use(lab)
     } finally {
-      lab.close()
+      lab?.close()
       Snapshot.close(snapshot)
     }
   }

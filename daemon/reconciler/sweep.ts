@@ -5,21 +5,28 @@
 import { readdirSync, rmSync } from "node:fs"
 import * as Fabric from "../linux/fabric.ts"
 import * as Netns from "../linux/netns.ts"
+import { endProcesses } from "../linux/process.ts"
 import type { EventLog } from "../observe/events.ts"
 import { labsDirectory, type Daemon } from "../resources/lab.ts"
 
-export const sweep = (daemon: Daemon, labs: ReadonlySet<string>, events: EventLog): void => {
+const endGraceMs = 500
+
+export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, events: EventLog): Promise<void> => {
   const tell = (subject: string): void =>
     events.emit({ lab: "", type: "daemon.swept", subject, message: `${subject} belonged to no lab: removed` })
-  for (const name of Netns.list()) {
+  const strangers = Netns.list().filter((name) => {
     const parsed = Netns.parseNodeName(name)
-    if (parsed === undefined || labs.has(parsed.lab) || Netns.owner(name) !== daemon.instance) continue
+    return parsed !== undefined && !labs.has(parsed.lab) && Netns.owner(name) === daemon.instance
+  })
+  const inodes = strangers.flatMap((name) => Netns.within(name, (netns) => netns.inode) ?? [])
+  await endProcesses(new Set(inodes), endGraceMs)
+  for (const name of strangers) {
     Netns.remove(name)
     tell(name)
   }
   const { marked, taps, unmarked } = Fabric.ports(daemon.fabric.fd)
   // Nobody reads a TAP that is there when the daemon starts.
-  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked, ...taps]
+  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked, ...taps.filter((link) => !daemon.links.uses(link.index))]
   Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)

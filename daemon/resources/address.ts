@@ -8,17 +8,18 @@ import { protocol, type Lab } from "./lab.ts"
 const linkScope = 253
 
 /**
- * On our ports: every address but the link-local ones, which come by themselves; a stranger's is drift there. On loopback
- * and on interfaces that commands in the node have made (bridges, tunnels): only what is ours.
+ * On our ports: every address but those that come by themselves (link-local ones, leases and other addresses with a
+ * lifetime); a stranger's is drift there. On loopback and on interfaces that commands in the node have made (bridges,
+ * tunnels): only what is ours.
  */
 function* observe(lab: Lab): Generator<readonly [string, AddressSpec]> {
   for (const [node, { addresses }] of lab.snapshot.nodes) {
-    for (const { index, address, scope, protocol: maker } of addresses) {
+    for (const { index, address, scope, permanent, protocol: maker } of addresses) {
       const ifname = lab.ifname(node, index)
       if (ifname === undefined) continue
       const ours = maker === protocol || lab.known.has(id.address(node, ifname, address))
       const onOurPort = lab.fabricIndex(`${node}:${ifname}`) !== undefined
-      if (ours || (onOurPort && scope !== linkScope)) yield [id.address(node, ifname, address), { node, ifname, address }]
+      if (ours || (onOurPort && permanent && scope !== linkScope)) yield [id.address(node, ifname, address), { node, ifname, address }]
     }
   }
 }

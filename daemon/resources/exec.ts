@@ -40,6 +40,8 @@ const run = async (lab: Lab, step: StepOf<"exec">): Promise<Failure | undefined>
     return fail("EIO", error instanceof Error ? error.message : String(error))
   }
   lab.records.set(step.id, { kind: "exec", argv, inode: lab.netns(node).inode })
+  // At once: a daemon that is killed after this does not run it again.
+  await lab.save()
   return undefined
 }
 

@@ -37,7 +37,9 @@ export interface LabInit {
    * keeps no mark of ours, this says what to look for.
    */
   readonly previous: ReadonlyArray<Resource>
-  readonly records: ReadonlyMap<string, Remembered>
+  readonly records: Iterable<readonly [string, Remembered]>
+  /** Stores what is in `records`. */
+  readonly save: (records: ReadonlyMap<string, Remembered>) => Promise<void>
 }
 
 export class Lab {
@@ -49,8 +51,12 @@ export class Lab {
   readonly previous: ReadonlyMap<string, Resource>
   /** `desired` and `previous` together; where both have an id, the desired one. */
   readonly known: ReadonlyMap<string, Resource>
-  /** Handlers change it; whoever made this Lab stores it. */
+  /** Handlers change it, and call `save` when it must not be forgotten, whatever happens next. */
   readonly records: Map<string, Remembered>
+  private readonly saveRecords: LabInit["save"]
+  /** A save that has not begun: it will hold what is recorded until then. */
+  private saving: Promise<void> | undefined
+  private lastSave: Promise<void> = Promise.resolve()
   private readonly open = new Map<string, Netns.Netns>()
   private readonly owned = new Set<string>()
   private readonly indexes = new Map<string, number>()
@@ -66,12 +72,26 @@ export class Lab {
     this.previous = new Map(init.previous.map((resource) => [resource.id, resource]))
     this.known = new Map([...this.previous, ...init.desired])
     this.records = new Map(init.records)
+    this.saveRecords = init.save
     for (const [node, { netns, links }] of init.snapshot.nodes) {
       this.open.set(node, netns)
       for (const link of links.values()) this.setIndex(node, link.name, link.index)
     }
     for (const [port, { link }] of init.snapshot.fabricPorts) this.fabricIndexes.set(port, link.index)
     for (const resource of init.previous) if (resource.kind === "node") this.rememberSysctls(resource.spec)
+  }
+
+  /** Stores `records`. Calls that come while one is under way share the one after it. */
+  async save(): Promise<void> {
+    if (this.saving === undefined) {
+      const before = this.lastSave
+      this.saving = before.then(() => {
+        this.saving = undefined
+        return this.saveRecords(this.records)
+      })
+      this.lastSave = this.saving.catch(() => {})
+    }
+    await this.saving
   }
 
   /** The node's open namespace. Throws when it does not exist: whoever needs it depends on it. */

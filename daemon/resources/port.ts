@@ -101,7 +101,9 @@ const addAll = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   if (steps.length === 0) return []
   const failures: Failure[] = []
   const batch = new Batch(lab.daemon.fabric.fd)
-  let index = Math.max(1, ...Fabric.links(lab.daemon.fabric.fd).map((link) => link.index))
+  // Never the index of an interface that is gone while the program still has an entry for it.
+  const { fabric, program } = lab.daemon
+  let index = Math.max(1, ...Fabric.links(fabric.fd).map((link) => link.index), ...program.ports().keys())
   for (const [tag, step] of steps.entries()) {
     try {
       add(lab, batch, step, tag, ++index)

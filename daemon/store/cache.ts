@@ -10,6 +10,8 @@ export const cached = async (store: Store): Promise<Store> => {
       await store.put(entry)
       entries.set(entry.name, entry)
     },
+    remembered: (name) => store.remembered(name),
+    remember: (name, memory) => store.remember(name, memory),
     remove: async (name) => {
       await store.remove(name)
       entries.delete(name)

@@ -1,11 +1,12 @@
-/** The store of one host: LevelDB in a folder of its own, one JSON value for each lab. */
+/** The store of one host: LevelDB in a folder of its own, one JSON value for each lab and one for what is remembered of it. */
 import { mkdirSync } from "node:fs"
 import { Level } from "level"
-import type { LabEntry, Store } from "./store.ts"
+import type { LabEntry, Memory, Store } from "./store.ts"
 
 /** Raise it when `LabEntry` changes in a way that an older daemon's entries do not fit. */
-const format = "1"
+const format = "2"
 const labKey = (name: string): string => `lab/${name}`
+const memoryKey = (name: string): string => `remembered/${name}`
 
 const explain = (directory: string, error: unknown): Error => {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause
@@ -35,7 +36,10 @@ export const open = async (directory: string): Promise<Store> => {
     labs: async () => (await db.values({ gt: "lab/", lt: "lab0" }).all()) as LabEntry[],
     lab: async (name) => (await db.get(labKey(name))) as LabEntry | undefined,
     put: (entry) => db.put(labKey(entry.name), entry, { sync: true }),
-    remove: (name) => db.del(labKey(name), { sync: true }),
+    remembered: async (name) => ((await db.get(memoryKey(name))) as Memory | undefined) ?? [],
+    // Not synced: it must outlive the daemon, and what it speaks of does not outlive the machine.
+    remember: (name, memory) => db.put(memoryKey(name), memory),
+    remove: (name) => db.batch([{ type: "del", key: labKey(name) }, { type: "del", key: memoryKey(name) }], { sync: true }),
     close: () => db.close()
   }
 }

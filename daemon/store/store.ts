@@ -19,18 +19,24 @@ export interface LabEntry {
   readonly lastGood?: { readonly plan: Plan; readonly filename: string }
   /** What it should have been since then, and may still be in part. */
   readonly former: ReadonlyArray<Resource>
-  readonly remembered: ReadonlyArray<readonly [string, Remembered]>
   /** RFC 3339. */
   readonly deployedAt: string
   /** Why it is `failed`. */
   readonly error?: string
 }
 
+/** What is remembered of a lab's resources, by id. */
+export type Memory = ReadonlyArray<readonly [id: string, Remembered]>
+
 export interface Store {
   labs(): Promise<ReadonlyArray<LabEntry>>
   lab(name: string): Promise<LabEntry | undefined>
   /** Durable when it resolves. */
   put(entry: LabEntry): Promise<void>
+  remembered(name: string): Promise<Memory>
+  /** Survives the daemon's end when it resolves. */
+  remember(name: string, memory: Memory): Promise<void>
+  /** The entry and what is remembered. */
   remove(name: string): Promise<void>
   close(): Promise<void>
 }

@@ -13,7 +13,6 @@ const lab = (name: string, nodes: Readonly<Record<string, "host" | "router">>, r
   state: "ready",
   plan: { lab: name, nodes: Object.entries(nodes).map(([node, kind]) => ({ name: node, kind, labels: {} })), segments: [], resources },
   former: [],
-  remembered: [],
   deployedAt: ""
 })
 

@@ -13,5 +13,6 @@ export const emptyLab = (directory: string, resources: ReadonlyArray<Resource>, 
     snapshot: nothing,
     desired: new Map(resources.map((resource) => [resource.id, resource])),
     previous: [],
-    records
+    records,
+    save: async () => {}
   })

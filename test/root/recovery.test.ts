@@ -88,11 +88,6 @@ const drifts: ReadonlyArray<Drift> = [
     break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "del", fabricName("a:eth0")),
     shows: [/^\+ port\/a:eth0/]
   },
-  {
-    what: "the fabric's side down",
-    break: (_, weftd, fabricName) => sh("ip", "-n", weftd.fabric, "link", "set", fabricName("a:wire"), "down"),
-    shows: [/^~ port\/a:wire state/]
-  },
   { what: "the node's side deleted", break: (lab) => ip(lab, "d", "link", "del", "wire"), shows: [/^\+ port\/d:wire/] },
   {
     what: "the eBPF program taken off",
@@ -102,7 +97,7 @@ const drifts: ReadonlyArray<Drift> = [
   {
     what: "a namespace deleted",
     break: (lab) => sh("ip", "netns", "del", `weft.${lab}.d`),
-    shows: [/^\+ node\/d/, /^\+ port\/d:eth0/, /^\+ port\/d:wire/, /^\+ segment\/link\/wire/, /^~ segment\/network\/far .*gone/]
+    shows: [/^\+ node\/d/, /^\+ port\/d:eth0/, /^\+ port\/d:wire/, /^\+ segment\/link\/wire/, /^~ segment\/network\/far ports/]
   }
 ]
 

@@ -12,7 +12,6 @@ const entry = (name: string, state: LabEntry["state"] = "ready"): LabEntry => ({
   state,
   plan: { lab: name, nodes: [], segments: [], resources: [] },
   former: [],
-  remembered: [["exec/pc/0", { kind: "exec", argv: ["true"], inode: 4026531840 }]],
   deployedAt: "2026-01-01T00:00:00.000Z"
 })
 
@@ -29,6 +28,22 @@ t.test("what was put is there after reopening, and what was removed is not", asy
   t.strictSame((await second.labs()).map(({ name }) => name), ["a", "a-b", "zz"])
   t.strictSame(await second.lab("a"), entry("a"))
   t.equal(await second.lab("gone"), undefined)
+  await second.close()
+})
+
+t.test("what is remembered of a lab outlives the daemon and goes with the lab", async (t) => {
+  const directory = t.testdir()
+  const memory = [["exec/pc/0", { kind: "exec", argv: ["true"], inode: 4026531840 }]] as const
+  const first = await Store.open(directory)
+  await first.put(entry("a"))
+  await first.remember("a", memory)
+  await first.close()
+  const second = await cached(await Store.open(directory))
+  t.strictSame(await second.remembered("a"), memory)
+  t.strictSame(await second.remembered("never"), [])
+  await second.remove("a")
+  t.strictSame(await second.remembered("a"), [])
+  t.strictSame(await second.labs(), [])
   await second.close()
 })
 
@@ -64,7 +79,7 @@ t.test("open refuses the state of another format and does not touch it", async (
   await db.put("format", "999")
   await db.put("lab/a", { unheard: "of" })
   await db.close()
-  await t.rejects(Store.open(directory), { message: `Cannot use the state in "${directory}": it has format 999, this weftd knows 1` })
+  await t.rejects(Store.open(directory), { message: `Cannot use the state in "${directory}": it has format 999, this weftd knows 2` })
   await db.open()
   t.strictSame(await db.get("lab/a"), { unheard: "of" })
   await db.close()

@@ -14,7 +14,9 @@ const RTM_GETADDR = 22
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
 const IFA_BROADCAST = 4
+const IFA_FLAGS = 8
 const IFA_PROTO = 11
+const IFA_F_PERMANENT = 0x80
 const IFA_F_NODAD = 0x02
 const headerLength = 8
 
@@ -26,6 +28,8 @@ export interface Address {
   readonly scope: number
   /** Who made it: IFAPROT_* or ours. */
   readonly protocol: number
+  /** False: it has a lifetime, as DHCP leases and addresses from router advertisements have. */
+  readonly permanent: boolean
 }
 
 const write = (out: Writer, type: number, flags: number, index: number, text: string, protocol: number): number => {
@@ -67,11 +71,13 @@ export const decode = (body: Uint8Array): Address => {
   let local: Uint8Array | undefined
   let remote: Uint8Array | undefined
   let protocol = 0
+  let flags = u8(body, 2)
   attributes(body, headerLength, (type, value) => {
     if (type === IFA_LOCAL) local = value
+    else if (type === IFA_FLAGS) flags = u32(value)
     else if (type === IFA_ADDRESS) remote = value
     else if (type === IFA_PROTO) protocol = u8(value)
   })
   const address = local ?? remote ?? new Uint8Array(u8(body) === AF_INET6 ? 16 : 4)
-  return { index: u32(body, 4), address: `${format(address)}/${u8(body, 1)}`, scope: u8(body, 3), protocol }
+  return { index: u32(body, 4), address: `${format(address)}/${u8(body, 1)}`, scope: u8(body, 3), protocol, permanent: (flags & IFA_F_PERMANENT) !== 0 }
 }
