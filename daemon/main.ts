@@ -203,8 +203,8 @@ const daemon = (config: Config) =>
     const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())
     const events = new EventLog()
     events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
-    const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell: log }), (open) =>
-      open.close())
+    const tell = (message: string): void => events.emit({ lab: "", type: "daemon.engine", subject: "engine", message })
+    const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell }), (it) => it.close())
     const parts: Daemon = { instance: config.instance, fabric, program, links, runDirectory: config.runDirectory }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
