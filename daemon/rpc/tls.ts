@@ -120,9 +120,14 @@ const readKey = (path: string): Buffer => {
   }
 }
 
-const maxConnections = 256
-/** From the TCP connection to the verified client. */
-const handshakeTimeoutMs = 10_000
+export interface Limits {
+  /** At once, those in the handshake included. */
+  readonly connections: number
+  /** From the TCP connection to the verified client. */
+  readonly handshakeMs: number
+}
+
+const defaultLimits: Limits = { connections: 256, handshakeMs: 10_000 }
 /** Refused handshakes are logged at most this often, or anybody could fill the log. */
 const refusalLogMs = 1000
 
@@ -139,7 +144,8 @@ export const listenTls = async (
   server: grpc.Server,
   { host, port }: Endpoint,
   material: TlsMaterial,
-  log: (line: string) => void
+  log: (line: string) => void,
+  limits = defaultLimits
 ): Promise<Listener> => {
   // "Insecure" means that grpc-js adds no TLS: it gets sockets on which there is TLS already.
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
@@ -152,9 +158,9 @@ export const listenTls = async (
     requestCert: true,
     rejectUnauthorized: true,
     ALPNProtocols: ["h2"],
-    handshakeTimeout: handshakeTimeoutMs
+    handshakeTimeout: limits.handshakeMs
   })
-  listener.maxConnections = maxConnections
+  listener.maxConnections = limits.connections
   listener.on("connection", (socket) => {
     handshaking.set(socket, `${socket.remoteAddress}:${socket.remotePort}`)
     socket.on("error", () => {})
@@ -173,8 +179,10 @@ export const listenTls = async (
   listener.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket & { readonly _parent?: object }) => {
     const reason = socket.authorizationError ?? error.code ?? error.message
     refused(`a connection${from(handshaking, socket)}: ${reason}`)
+    // After ERR_TLS_HANDSHAKE_TIMEOUT Node leaves that to us.
+    socket.destroy()
   })
-  listener.on("drop", () => refused(`a connection: ${maxConnections} are open`))
+  listener.on("drop", () => refused(`a connection: ${limits.connections} are open`))
   await new Promise<void>((resolve, reject) => {
     listener.once("error", (error: NodeJS.ErrnoException) => {
       const hint = error.code === "EADDRINUSE" ? `. See who has the port: ss -ltnp 'sport = :${port}'` : ""

@@ -86,7 +86,7 @@ t.test("show lists what there is, with its end and what is wrong", async (t) => 
   t.match(await pki("show"), {
     code: 0,
     stdout:
-      /^NAME .*\nCA +authority .*\(in 3650 days\)\nalice +client +viewer +[-\d]{10} \(in 365 days\)\nbob@example\.net .*\nlab1 +server +lab1\./
+      /^NAME .*\nCA +authority .*3650 days\)\nalice +client +viewer +[-\d]{10} \(in 365 days\)\nbob@example\.net .*\nlab1 +server +lab1\./
   })
   chmodSync(join(dir, "alice/key.pem"), 0o644)
   t.match(await pki("show", "alice"), { code: 0, stdout: /\nalice: others can read its key: chmod 600 '.*alice\/key\.pem'\n$/ })

@@ -1,11 +1,12 @@
 import { chmodSync, copyFileSync, writeFileSync } from "node:fs"
 import { once } from "node:events"
-import { createServer } from "node:net"
+import { connect as connectPlain, createServer } from "node:net"
 import { join } from "node:path"
 import { connect } from "node:tls"
 import { gzipSync } from "node:zlib"
+import { Server } from "@grpc/grpc-js"
 import t from "tap"
-import { parseEndpoint, readTlsFiles } from "../../daemon/rpc/tls.ts"
+import { listenTls, parseEndpoint, readTlsFiles } from "../../daemon/rpc/tls.ts"
 import { seeded } from "../random.ts"
 import { dial, Flag, frame, message, opening, preface, received, requestHeaders, Type, unaryCall } from "./http2-frames.ts"
 import { call, emptyMessage, extensions, hollowServices, makePki, startRemote } from "./pki-fixture.ts"
@@ -81,6 +82,26 @@ t.test("close ends connections that clients keep open", async (t) => {
   await remote.close(50)
   await gone
   await t.rejects(once(connect({ port: remote.port, host: "127.0.0.1" }), "secureConnect"), { code: "ECONNREFUSED" })
+})
+
+t.test("a client that does not finish its handshake is hung up on, and does not keep others out", async (t) => {
+  const server = new Server()
+  const log: string[] = []
+  const material = readTlsFiles(filesOf(pki.server.folder))
+  const limits = { connections: 3, handshakeMs: 300 }
+  const listener = await listenTls(server, { host: "127.0.0.1", port: 0 }, material, (line) => log.push(line), limits)
+  t.teardown(() => listener.close())
+  const closed = () => {
+    const socket = connectPlain(listener.port, "127.0.0.1").resume().on("error", () => {})
+    return once(socket, "close")
+  }
+  await Promise.all(Array.from({ length: 5 }, closed))
+  t.match(log, [/access\.refused a connection: 3 are open|access\.refused a connection from .*: ERR_TLS_HANDSHAKE_TIMEOUT/])
+  const socket = await dial(listener.port, pki.viewer)
+  const answer = once(socket, "data")
+  socket.write(opening)
+  t.ok(await answer, "now there is room")
+  socket.destroy()
 })
 
 t.test("what is no HTTP/2, or too much of it, ends at most its own connection", async (t) => {
