@@ -213,7 +213,7 @@ const daemon = (config: Config) =>
     Memory.release()
     const host = hostname()
     const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store, config.instance)), (it) => it.end())
-    const capture = yield* acquire("Cannot start", () => makeCapture(captureDependencies(store, config.instance)), (it) => it.end())
+    const capture = makeCapture(captureDependencies(store, config.instance))
     const services = {
       Labs: makeLabs({ load, reconciler, events, host }),
       Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)), capture: capture.handler },
@@ -226,6 +226,8 @@ const daemon = (config: Config) =>
       const { endpoint } = yield* acquire("Cannot serve on the network", open, (serving) => serving.close(2000))
       log(`weftd listens on ${endpoint.host}:${endpoint.port} with TLS`)
     }
+    // Before the servers close, so that clients get their last packets and the counts.
+    yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
     yield* Effect.never
   })

@@ -7,6 +7,7 @@
  * A chunk is read from the kernel when the transport has taken the one before. A cancelled call ends at once, and so do
  * all calls when the daemon ends; `stop` and limits end it with the last frames, statistics and `ended`.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { type ServerDuplexStream, status } from "@grpc/grpc-js"
 import * as Capture from "../observe/capture.ts"
 import { linesOf } from "../observe/packet-line.ts"
@@ -51,11 +52,14 @@ export interface CaptureDependencies {
 export interface CaptureService {
   /** For `Nodes.Capture` of a grpc-js service. */
   readonly handler: (call: Call) => void
-  /** Ends all captures in an orderly way, and resolves when they have ended: at shutdown. */
+  /** Ends all captures in an orderly way, and resolves when they have ended or their clients take too long: at shutdown. */
   readonly end: () => Promise<void>
 }
 
 type Call = ServerDuplexStream<CaptureRequest, CaptureResponse>
+
+/** For clients that do not read what is sent to them. */
+const patienceMs = 1000
 
 /** Each port takes megabytes of the kernel's memory. */
 const maxPorts = 64
@@ -85,7 +89,7 @@ export const makeCapture = (dependencies: CaptureDependencies): CaptureService =
   }
   const end = async (): Promise<void> => {
     for (const stop of running.values()) stop.abort("weftd is ending")
-    await Promise.all(running.keys())
+    await Promise.race([Promise.all(running.keys()), sleep(patienceMs, undefined, { ref: false })])
   }
   return { handler, end }
 }

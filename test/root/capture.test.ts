@@ -306,4 +306,14 @@ t.test("weft capture", { skip: needsRoot }, async (t) => {
     t.equal(blocksOf(readFileSync(path)).at(-1)!.kind, "statistics", "the file is complete")
     await until("descriptors are as before", () => (weftd.descriptors().get("socket") ?? 0) <= (idle.get("socket") ?? 0), 10_000)
   })
+
+  t.test("a daemon that ends tells its captures, and does not wait for those that nobody reads", async (t) => {
+    const lazy = weftd.client.capture({ ports: ["a:lo"], filter: "", count: 0, durationMs: 0, snaplen: 0, text: false })
+    const responses = lazy[Symbol.asyncIterator]()
+    await responses.next()
+    await weftd.inNode(lab, "a", "python3", "-c", flood(3000, 8000))
+    const done = await weft(["capture", "a:lo"], () => weftd.stop())
+    t.match(done, { code: 1, stderr: /captured\nerror: The capture ended early: weftd is ending\n$/ })
+    await weftd.start()
+  })
 })
