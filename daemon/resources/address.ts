@@ -3,7 +3,8 @@ import * as Address from "../wire/rtnetlink/address.ts"
 import type { AddressSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
-import { protocol, type Lab } from "./lab.ts"
+import type { Lab } from "./lab.ts"
+import { protocol } from "./protocol.ts"
 
 const linkScope = 253
 

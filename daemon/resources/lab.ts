@@ -10,9 +10,6 @@ import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/r
 import type { EngineLinks } from "./engine-link.ts"
 import type { Snapshot } from "./snapshot.ts"
 
-/** Route protocol number (rtm_protocol, nh_protocol, ifa_proto) that marks what is ours. See /etc/iproute2/rt_protos. */
-export const protocol = 94
-
 /** One daemon's share of the machine. */
 export interface Daemon {
   readonly instance: string

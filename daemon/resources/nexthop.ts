@@ -8,7 +8,8 @@ import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import type { NexthopMember, NexthopSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
-import { protocol, type Lab } from "./lab.ts"
+import type { Lab } from "./lab.ts"
+import { protocol } from "./protocol.ts"
 import type { NodeSnapshot } from "./snapshot.ts"
 
 /** 31 bits, never 0, distinct from group ids by the text that is hashed. */

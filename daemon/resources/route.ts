@@ -4,7 +4,8 @@ import * as Route from "../wire/rtnetlink/route.ts"
 import type { RouteSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
-import { protocol, type Lab } from "./lab.ts"
+import type { Lab } from "./lab.ts"
+import { protocol } from "./protocol.ts"
 
 const typeNames = new Map<number, RouteTypeName>(Object.entries(RouteType).map(([name, number]) => [number, name as RouteTypeName]))
 

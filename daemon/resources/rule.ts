@@ -3,7 +3,8 @@ import * as Rule from "../wire/rtnetlink/rule.ts"
 import type { RuleSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
-import { protocol, type Lab } from "./lab.ts"
+import type { Lab } from "./lab.ts"
+import { protocol } from "./protocol.ts"
 
 const describe = (spec: RuleSpec): string => `${spec.priority} (${spec.family}) in ${spec.node}`
 

@@ -13,12 +13,14 @@ import * as Link from "../wire/rtnetlink/link.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import * as Route from "../wire/rtnetlink/route.ts"
 import * as Rule from "../wire/rtnetlink/rule.ts"
+import { protocol } from "./protocol.ts"
 import type { Message } from "../wire/netlink.ts"
 
 export interface NodeSnapshot {
   readonly netns: Netns.Netns
   readonly links: ReadonlyMap<string, Link.Link>
   readonly addresses: ReadonlyArray<Address.Address>
+  /** Ours only: a node may hold a million others (a BGP table). */
   readonly routes: ReadonlyArray<Route.Route>
   readonly nexthops: ReadonlyArray<Nexthop.Nexthop>
   readonly rules: ReadonlyArray<Rule.Rule>
@@ -66,7 +68,7 @@ export const readNode = (netns: Netns.Netns): NodeSnapshot =>
     dump(netns.fd, (out) => {
       Link.dumpLinks(out)
       Address.dumpAddresses(out)
-      Route.dumpRoutes(out)
+      Route.dumpRoutes(out, protocol)
       Nexthop.dumpNexthops(out)
       Rule.dumpRules(out, "ipv4")
       Rule.dumpRules(out, "ipv6")

@@ -78,7 +78,7 @@ const capture = (): void => {
   const vectors = [
     { name: "links", source, octets: dump(Link.dumpLinks), says: ask("link show") },
     { name: "addresses", source, octets: dump(Address.dumpAddresses), says: ask("address show") },
-    { name: "routes", source, octets: dump(Route.dumpRoutes), says: routes },
+    { name: "routes", source, octets: dump((out) => Route.dumpRoutes(out)), says: routes },
     { name: "nexthops", source, octets: dump(Nexthop.dumpNexthops), says: ask("nexthop show") },
     { name: "rules", source, octets: dump(rules), says: [...(ask("-4 rule show") as unknown[]), ...(ask("-6 rule show") as unknown[])] },
     { name: "filters", source, octets: dump((out) => Tc.dumpIngressFilters(out, 7)), says: filters }

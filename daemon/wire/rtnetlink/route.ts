@@ -24,6 +24,7 @@ const RT_SCOPE_LINK = 253
 const RT_SCOPE_NOWHERE = 255
 const RTM_F_CLONED = 0x200
 const headerLength = 12
+const protocolOffset = 5
 
 export const RouteType = { unicast: 1, blackhole: 6, unreachable: 7, prohibit: 8 } as const
 export type RouteTypeName = keyof typeof RouteType
@@ -77,9 +78,13 @@ export const addRoute = (out: Writer, route: Route): number => write(out, RTM_NE
  */
 export const removeRoute = (out: Writer, route: Route): number => write(out, RTM_DELROUTE, 0, route, RT_SCOPE_NOWHERE)
 
-export const dumpRoutes = (out: Writer): void => {
+/**
+ * Asks for all routes, or only for those with this protocol number: the kernel sorts them out on a socket that has
+ * NETLINK_GET_STRICT_CHK, and sends all on another.
+ */
+export const dumpRoutes = (out: Writer, protocol = 0): void => {
   out.begin(RTM_GETROUTE, Flag.dump)
-  for (let i = 0; i < headerLength / 4; i++) out.u32(0)
+  for (let i = 0; i < headerLength; i++) out.u8(i === protocolOffset ? protocol : 0)
   out.end()
 }
 
@@ -106,7 +111,7 @@ export const decode = (body: Uint8Array): Route | undefined => {
     table,
     metric,
     type: u8(body, 7),
-    protocol: u8(body, 5),
+    protocol: u8(body, protocolOffset),
     ...(gateway === undefined ? {} : { gateway }),
     ...(index === undefined ? {} : { index }),
     ...(nexthop === undefined ? {} : { nexthop })
