@@ -12,6 +12,7 @@ import t from "tap"
 import type { CaptureEnded, CaptureStart } from "../../ctl/messages.ts"
 import { Captures, compile, settleMs } from "../../daemon/linux/capture.ts"
 import * as Pcapng from "../../daemon/wire/pcapng.ts"
+import { Wire } from "./bpf/frames.ts"
 import { Weftd, run } from "./daemon-harness.ts"
 import { checkout, needsRoot, until, World } from "./harness.ts"
 
@@ -34,12 +35,15 @@ const blocksOf = (octets: Uint8Array): ReadonlyArray<Pcapng.Block> => {
 const packetsOf = (octets: Uint8Array): ReadonlyArray<Pcapng.Packet> =>
   blocksOf(octets).flatMap((block) => (block.kind === "packet" ? [block] : []))
 
-/** Python that sends datagrams to itself. */
-const flood = (count: number, octets: number): string => `
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for i in range(${count}): s.sendto(bytes(${octets}), ("127.0.0.1", 9))
-`
+/** A command that sends datagrams to its own node. */
+const flood = (count: number, octets: number): ReadonlyArray<string> => [
+  process.execPath,
+  "-e",
+  `const socket = require("dgram").createSocket("udp4"), data = Buffer.alloc(${octets})
+  let left = ${count}
+  const next = () => (left-- === 0 ? socket.close() : socket.send(data, 9, "127.0.0.1", next))
+  next()`
+]
 
 /** Sockets that this process has open. */
 const sockets = (): number =>
@@ -58,21 +62,22 @@ t.test("Captures.read lays frames out as Pcapng.encode does", { skip: needsRoot 
   t.teardown(() => world.close())
   const [a, b] = [world.namespace("a"), world.namespace("b")]
   const peer = `p${world.veth(b, { node: a, name: "eth0", mac: "02:00:00:00:00:0a" })}`
+  const wire = new Wire(world, [{ node: a, name: "eth0" }, { node: b, name: peer }])
+  await wire.ready()
   const before = sockets()
   const captures = new Captures(1, await compile("", 262_144))
   captures.add({ netnsPath: a.path, ifname: "eth0" })
 
-  const script = `
-import socket, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind((sys.argv[1], 0))
-for line in sys.argv[2:]: s.send(bytes.fromhex(line))
-`
-  const frame = (destination: string, length: number): string => `${destination}02000000000c88b5${"5a".repeat(length - 14)}`
+  const octets = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"))
+  const frame = (destination: string, length: number): Uint8Array =>
+    octets(`${destination}02000000000c88b5${"5a".repeat(length - 14)}`)
   const others = ["02000000000a", "01005e000001", "ffffffffffff", "02000000000d"]
   const tagged = `02000000000a02000000000c8100007b88b5${"a5".repeat(50)}`
-  await world.run(b, ["python3", "-c", script, peer, ...others.map((to, index) => frame(to, 60 + index)), tagged])
-  await world.run(a, ["python3", "-c", script, "eth0", frame("02000000000c", 77)])
+  for (const [index, to] of others.entries()) wire.send(1, frame(to, 60 + index))
+  wire.send(1, octets(tagged))
+  await wire.sync()
+  wire.send(0, frame("02000000000c", 77))
+  await wire.sync()
 
   const packets: Array<Pcapng.Packet> = []
   await until("six frames are read", async () => {
@@ -105,7 +110,7 @@ for line in sys.argv[2:]: s.send(bytes.fromhex(line))
   t.ok(performance.now() - began > 50, "nothing wakes us while the interface is down")
   t.equal(captures.lost(), undefined)
   await world.run(a, ["ip", "link", "set", "eth0", "up"])
-  await world.run(b, ["python3", "-c", script, peer, frame("02000000000a", 80)])
+  wire.send(1, frame("02000000000a", 80))
   await until("frames come again when it is up", () => captures.read(Number.POSITIVE_INFINITY, 1).frames === 1)
   await world.run(a, ["ip", "link", "del", "eth0"])
   t.equal(captures.lost(), 0, "an interface that is removed is missed")
@@ -120,7 +125,7 @@ t.test("Captures.read drops and counts what is not read, and takes up again", { 
   const captures = new Captures(100, await compile("udp", 262_144))
   t.teardown(() => captures.close())
   captures.add({ netnsPath: a.path, ifname: "lo" })
-  await world.run(a, ["python3", "-c", flood(4000, 4000)])
+  await world.run(a, flood(4000, 4000))
   const read = (): number => {
     let frames = 0
     for (let more = 1; more > 0; frames += more) more = captures.read(Number.POSITIVE_INFINITY, 1e9).frames
@@ -130,7 +135,7 @@ t.test("Captures.read drops and counts what is not read, and takes up again", { 
   const [full] = captures.counters()
   t.equal(full!.received, 4000, "once for each datagram, though loopback sends and receives it")
   t.ok(full!.dropped > 1000 && full!.dropped < 4000, `${full!.dropped} dropped`)
-  await world.run(a, ["python3", "-c", flood(50, 4000)])
+  await world.run(a, flood(50, 4000))
   await until("the ring takes frames again", () => (delivered += read()) >= 4000 - full!.dropped + 50)
   t.strictSame(captures.counters(), [{ received: 4050, dropped: full!.dropped, delivered: 4050 - full!.dropped }])
 })
@@ -274,7 +279,7 @@ t.test("weft capture", { skip: needsRoot }, async (t) => {
     const responses = call[Symbol.asyncIterator]()
     await responses.next()
     const before = rss()
-    await weftd.inNode(lab, "a", "python3", "-c", flood(20_000, 8000))
+    await weftd.inNode(lab, "a", ...flood(20_000, 8000))
     t.ok(rss() - before < 60_000, `160 MB passed, ${rss() - before} KiB more`)
     call.stop()
     let ended: CaptureEnded | undefined
@@ -311,7 +316,7 @@ t.test("weft capture", { skip: needsRoot }, async (t) => {
     const lazy = weftd.client.capture({ ports: ["a:lo"], filter: "", count: 0, durationMs: 0, snaplen: 0, text: false })
     const responses = lazy[Symbol.asyncIterator]()
     await responses.next()
-    await weftd.inNode(lab, "a", "python3", "-c", flood(3000, 8000))
+    await weftd.inNode(lab, "a", ...flood(3000, 8000))
     const done = await weft(["capture", "a:lo"], () => weftd.stop())
     t.match(done, { code: 1, stderr: /captured\nerror: The capture ended early: weftd is ending\n$/ })
     await weftd.start()
