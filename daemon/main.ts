@@ -228,6 +228,7 @@ const daemon = (config: Config) =>
     }
     // Before the servers close, so that clients get their last packets and the counts.
     yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))
+    events.emit({ lab: "", type: "daemon.started", subject: config.instance, message: `instance ${config.instance} serves` })
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
     yield* Effect.never
   })

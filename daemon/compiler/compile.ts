@@ -162,7 +162,8 @@ class Builder {
       ifname,
       mac: port.mac?.value ?? Derive.mac(lab, node, ifname),
       mtu,
-      fabricName: Derive.fabricName(lab, node, ifname)
+      fabricName: Derive.fabricName(lab, node, ifname),
+      state: "up"
     }
     const portId = id.port(node, ifname)
     this.add<ResourceOf<"port">>({ kind: "port", id: portId, spec, dependsOn: [id.node(node)] }, port.path)

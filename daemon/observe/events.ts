@@ -5,7 +5,10 @@ export interface Event {
   readonly time: string
   /** Empty for what concerns the daemon. */
   readonly lab: string
-  /** `lab.deployed`, `resource.created`, `daemon.started`, ... */
+  /**
+   * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `resource.failed`
+   * `host.limit`
+   */
   readonly type: string
   /** Resource id, node or lab. */
   readonly subject: string

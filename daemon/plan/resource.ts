@@ -28,8 +28,8 @@ export interface PortSpec {
   readonly mtu: number
   /** Name of the host side in the fabric namespace, derived, at most 15 octets, unique in the daemon. */
   readonly fabricName: string
-  /** Only in what is observed, and only when something is wrong: `down`, ... */
-  readonly state?: string
+  /** Wanted: `up`. Observed: `up`, or what is wrong: `down`, `without its eBPF program`, ... */
+  readonly state: string
 }
 
 /** One broadcast domain: what a link (`p2p`) or a network (`network`) becomes. */

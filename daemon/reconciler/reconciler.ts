@@ -263,7 +263,7 @@ export class Reconciler {
     for (let round = 0; ; round++) {
       const result = await this.observing(entry.plan, entry, async (lab) => {
         const steps = diff(entry.plan, await observe(lab))
-        if (round === 0) watch.planned(steps)
+        if (round === 0) this.begin(entry, steps, watch)
         if (steps.length === 0) return { steps, failures: [] }
         if (round === maxRounds) return { steps, failures: steps.map(didNotSettle) }
         const failed = await apply(lab, steps, (step, error) => this.report(entry.name, watch.report, step, error))
@@ -274,7 +274,7 @@ export class Reconciler {
       changed += round === maxRounds ? 0 : result.steps.length - failures.length
       if (result.steps.length === 0 || failures.length > 0) break
     }
-    await this.settle(entry, failures)
+    await this.settle(entry, failures, changed)
     await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
   }
@@ -288,13 +288,19 @@ export class Reconciler {
     }
   }
 
+  private begin(entry: LabEntry, steps: ReadonlyArray<Step>, watch: Watch): void {
+    const message = `${entry.name} is ${entry.state}: ${steps.length} changes`
+    if (steps.length > 0) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
+    watch.planned(steps)
+  }
+
   private report(lab: string, report: Report, step: Step, error: KernelError | undefined): void {
     if (error !== undefined) this.events.emit({ lab, type: "resource.failed", subject: step.id, message: error.message })
     report(step, error)
   }
 
   /** Records how it ended: gone, ready or failed. */
-  private async settle(entry: LabEntry, failures: ReadonlyArray<Failure>): Promise<void> {
+  private async settle(entry: LabEntry, failures: ReadonlyArray<Failure>, changed: number): Promise<void> {
     const { error: _, ...rest } = entry
     if (failures.length > 0) {
       const message = failures[0]!.error.message
@@ -302,10 +308,10 @@ export class Reconciler {
       this.events.emit({ lab: entry.name, type: "lab.failed", subject: entry.name, message })
     } else if (entry.state === "destroying") {
       await this.store.remove(entry.name)
-      this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message: `${entry.name} is gone` })
+      this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message: `${entry.name} is gone: ${changed} removed` })
     } else {
       await this.store.put({ ...rest, state: "ready", former: [] })
-      this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready` })
+      this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready: ${changed} changes` })
     }
   }
 

@@ -27,13 +27,12 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
     const known = lab.known.has(id.port(node, ifname))
     if (inside === undefined || inside.index !== link.peer) {
       // One end without the other: as good as absent, unless nobody wants it, and then it is there to be removed.
-      if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name }]
+      if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name, state: "without its node's side" }]
       continue
     }
     const held = !link.up && isDown(lab, others.get(`${node}:${ifname}`))
     const state = stateOf(lab, programs.get(link.index), held ? { ...link, up: true } : link, inside)
-    const spec = { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name }
-    yield [id.port(node, ifname), state === undefined ? spec : { ...spec, state }]
+    yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name, state }]
   }
 }
 
@@ -59,11 +58,11 @@ const splitPort = (port: string): [node: string, ifname: string] => {
   return [port.slice(0, colon), port.slice(colon + 1)]
 }
 
-/** What is wrong with a port that exists; undefined: nothing. */
-const stateOf = (lab: Lab, programId: number | undefined, outside: Link.Link, inside: Link.Link): string | undefined => {
+/** `up`, or what is wrong with a port that exists. */
+const stateOf = (lab: Lab, programId: number | undefined, outside: Link.Link, inside: Link.Link): string => {
   if (!inside.up || !outside.up) return "down"
   if (outside.mtu !== inside.mtu) return `the fabric side's mtu is ${outside.mtu}`
-  if (programId === lab.daemon.program.programId) return undefined
+  if (programId === lab.daemon.program.programId) return "up"
   return programId === undefined ? "without its eBPF program" : "with another eBPF program"
 }
 

@@ -16,7 +16,7 @@ const node = (sysctls: Record<string, string> = {}): ResourceOf<"node"> => ({
 const port = (fields: Partial<ResourceOf<"port">["spec"]> = {}): ResourceOf<"port"> => ({
   kind: "port",
   id: id.port("r", "e1"),
-  spec: { node: "r", ifname: "e1", mac: "02:00:00:00:00:01", mtu: 1500, fabricName: "r.abc", ...fields },
+  spec: { node: "r", ifname: "e1", mac: "02:00:00:00:00:01", mtu: 1500, fabricName: "r.abc", state: "up", ...fields },
   dependsOn: [id.node("r")]
 })
 const segment = (ports: ReadonlyArray<string>): ResourceOf<"segment"> => ({
@@ -57,7 +57,7 @@ t.test("diff updates in place what the kernel lets us change, attribute by attri
   const [step, ...others] = diff(planOf(node(), port({ mtu: 9000 })), observed(node(), port({ state: "down" })))
   t.equal(others.length, 0)
   t.match(step, { action: "update", id: "port/r:e1", before: { mtu: 1500 }, after: { spec: { mtu: 9000 } } })
-  t.strictSame(step!.attributes, [{ path: "mtu", before: 1500, after: 9000 }, { path: "state", before: "down" }])
+  t.strictSame(step!.attributes, [{ path: "mtu", before: 1500, after: 9000 }, { path: "state", before: "down", after: "up" }])
   t.equal(step!.reason, "mtu, state can be changed in place")
 })
 
@@ -91,8 +91,8 @@ t.test("diff has no opinion on the order of a segment's ports", async (t) => {
 })
 
 t.test("diff tells an absent attribute from an undefined one no better than people do", async (t) => {
-  const spec = { ...port().spec, state: undefined } as unknown as ResourceOf<"port">["spec"]
-  t.strictSame(diff(planOf(port()), asObserved(new Map([[port().id, { kind: "port", spec }]]))), [])
+  const spec = { ...route().spec, nexthop: undefined } as unknown as ResourceOf<"route">["spec"]
+  t.strictSame(diff(planOf(route()), asObserved(new Map([[route().id, { kind: "route", spec }]]))), [])
 })
 
 t.test("diff makes before it breaks: a route with another metric is there twice for a moment", async (t) => {

@@ -12,9 +12,11 @@ const folder = new URL("bad/", import.meta.url)
 const deadlineMs = 2000
 
 const refusal = (filename: string, content: string | Uint8Array): { readonly text: string; readonly ms: number } => {
-  const start = performance.now()
+  // Time of this process alone: what else the machine does must not fail a topology.
+  const start = process.cpuUsage()
   const result = load({ filename, content })
-  const ms = performance.now() - start
+  const { user, system } = process.cpuUsage(start)
+  const ms = (user + system) / 1000
   return { text: result.ok ? "accepted" : result.diagnostics.map((d) => `${render(d)}\n`).join(""), ms }
 }
 
