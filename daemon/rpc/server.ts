@@ -5,7 +5,8 @@
  * mode 0660, owner root, group `weft` where that group exists. The door on TCP is in tls.ts, who may do what behind it
  * in access.ts. Only the unix socket has reflection: others need not be told what there is.
  */
-import { chmodSync, chownSync, readFileSync, rmSync } from "node:fs"
+import { chmodSync, chownSync, lstatSync, readFileSync, renameSync, rmSync } from "node:fs"
+import { connect } from "node:net"
 import { fileURLToPath } from "node:url"
 import * as grpc from "@grpc/grpc-js"
 import * as protoLoader from "@grpc/proto-loader"
@@ -99,29 +100,57 @@ export const serveTls = async (
   }
 }
 
-/** Starts serving on `socketPath`. The caller holds the instance's lock, so a socket that is there is a dead one's. */
+/** Whether somebody listens on a socket. A full backlog (EAGAIN) is an answer, too. */
+const answers = (socketPath: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(socketPath, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT"))
+  })
+
+/** @throws Error when what is there must stay: all but the socket of a daemon that is dead. */
+const refuseToReplace = async (socketPath: string): Promise<void> => {
+  const status = lstatSync(socketPath, { throwIfNoEntry: false })
+  if (status === undefined) return
+  if (!status.isSocket()) throw new Error(`${socketPath} is there and is not a socket: remove it, or choose another path with --socket`)
+  if (await answers(socketPath)) throw new Error(`another weftd serves on ${socketPath}: end it, or choose another path with --socket`)
+}
+
+/**
+ * Starts serving on `socketPath`; the socket of a daemon that is dead is replaced.
+ *
+ * It is bound under another name and renamed: nobody sees it before its owner and mode are right, and libuv, which
+ * unlinks the name that it has bound when the server closes, cannot remove the socket of a daemon that came after us.
+ */
 export const serve = async (socketPath: string, services: Services): Promise<Serving> => {
   const definition = protoLoader.loadSync(protoPath, loaderOptions)
   const server = makeServer(definition, services, localOptions)
   new ReflectionService(definition).addToServer(server)
 
-  rmSync(socketPath, { force: true })
+  await refuseToReplace(socketPath)
+  const bound = `${socketPath}.${process.pid}`
+  rmSync(bound, { force: true })
   const umask = process.umask(0o117)
   try {
     await new Promise<void>((resolve, reject) => {
       const credentials = grpc.ServerCredentials.createInsecure()
-      server.bindAsync(`unix:${socketPath}`, credentials, (error) => (error === null ? resolve() : reject(error)))
+      server.bindAsync(`unix:${bound}`, credentials, (error) => (error === null ? resolve() : reject(error)))
     })
   } finally {
     process.umask(umask)
   }
   const group = groupId("weft")
-  if (group !== undefined) chownSync(socketPath, 0, group)
-  chmodSync(socketPath, 0o660)
+  if (group !== undefined) chownSync(bound, 0, group)
+  chmodSync(bound, 0o660)
+  const { ino, dev } = lstatSync(bound)
+  renameSync(bound, socketPath)
   return {
     close: async (graceMs) => {
       await shutDown(server, graceMs)
-      rmSync(socketPath, { force: true })
+      const there = lstatSync(socketPath, { throwIfNoEntry: false })
+      if (there?.ino === ino && there.dev === dev) rmSync(socketPath)
     }
   }
 }
