@@ -28,15 +28,20 @@ export class Members {
   private readonly states = new Map<number, State>()
   private readonly maps: Readonly<Record<"segments" | "members", number>>
 
-  /** Reads what the kernel has. */
   constructor(maps: Readonly<Record<"segments" | "members", number>>) {
     this.maps = maps
+    this.read()
+  }
+
+  /** Remembers what the kernel has, and nothing else: also for when a change was refused half-way. */
+  read(): void {
     const [ids, segments] = this.dump("segments")
+    const [keys, values] = this.dump("members")
+    this.states.clear()
     new Uint32Array(ids.buffer).forEach((id, i) => {
       const { ageingS, size } = Layout.decodeSegment(segments, i * Layout.sizes.segments.value)
       this.states.set(id, { ageingS, slots: new Array<number>(size).fill(vacant), indexes: new Map() })
     })
-    const [keys, values] = this.dump("members")
     for (let i = 0; i < keys.length / Layout.sizes.members.key; i++) {
       const member = Layout.decodeMember(keys, values, i)
       const state = this.states.get(member.segment)

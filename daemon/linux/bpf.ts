@@ -5,7 +5,8 @@
  * (`Tc.addIngressFilter` with `programFd`), and the attached filters are all that keeps the program and its maps alive:
  * nothing is pinned. A restarted daemon reads the program's id off any filter and calls `adopt`.
  *
- * A `PortProgram` remembers what it wrote, because it is the only writer; the kernel is read once, when it is opened.
+ * A `PortProgram` remembers what it wrote, because it is the only writer; the kernel is read when it is opened, and again
+ * when a change was refused half-way.
  * Each update takes effect at once and as a whole: a frame sees the port, the member or the segment before or after it.
  *
  * The ifindexes are those of the ports' host sides in the fabric. Segments are any 32-bit numbers.
@@ -118,12 +119,31 @@ export class PortProgram {
     this.tag = program.tag
     this.maps = maps
     this.members = new Members(maps)
+    this.readPorts()
+  }
+
+  /** Remembers what the kernel has, and nothing else. */
+  private readPorts(): void {
     const [keys, values] = this.dump("ports")
+    this.entries.clear()
+    this.links.clear()
+    this.freeSlots.length = 0
     const indexes = new Uint32Array(keys.buffer)
     for (let i = 0; i < indexes.length; i++) this.remember(indexes[i]!, Layout.decodePort(values, i * Layout.sizes.ports.value))
     // Slot 0 counts the frames that belong to no port.
     const used = new Set(Array.from(this.entries.values(), (entry) => entry.slot))
-    for (let slot = addon.bpfMapInfo(maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
+    for (let slot = addon.bpfMapInfo(this.maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
+  }
+
+  /** Does `action`. When the kernel refuses a part of it, what has become of the maps is read before the error goes on. */
+  private change(action: () => void): void {
+    try {
+      action()
+    } catch (error) {
+      this.readPorts()
+      this.members.read()
+      throw error
+    }
   }
 
   /** Makes or changes a port. A port of a network becomes a member of its segment, which is made when it is not there. */
@@ -133,6 +153,10 @@ export class PortProgram {
 
   /** `setPort` for many. */
   setPorts(ports: ReadonlyArray<readonly [ifindex: number, port: Layout.Port]>): void {
+    this.change(() => this.putPorts(ports))
+  }
+
+  private putPorts(ports: ReadonlyArray<readonly [ifindex: number, port: Layout.Port]>): void {
     const left: [segment: number, ifindex: number][] = []
     const joined = new Map<number, number[]>()
     const added: number[] = []
@@ -150,9 +174,10 @@ export class PortProgram {
         else others.push(ifindex)
       }
     }
+    // Out of the old segment first: the port's entry says which that is, should one of these fail and all be tried again.
+    for (const [segment, ifindex] of left) this.members.leave(segment, [ifindex])
     this.resetCounters(added)
     this.write(ports.map(([ifindex]) => ifindex))
-    for (const [segment, ifindex] of left) this.members.leave(segment, [ifindex])
     for (const [segment, ifindexes] of joined) this.members.join(segment, ifindexes, defaultAgeingS)
   }
 
@@ -161,12 +186,20 @@ export class PortProgram {
     this.removePorts([ifindex])
   }
 
+  /** Removing what is gone already is fine. */
   removePorts(ifindexes: ReadonlyArray<number>): void {
-    const known = ifindexes.filter((ifindex) => this.entries.has(ifindex))
+    this.change(() => this.dropPorts([...new Set(ifindexes)].filter((ifindex) => this.entries.has(ifindex))))
+  }
+
+  private dropPorts(known: ReadonlyArray<number>): void {
+    // As in putPorts.
+    for (const ifindex of known) {
+      const { port } = this.entries.get(ifindex)!
+      if (port.kind === "network") this.members.leave(port.segment, [ifindex])
+    }
     this.kernel("remove ports", () => addon.bpfDelete(this.maps.ports, Layout.keys32(...known), known.length))
     for (const ifindex of known) {
-      const { port, slot } = this.entries.get(ifindex)!
-      if (port.kind === "network") this.members.leave(port.segment, [ifindex])
+      const { slot } = this.entries.get(ifindex)!
       this.remember(ifindex, undefined)
       if (this.links.get(ifindex)?.size === 0) this.links.delete(ifindex)
       this.freeSlots.push(slot)
@@ -180,12 +213,12 @@ export class PortProgram {
 
   /** The ifindexes that get a copy of what is flooded in the segment: exactly `ports`. They need not be ports yet. */
   setSegment(segment: number, ports: ReadonlyArray<number>, options: { readonly ageingS?: number } = {}): void {
-    this.members.set(segment, ports, options.ageingS ?? defaultAgeingS)
+    this.change(() => this.members.set(segment, ports, options.ageingS ?? defaultAgeingS))
   }
 
   /** Ports that still belong to it drop what they receive. */
   removeSegment(segment: number): void {
-    this.members.remove(segment)
+    this.change(() => this.members.remove(segment))
   }
 
   segments(): ReadonlyMap<number, Segment> {
@@ -199,8 +232,10 @@ export class PortProgram {
   setVisible(ifindex: number, visible: boolean): void {
     const entry = this.entries.get(ifindex)
     if (entry === undefined || entry.visible === visible) return
-    this.remember(ifindex, { ...entry, visible })
-    this.write([ifindex])
+    this.change(() => {
+      this.remember(ifindex, { ...entry, visible })
+      this.write([ifindex])
+    })
   }
 
   /** Undefined when there is no such port. */
