@@ -125,9 +125,11 @@ const ipBatch = (nodes: ReadonlyArray<Node>): { create: number; remove: number }
 
 // ---- weft -----------------------------------------------------------------------------------------------------------
 
+type Progress = grpc.ClientReadableStream<{ failed?: { message: string } }>
+
 interface Weft {
   readonly process: ChildProcess
-  readonly labs: grpc.Client & Record<"deploy" | "destroy", (request: object) => grpc.ClientReadableStream<{ failed?: { message: string } }>>
+  readonly labs: grpc.Client & Record<"deploy" | "destroy", (request: object) => Progress>
   readonly folder: string
 }
 
@@ -138,7 +140,8 @@ const startWeft = async (): Promise<Weft> => {
     if (i > 1200 || daemon.exitCode !== null) throw new Error("weftd did not start")
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  const definition = protoLoader.loadSync(`${checkout}proto/weft/v1/weft.proto`, { longs: Number, enums: String, defaults: true, oneofs: true })
+  const loading = { longs: Number, enums: String, defaults: true, oneofs: true } as const
+  const definition = protoLoader.loadSync(`${checkout}proto/weft/v1/weft.proto`, loading)
   const service = grpc.loadPackageDefinition(definition) as unknown as { weft: { v1: { Labs: new (...of: unknown[]) => Weft["labs"] } } }
   const options = { "grpc.max_receive_message_length": 64 << 20, "grpc.max_send_message_length": 64 << 20 }
   return { process: daemon, labs: new service.weft.v1.Labs(`unix:${socket}`, grpc.credentials.createInsecure(), options), folder }
@@ -153,7 +156,7 @@ const stopWeft = async ({ process: daemon, labs, folder }: Weft): Promise<void> 
 }
 
 /** Seconds from the call to the end of the stream. */
-const call = (stream: grpc.ClientReadableStream<{ failed?: { message: string } }>): Promise<number> => {
+const call = (stream: Progress): Promise<number> => {
   const start = performance.now()
   return new Promise((resolve, reject) => {
     stream.on("data", ({ failed }) => failed !== undefined && failed !== null && reject(new Error(failed.message)))
@@ -202,7 +205,8 @@ const mininet = (count: number): { create: number; remove: number } | undefined 
   must("ip", ["netns", "add", name])
   try {
     const start = performance.now()
-    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", name, "/usr/bin/python3", "-c", mininetProgram, String(count)], { encoding: "utf8" })
+    const program = ["/usr/bin/python3", "-c", mininetProgram, String(count)]
+    const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", name, ...program], { encoding: "utf8" })
     if (status !== 0) throw new Error(`Mininet: ${stderr.trim().split("\n").at(-1)}`)
     const remove = Number(stdout.trim().split("\n").at(-1))
     return { create: (performance.now() - start) / 1000 - remove, remove }
@@ -225,7 +229,9 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
   if (process.getuid?.() !== 0) throw new Error("The bench makes network namespaces: run it as root")
   const shapes = values.shapes.split(",") as Shape[]
   const sizes = shapes.flatMap((shape) => values.sizes.split(",").map((nodes): Size => ({ shape, nodes: Number(nodes) })))
-  if (sizes.some(({ nodes }) => !(nodes >= 2)) || !(Number(values.rounds) >= 1)) throw new TypeError("--sizes and --rounds take positive numbers")
+  if (sizes.some(({ nodes }) => !(nodes >= 2)) || !(Number(values.rounds) >= 1)) {
+    throw new TypeError("--sizes and --rounds take positive numbers")
+  }
   const weft = await startWeft()
   try {
     for (const size of sizes) await measure(weft, size, Number(values.rounds), emit)

@@ -308,7 +308,8 @@ export class Reconciler {
       this.events.emit({ lab: entry.name, type: "lab.failed", subject: entry.name, message })
     } else if (entry.state === "destroying") {
       await this.store.remove(entry.name)
-      this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message: `${entry.name} is gone: ${changed} removed` })
+      const message = `${entry.name} is gone: ${changed} removed`
+      this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message })
     } else {
       await this.store.put({ ...rest, state: "ready", former: [] })
       this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready: ${changed} changes` })

@@ -27,7 +27,8 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
     const known = lab.known.has(id.port(node, ifname))
     if (inside === undefined || inside.index !== link.peer) {
       // One end without the other: as good as absent, unless nobody wants it, and then it is there to be removed.
-      if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name, state: "without its node's side" }]
+      const state = "without its node's side"
+      if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name, state }]
       continue
     }
     const held = !link.up && isDown(lab, others.get(`${node}:${ifname}`))

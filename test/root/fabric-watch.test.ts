@@ -13,7 +13,8 @@ const wire = (name: string, subnet: string): TopologyObject => ({
   links: [{ endpoints: ["a:eth0", "b:eth0"], cidr: `${subnet}.0/30` }]
 })
 
-const hasCarrier = (lab: string, node: string): boolean => sh("ip", "-n", `weft.${lab}.${node}`, "link", "show", "eth0").includes("LOWER_UP")
+const hasCarrier = (lab: string, node: string): boolean =>
+  sh("ip", "-n", `weft.${lab}.${node}`, "link", "show", "eth0").includes("LOWER_UP")
 
 const set = (lab: string, node: string, state: "up" | "down"): string => sh("ip", "-n", `weft.${lab}.${node}`, "link", "set", "eth0", state)
 

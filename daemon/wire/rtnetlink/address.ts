@@ -79,5 +79,11 @@ export const decode = (body: Uint8Array): Address => {
     else if (type === IFA_PROTO) protocol = u8(value)
   })
   const address = local ?? remote ?? new Uint8Array(u8(body) === AF_INET6 ? 16 : 4)
-  return { index: u32(body, 4), address: `${format(address)}/${u8(body, 1)}`, scope: u8(body, 3), protocol, permanent: (flags & IFA_F_PERMANENT) !== 0 }
+  return {
+    index: u32(body, 4),
+    address: `${format(address)}/${u8(body, 1)}`,
+    scope: u8(body, 3),
+    protocol,
+    permanent: (flags & IFA_F_PERMANENT) !== 0
+  }
 }

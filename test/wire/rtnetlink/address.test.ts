@@ -25,6 +25,7 @@ t.test("Address.decode agrees with iproute2", async (t) => {
   t.ok(expected.some(({ address }) => address === "10.9.0.1/32"), "of a pair with a peer, the interface's own")
   const protocols = new Map(found.map(({ body }) => Address.decode(body)).map(({ address, protocol }) => [address, protocol]))
   t.match([protocols.get("::1/128"), protocols.get("fe80::5a:ff:fe00:7/64"), protocols.get("10.0.0.1/24")], [1, 3, 0], "who made it")
+  t.ok(found.every(({ body }) => Address.decode(body).permanent), "none of these has a lifetime")
 })
 
 t.test("Address.decode reads what others write", async (t) => {
@@ -33,7 +34,7 @@ t.test("Address.decode reads what others write", async (t) => {
     data: { family: 10, prefixlen: 127, scope: 253, index: 70000 },
     attrs: { address: Buffer.from("fe80000000000000000000000000000a", "hex") }
   })
-  t.strictSame(Address.decode(body), { index: 70000, address: "fe80::a/127", scope: 253, protocol: 0 })
+  t.strictSame(Address.decode(body), { index: 70000, address: "fe80::a/127", scope: 253, protocol: 0, permanent: false })
 })
 
 t.test("Address.decode survives what no kernel sends", async (t) => t.equal(mistreats("addresses", Address.decode), undefined))
