@@ -182,6 +182,10 @@ export interface Addon {
   /** The packets of a frame with a virtio-net header; none when the header is wrong. */
   segmentFrame(frame: Uint8Array, complete: boolean): ReadonlyArray<Uint8Array>
 
+  // train.cc
+  /** One frame of as many of the first packets as may go together, and how many these are. */
+  joinPackets(packets: ReadonlyArray<Uint8Array>): readonly [Uint8Array, number]
+
   // bpf.cc
   /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */
   bpfLoad(path: string, program: string, names: ReadonlyArray<string>, descriptors: Int32Array): number

@@ -64,3 +64,38 @@ t.test("segmentFrame refuses frames that are not what their header claims, and n
   t.strictSame(refused((_, view) => view.setUint16(6, 60_000, true)), [], "the transport header lies outside")
   t.strictSame(refused((_, view) => view.setUint16(8, 6, true)), [], "the checksum is somewhere else")
 })
+
+t.test("joinPackets gives back the super-frame that was cut", async (t) => {
+  for (const spec of examples.filter(({ protocol, flags }) => protocol === "tcp" && ((flags ?? 0) & 0x80) === 0)) {
+    const frame = build({ ...spec, flags: 0x18, payload: Math.min(spec.payload, spec.size * 60) })
+    const packets = addon.segmentFrame(frame, false)
+    const [joined, count] = addon.joinPackets(packets)
+    t.equal(count, packets.length, spec.name)
+    t.strictSame(joined, frame, spec.name)
+  }
+})
+
+t.test("joinPackets keeps apart what does not belong together", async (t) => {
+  const header = vnetLength + 54
+  const packets = () => addon.segmentFrame(build({ name: "", family: 4, protocol: "tcp", size: 1000, payload: 5000 }), false).map((p) => p.slice())
+  const joins = (change: (packets: Uint8Array[]) => void) => {
+    const list = packets()
+    change(list)
+    return addon.joinPackets(list)[1]
+  }
+  t.equal(joins(() => {}), 5)
+  t.equal(joins((list) => list.splice(2, 1)), 2, "a packet is missing")
+  t.equal(joins((list) => list.splice(2, 0, list[1]!)), 2, "a packet is there twice")
+  t.equal(joins((list) => (list[2]![0] = 0)), 2, "its checksum is complete, right or wrong")
+  const at = { identification: vnetLength + 18, ttl: vnetLength + 22, address: vnetLength + 29, port: vnetLength + 35, ack: vnetLength + 45 }
+  for (const [field, offset] of Object.entries(at)) t.equal(joins((list) => list[2]![offset]!++), 2, `another ${field}`)
+  for (const [flag, bits] of Object.entries({ syn: 0x12, rst: 0x14, urg: 0x30, ece: 0x50, cwr: 0x90 })) {
+    t.equal(joins((list) => (list[2]![header - 7] = bits)), 2, flag)
+    t.equal(joins((list) => (list[0]![header - 7] = bits)), 1, `${flag} first`)
+  }
+  t.equal(joins((list) => (list[2]![header - 7] = 0x18)), 3, "PSH ends it")
+  t.equal(joins((list) => (list[2] = list[2]!.slice(0, -1))), 3, "a short packet ends it")
+  const udp = addon.segmentFrame(build(examples.find(({ name }) => name === "UDPv4")!), false)
+  t.equal(addon.joinPackets(udp)[1], 1, "UDP stays as it is")
+  t.strictSame(addon.joinPackets(udp)[0], udp[0])
+})

@@ -167,6 +167,7 @@ NAPI_MODULE_INIT() {
   weft::registerTap(env, exports);
   weft::registerEngine(env, exports);
   weft::registerSegment(env, exports);
+  weft::registerTrain(env, exports);
   weft::registerCapture(env, exports);
   return exports;
 }

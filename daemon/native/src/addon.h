@@ -73,6 +73,7 @@ void registerProcess(napi_env env, napi_value exports);
 void registerTap(napi_env env, napi_value exports);
 void registerEngine(napi_env env, napi_value exports);
 void registerSegment(napi_env env, napi_value exports);
+void registerTrain(napi_env env, napi_value exports);
 void registerCapture(napi_env env, napi_value exports);
 
 }  // namespace weft

@@ -24,6 +24,7 @@
 
 #include "addon.h"
 #include "segment.h"
+#include "train.h"
 
 namespace weft {
 namespace {
@@ -85,6 +86,7 @@ struct Engine {
   uint32_t* lengths = nullptr;
   // Where frames are read that are then cut into packets.
   std::vector<uint8_t> scratch = std::vector<uint8_t>(largeOctets);
+  Train train;
   int32_t* events = nullptr;
   int32_t* slots = nullptr;
   int32_t* sizes = nullptr;
@@ -346,19 +348,32 @@ napi_value engineForward(napi_env env, napi_callback_info info) {
   return fromInteger(env, count);
 }
 
-// engineWrite(handle, descriptor, count): writes the packets in `outgoing` and frees their slots. `result` as above.
+// engineWrite(handle, descriptor, count): writes the packets in `outgoing`, those together that may go together, and
+// frees their slots. `result` as above.
 napi_value engineWrite(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Engine* engine = engineOf(arguments);
   const int tap = arguments.integer(1);
   const int32_t count = arguments.integer(2);
   engine->result[packets] = engine->result[octets] = engine->result[errors] = 0;
-  for (int32_t i = 0; i < count; i++) {
-    const int32_t slot = engine->outgoing[i];
-    const uint8_t* frame = engine->at(slot);
-    const size_t length = engine->lengths[slot];
-    countWritten(engine, frame, length, write(tap, frame, length) == static_cast<ssize_t>(length));
-    engine->give(slot);
+  Train& train = engine->train;
+  for (int32_t i = 0; i < count;) {
+    const int32_t begin = i;
+    const auto frameAt = [&](int32_t index) { return engine->at(engine->outgoing[index]); };
+    const auto lengthAt = [&](int32_t index) { return engine->lengths[engine->outgoing[index]]; };
+    train.start(frameAt(begin), lengthAt(begin));
+    for (i++; i < count && train.add(frameAt(i), lengthAt(i)); i++) {
+    }
+    int parts = 0;
+    const iovec* vectors = train.finish(&parts);
+    const bool isWritten = writev(tap, vectors, parts) == static_cast<ssize_t>(train.written());
+    if (parts == 1) {
+      countWritten(engine, frameAt(begin), lengthAt(begin), isWritten);
+    } else {
+      engine->result[isWritten ? packets : errors] += train.packets();
+      if (isWritten) engine->result[octets] += train.octets();
+    }
+    for (int32_t done = begin; done < i; done++) engine->give(engine->outgoing[done]);
   }
   return undefinedValue(env);
 }
