@@ -25,10 +25,10 @@ export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, events: E
     tell(name)
   }
   const { marked, taps, unmarked } = Fabric.ports(daemon.fabric.fd)
-  // Nobody reads a TAP that was there before this daemon.
+  // Nobody reads a TAP that was there before this daemon: the labs' links get new ones.
   const unread = taps.filter((link) => !daemon.links.uses(link.index))
-  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked, ...unread]
-  Fabric.removeLinks(daemon.fabric.fd, strays.map((link) => link.index))
+  const strays = [...marked.filter((port) => !labs.has(port.lab)).map((port) => port.link), ...unmarked]
+  Fabric.removeLinks(daemon.fabric.fd, [...strays, ...unread].map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)
   for (const name of Netns.listEtc(`${labsDirectory(daemon)}/`)) {

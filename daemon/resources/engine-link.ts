@@ -51,7 +51,7 @@ export interface EngineLink extends EngineLinkSpec {
   /** By port, ifindex of the TAP beside it. */
   readonly taps: ReadonlyMap<string, number>
   /** Nothing is sent this way any more; what is on its way still arrives. */
-  readonly draining?: NodeJS.Timeout
+  readonly draining?: NodeJS.Timeout | "now"
 }
 
 interface Parts {
@@ -113,6 +113,9 @@ export class EngineLinks {
   private closing = false
   /** Labs change side by side; the engine's links change one after the other. */
   private turn: Promise<unknown> = Promise.resolve()
+  /** Links that end in the next turn, all at once: the kernel takes as long for one interface as for many. */
+  private readonly leaving = new Set<string>()
+  private departure: Promise<void> | undefined
 
   constructor(parts: Parts) {
     this.parts = parts
@@ -140,13 +143,17 @@ export class EngineLinks {
     return last?.kind === "p2p" ? last.peer : undefined
   }
 
-  /** Has the engine carry the link with these profiles, and returns it. Its TAPs are up; nothing leads to them yet. */
-  set(id: string, spec: EngineLinkSpec): Promise<EngineLink> {
+  /**
+   * Has the engine carry the link with these profiles, and returns it. Its TAPs are up; nothing leads to them yet.
+   * `interfaces`: the TAPs that were there when somebody last looked; one that was deleted is made anew.
+   */
+  set(id: string, spec: EngineLinkSpec, interfaces: ReadonlyMap<number, unknown>): Promise<EngineLink> {
     return this.alone(id, async () => {
       if (this.closing) throw new Error("weftd is stopping")
       let link = this.links.get(id)
-      if (link !== undefined && (link.profiles.seed !== spec.profiles.seed || !samePorts(link, spec) || !this.intact(link))) {
-        await this.drop(id)
+      const fits = link !== undefined && link.profiles.seed === spec.profiles.seed && samePorts(link, spec)
+      if (link !== undefined && !(fits && [...link.taps.values()].every((tap) => interfaces.has(tap)))) {
+        await this.drop([id])
         link = undefined
       }
       const engine = await this.running()
@@ -168,14 +175,30 @@ export class EngineLinks {
     const link = this.links.get(id)
     if (link === undefined || link.draining !== undefined) return
     const draining = setTimeout(() => {
-      if (this.links.get(id)?.draining === draining) this.remove(id).catch((error) => this.parts.tell(reasonOf(error)))
+      if (this.links.get(id)?.draining === draining) this.depart(id).catch((error) => this.parts.tell(reasonOf(error)))
     }, drainMs(link.profiles))
     this.links.set(id, { ...link, draining })
   }
 
   /** Ends the link at once. Fine when there is none. */
   remove(id: string): Promise<void> {
-    return this.alone(id, () => this.drop(id))
+    const link = this.links.get(id)
+    if (link === undefined) return Promise.resolve()
+    clearTimeout(link.draining)
+    this.links.set(id, { ...link, draining: "now" })
+    return this.depart(id)
+  }
+
+  /** Ends a link that is draining, unless somebody takes it up first. */
+  private depart(id: string): Promise<void> {
+    this.leaving.add(id)
+    this.departure ??= this.alone(id, async () => {
+      const ids = [...this.leaving].filter((one) => this.links.get(one)?.draining !== undefined)
+      this.leaving.clear()
+      this.departure = undefined
+      await this.drop(ids)
+    })
+    return this.departure
   }
 
   /** The interface `index` is gone. If it was a link's TAP the link is down, and the next look at the lab says so. */
@@ -206,26 +229,23 @@ export class EngineLinks {
     return mine
   }
 
-  private async drop(id: string): Promise<void> {
-    const link = this.links.get(id)
-    if (link === undefined) return
-    clearTimeout(link.draining)
-    this.links.delete(id)
-    const indexes = [...link.taps.values()]
+  private async drop(ids: ReadonlyArray<string>): Promise<void> {
+    const indexes: number[] = []
+    for (const id of ids) {
+      const link = this.links.get(id)
+      if (link === undefined) continue
+      clearTimeout(link.draining)
+      this.links.delete(id)
+      indexes.push(...link.taps.values())
+    }
     this.parts.program.removePorts(indexes)
     for (const index of indexes) this.twins.delete(index)
-    await this.engine?.removeLink(id)
+    await Promise.all(ids.map((id) => this.engine?.removeLink(id)))
     Fabric.removeLinks(this.parts.fabric.fd, indexes)
     if (this.links.size > 0) return
     const engine = this.engine
     this.engine = undefined
     await engine?.close()
-  }
-
-  /** Whether the TAPs are there: somebody may have deleted one. */
-  private intact({ taps }: EngineLink): boolean {
-    const there = new Set(Fabric.links(this.parts.fabric.fd).map((one) => one.index))
-    return [...taps.values()].every((tap) => there.has(tap))
   }
 
   /** Opens the link's TAPs, making those that are not there, and has the engine carry it. */

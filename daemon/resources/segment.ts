@@ -122,7 +122,7 @@ const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
   const macs = spec.ports.map((port) => macOf(lab, port))
   if (spec.profiles !== undefined && spec.endpoints !== undefined) {
     const { endpoints, ports, profiles } = spec
-    const link = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles })
+    const link = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles }, lab.snapshot.taps)
     leadThrough(program, link, ports.map((port, i) => ({ port, index: indexes[i]!, mac: macs[i]! })))
     return
   }
@@ -144,9 +144,16 @@ export const handler: Handler<"segment"> = {
       if (before !== undefined) leave(lab, before, spec)
       if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))
     }),
-  remove: (lab, steps) =>
-    eachAsync(steps, async ({ before, id }) => {
-      leave(lab, before!, undefined)
-      await lab.daemon.links.remove(engineId(lab, id))
-    })
+  remove: async (lab, steps) => {
+    const failures = await Promise.all(
+      // All of them begin before the first one ends: their TAPs go together.
+      steps.map((step) =>
+        eachAsync([step], async ({ before, id }) => {
+          leave(lab, before!, undefined)
+          await lab.daemon.links.remove(engineId(lab, id))
+        })
+      )
+    )
+    return failures.flat()
+  }
 }

@@ -25,7 +25,8 @@ const makeLink = async (label: string) => {
   }
   const links = new EngineLinks({ fabric: { ...fabric, inode: 0 }, program, start, tell: (message) => told.push(message) })
   const lead = async (profiles: LinkProfiles): Promise<void> => {
-    const link = await links.set(id, spec(profiles))
+    const there = new Map(Fabric.ports(fabric.fd).taps.map((tap) => [tap.index, tap]))
+    const link = await links.set(id, spec(profiles), there)
     leadThrough(program, link, ports.map((index, i) => ({ port: names[i]!, index, mac: macOf(i) })))
   }
   await lead(delayed)
@@ -62,12 +63,12 @@ t.test("EngineLinks carry on when the engine dies", { skip: needsRoot }, async (
     world.close()
   })
   nodes.forEach((node, i) => ipBatch(node, [`address add 10.0.0.${i + 1}/24 dev eth0`]))
-  const pings = async (): Promise<boolean> => (await world.run(nodes[0]!, ["ping", "-c", "1", "-W", "1", "10.0.0.2"])).code === 0
+  const pings = async (): Promise<boolean> => (await world.run(nodes[0]!, ["ping", "-c", "1", "-W", "0.3", "10.0.0.2"])).code === 0
   await until("the link forwards", pings)
   const before = links.get(id)!.taps
   for (let round = 1; round <= 3; round++) {
     await engines.at(-1)!.kill()
-    await until("the link forwards again", pings, 2000)
+    await until("the link forwards again", pings)
     t.equal(engines.length, round + 1)
     t.strictSame(links.get(id)!.taps, before, "by the same TAPs")
   }
