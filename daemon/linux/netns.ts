@@ -24,6 +24,11 @@ export const nodeName = (lab: string, node: string): string => `weft.${lab}.${no
 export const fabricName = (instance: string): string => (instance === "main" ? "weft.fabric" : `weft.fabric.${instance}`)
 export const path = (name: string): string => `${directory}/${name}`
 export const etcPath = (name: string): string => `${etcDirectory}/${name}`
+/**
+ * Where a file for `etcPath(name)` is written until it is whole: not in there, because `ip netns exec` binds whatever is
+ * there, names that begin with a dot included (iproute2: lib/namespace.c, bind_etc).
+ */
+export const unfinishedEtcPath = (name: string): string => `${etcDirectory}/.${name}.new`
 
 /** Lab and node of a namespace's name; undefined for the fabric and for what is not ours by name. */
 export const parseNodeName = (name: string): { readonly lab: string; readonly node: string } | undefined => {
@@ -70,7 +75,11 @@ export const remove = (name: string): void => {
   removeEtc(name)
 }
 
-export const removeEtc = (name: string): void => rmSync(etcPath(name), { recursive: true, force: true })
+export const removeEtc = (name: string): void => {
+  rmSync(etcPath(name), { recursive: true, force: true })
+  // A daemon that was killed while it wrote leaves this.
+  rmSync(unfinishedEtcPath(name), { force: true })
+}
 
 /** The folders in `/etc/netns` whose hosts file is a link to somewhere under `target`. */
 export const listEtc = (target: string): ReadonlyArray<string> =>

@@ -1,5 +1,6 @@
 /** The lab's `/etc/hosts`: one file, which each node's `/etc/netns/<name>/hosts` links to. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { basename, dirname } from "node:path"
 import { KernelError } from "../linux/errors.ts"
 import type { HostsFileSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
@@ -33,12 +34,16 @@ export const fileError = (operation: string, path: string, error: unknown): Kern
   return new KernelError({ operation, object: path, code, detail: error instanceof Error ? error.message : String(error) })
 }
 
-/** Replaces a file's content in one step: readers see the old or the new, never half. */
-export const writeWhole = (path: string, content: string): void => {
+/**
+ * Replaces a file's content in one step: readers see the old or the new, never half. `unfinished`: the name it has until
+ * it is whole, on the same file system.
+ */
+export const writeWhole = (path: string, content: string, unfinished = `${dirname(path)}/.${basename(path)}.new`): void => {
   try {
-    writeFileSync(`${path}.new`, content)
-    renameSync(`${path}.new`, path)
+    writeFileSync(unfinished, content)
+    renameSync(unfinished, path)
   } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true })
     throw fileError("write", path, error)
   }
 }

@@ -23,6 +23,9 @@ export const parse = (node: string, content: string): ResolverSpec => {
   }
 }
 
+const write = (lab: Lab, spec: ResolverSpec): void =>
+  writeWhole(pathOf(lab, spec.node), render(spec), Netns.unfinishedEtcPath(Netns.nodeName(lab.name, spec.node)))
+
 function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
   for (const { spec } of lab.knownOf("resolver")) {
     if (lab.snapshot.foreign.has(spec.node)) continue
@@ -37,6 +40,6 @@ function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
 export const handler: Handler<"resolver"> = {
   kind: "resolver",
   observe,
-  converge: (lab, steps) => each(steps, (step) => writeWhole(pathOf(lab, step.node), render(step.after!.spec))),
+  converge: (lab, steps) => each(steps, (step) => write(lab, step.after!.spec)),
   remove: (lab, steps) => each(steps, (step) => rmSync(pathOf(lab, step.node), { force: true }))
 }

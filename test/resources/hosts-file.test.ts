@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
 import t from "tap"
 import { diff, type StepOf } from "../../daemon/plan/diff.ts"
 import { id, type HostsFileSpec, type ResourceOf } from "../../daemon/plan/resource.ts"
@@ -53,4 +54,5 @@ t.test("a folder that cannot be written is a failure of the step, with its reaso
   const what = { action: "create", id: wanted.id, kind: "hosts-file", node: "", after: wanted } as const
   const [failure] = await handler.converge(lab, [{ ...what, attributes: [], reason: "", implied: false }])
   t.match(failure, { id: "hosts-file", error: { operation: "write", code: "EISDIR", object: hostsPath(lab) } })
+  t.strictSame(readdirSync(dirname(hostsPath(lab))), ["hosts"], "and nothing unfinished stays")
 })
