@@ -56,10 +56,10 @@ const largeSlots = 4096
 /** How far a queue's next packets are taken out ahead of time: one wake-up for many of them. */
 const lookAheadNs = 100_000
 /** A packet that is due this soon goes now: waiting again would make it later than that. */
-const earlyNs = 10_000
+const earlyNs = 20_000
 /** How the estimate of the lag moves with each wake-up, and how far. */
 const lagStepNs = 250
-const maxLagNs = 80_000
+const maxLagNs = 40_000
 
 class Engine {
   private readonly memory = addon.engineOpen(smallSlots, largeSlots)
