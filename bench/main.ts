@@ -11,6 +11,7 @@ type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) =>
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   datapath: () => import("./datapath.ts"),
   deploy: () => import("./deploy.ts"),
+  engine: () => import("./engine.ts"),
   impair: () => import("./impair.ts")
 }
 
