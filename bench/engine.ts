@@ -26,7 +26,10 @@ const cases: Readonly<Record<string, LinkProfile>> = {
 }
 
 export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promise<void> => {
-  const options = { rounds: { type: "string", default: "3" }, seconds: { type: "string", default: "1" } } satisfies ParseArgsConfig["options"]
+  const options = {
+    rounds: { type: "string", default: "3" },
+    seconds: { type: "string", default: "1" }
+  } satisfies ParseArgsConfig["options"]
   const { values } = parseArgs({ args: [...argv], options, strict: true })
   const rounds = Number(values.rounds)
   const figures = (subject: Omit<Report.Subject, "bench">, samples: ReadonlyArray<number>) =>

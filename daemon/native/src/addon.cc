@@ -1,3 +1,4 @@
+// The addon: what all of its files share, and the list of them.
 #include "addon.h"
 
 #include <fcntl.h>
