@@ -7,7 +7,7 @@
 
 import t from "tap"
 import { addon } from "../../daemon/native/index.ts"
-import { build, examples } from "../datapath/super-frames.ts"
+import { build, examples, vnetLength } from "../datapath/super-frames.ts"
 import { ipBatch, needsRoot, until, World } from "./harness.ts"
 
 t.test("segmentFrame makes the packets that the kernel makes", { skip: needsRoot }, async (t) => {
@@ -20,12 +20,16 @@ t.test("segmentFrame makes the packets that the kernel makes", { skip: needsRoot
     addon.close(out)
     world.close()
   })
-  ipBatch(namespace, ["link add br0 type bridge forward_delay 0", "link set tap0 master br0", "link set tap1 master br0", "link set br0 up"])
+  const ports = ["link set tap0 master br0", "link set tap1 master br0"]
+  ipBatch(namespace, ["link add br0 type bridge forward_delay 0", ...ports, "link set br0 up"])
   const buffer = new Uint8Array(70_000)
   const readAll = async (count: number): Promise<ReadonlyArray<Uint8Array>> => {
     const packets: Uint8Array[] = []
     await until(`${count} packets have crossed the bridge (${packets.length} have)`, () => {
-      for (let length = addon.read(out, buffer); length > 0; length = addon.read(out, buffer)) packets.push(buffer.slice(0, length))
+      for (let length = addon.read(out, buffer); length > 0; length = addon.read(out, buffer)) {
+        // The bridge itself speaks IGMP; ours go to one receiver.
+        if (buffer[vnetLength] === 2) packets.push(buffer.slice(0, length))
+      }
       return packets.length >= count
     })
     return packets
