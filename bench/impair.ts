@@ -10,7 +10,6 @@ import { parseArgs, type ParseArgsConfig } from "node:util"
 import { Engine } from "../daemon/datapath/engine.ts"
 import type { LinkProfile } from "../daemon/datapath/profile.ts"
 import { openTap } from "../daemon/linux/tap.ts"
-import { addon } from "../daemon/native/index.ts"
 import { compile, ipBatch, isRoot, type Namespace, World } from "../test/root/harness.ts"
 import * as Report from "./report.ts"
 
@@ -99,11 +98,11 @@ const delayErrors = async (pair: Pair, delayMs: number, seconds: number): Promis
   return delays.map((delay) => Number(delay) - delayMs * 1000).sort((x, y) => x - y)
 }
 
-/** Octets that an interface received, from the Ethernet header on. */
-const received = (namespace: Namespace): number => {
-  const text = addon.readFiles(namespace.fd, ["/proc/thread-self/net/dev"])[0]!
-  return Number(/tap0:\s*(\d+)/.exec(text)?.[1])
-}
+/**
+ * Octets that were handed to the receiver, as packets of the wire. Its interface's own counter would miss the headers of
+ * packets that arrive joined to a super-frame.
+ */
+const received = async ({ engine }: Pair): Promise<number> => (await engine.stats()).get("link")!.aToB.octets
 
 const rateShare = async (pair: Pair, rateBps: number, seconds: number): Promise<number> => {
   await impair(pair, { rateBps, queue: { ms: 100, octets: 4e6 } })
@@ -113,10 +112,10 @@ const rateShare = async (pair: Pair, rateBps: number, seconds: number): Promise<
   const ended = world.run(a, ["iperf3", "-c", address, "-P", "4", "-t", String(seconds + 2)])
   // The streams have found the rate by then.
   await new Promise((then) => setTimeout(then, 1500))
-  const from = received(b)
+  const from = await received(pair)
   const start = performance.now()
   await new Promise((then) => setTimeout(then, seconds * 1000))
-  const octets = received(b) - from
+  const octets = (await received(pair)) - from
   const elapsed = (performance.now() - start) / 1000
   await ended
   return (octets * 8) / elapsed / rateBps
