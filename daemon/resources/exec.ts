@@ -10,7 +10,7 @@ import * as Netns from "../linux/netns.ts"
 import { runInNetns } from "../linux/process.ts"
 import type { StepOf } from "../plan/diff.ts"
 import type { ExecSpec } from "../plan/resource.ts"
-import { blockedBy, byNode, type Failure, type Failures, type Handler } from "./handler.ts"
+import { blockedBy, byNode, type Failure, type Failures, type Handler, inParallel } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
 const timeoutMs = 60_000
@@ -61,15 +61,8 @@ const notRun = (step: StepOf<"exec">, cause: string): Failure => ({ id: step.id,
 export const handler: Handler<"exec"> = {
   kind: "exec",
   observe,
-  converge: async (lab, steps) => {
-    const nodes = [...byNode(steps).values()]
-    const failures: Failure[] = []
-    const worker = async (): Promise<void> => {
-      for (let group = nodes.shift(); group !== undefined; group = nodes.shift()) failures.push(...(await runInOrder(lab, group)))
-    }
-    await Promise.all(Array.from({ length: atOnce }, worker))
-    return failures
-  },
+  converge: async (lab, steps) =>
+    (await inParallel(atOnce, [...byNode(steps).values()], (group) => runInOrder(lab, group))).flat(),
   remove: (lab, steps) => {
     for (const step of steps) lab.records.delete(step.id)
     return []
