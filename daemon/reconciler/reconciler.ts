@@ -134,6 +134,11 @@ export class Reconciler {
     }
   }
 
+  /** Start-up has not looked at this lab yet, or is still mending it. */
+  isRecovering(name: string): boolean {
+    return this.recovering.has(name)
+  }
+
   /** Who looks at a lab right after start-up sees it recovered, unless that takes long: then as it is. */
   private async recovered(name: string): Promise<void> {
     const recovery = this.recovering.get(name)

@@ -50,9 +50,9 @@ export const toChange = (step: Step, host: string): object => ({
 /** For progress: what and where; the attributes have been shown by the plan. */
 const toBriefChange = (step: Step): object => ({ action: step.action.toUpperCase(), id: step.id, kind: step.kind, node: step.node })
 
-export const toSummary = (entry: LabEntry): object => ({
+export const toSummary = (entry: LabEntry, recovering: boolean): object => ({
   name: entry.name,
-  state: entry.state,
+  state: recovering ? "recovering" : entry.state,
   nodes: entry.plan.nodes.length,
   segments: entry.plan.segments.length,
   deployedAt: entry.deployedAt,
@@ -163,12 +163,12 @@ export const makeLabs = ({ load, reconciler, events, host }: LabsDependencies) =
     end(progress, follow(progress, lab, [], (watch) => reconciler.destroy(lab, watch)))
   },
 
-  list: unary(toStatus, async () => ({ labs: (await reconciler.labs()).map(toSummary) })),
+  list: unary(toStatus, async () => ({ labs: (await reconciler.labs()).map((entry) => toSummary(entry, reconciler.isRecovering(entry.name))) })),
 
   inspect: unary(toStatus, async (request: { lab: string }) => {
     const name = request.lab === "" ? await reconciler.onlyLab() : request.lab
     const { entry, drift, view } = await reconciler.inspect(name)
-    return toInspect({ entry, drift, view, host, summary: toSummary(entry), toChange: (step) => toChange(step, host) })
+    return toInspect({ entry, drift, view, host, summary: toSummary(entry, reconciler.isRecovering(name)), toChange: (step) => toChange(step, host) })
   }),
 
   events: (call: ServerWritableStream<{ lab: string; follow: boolean; last: number }, object>): void => {

@@ -130,7 +130,9 @@ export const serve = async (socketPath: string, services: Services): Promise<Ser
   new ReflectionService(definition).addToServer(server)
 
   await refuseToReplace(socketPath)
-  const bound = `${socketPath}.${process.pid}`
+  // Always the same name: one that a killed daemon left is the next one's to replace.
+  const bound = `${socketPath}.new`
+  await refuseToReplace(bound)
   rmSync(bound, { force: true })
   const umask = process.umask(0o117)
   try {

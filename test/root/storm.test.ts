@@ -9,7 +9,7 @@ import { readdirSync } from "node:fs"
 import { setTimeout as wait } from "node:timers/promises"
 import t from "tap"
 import { seeded } from "../random.ts"
-import { needsRoot } from "./harness.ts"
+import { needsRoot, until } from "./harness.ts"
 import { sh, Weftd, type TopologyObject } from "./daemon-harness.ts"
 
 const times = Number(process.env["WEFT_STORM"] ?? 12)
@@ -123,6 +123,7 @@ t.test(`storm: ${times} kills (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, tim
       kills += 1
     }
     await weftd.start()
+    await until("labs are recovered", async () => (await weftd.client.list()).every(({ state }) => state !== "recovering"))
 
     const what = `${turn}: ${current ?? "nothing"} -> ${target ?? "nothing"}, ${kills} kills, the first after ${Math.round(moment)} ms`
     const [found] = await weftd.client.list()
