@@ -129,7 +129,12 @@ export interface LabsDependencies {
   readonly host: string
 }
 
-export const makeLabs = ({ load, reconciler, events, host }: LabsDependencies) => ({
+export const makeLabs = (dependencies: LabsDependencies) => {
+  const { reconciler } = dependencies
+  return handlers(dependencies, (entry) => toSummary(entry, reconciler.isRecovering(entry.name)))
+}
+
+const handlers = ({ load, reconciler, events, host }: LabsDependencies, summarise: (entry: LabEntry) => object) => ({
   validate: unary(toStatus, (request: { topology: TopologyMessage | null }) => {
     const { plan, diagnostics } = loadTopology(load, request.topology)
     const found = diagnostics.map(toDiagnostic)
@@ -163,12 +168,12 @@ export const makeLabs = ({ load, reconciler, events, host }: LabsDependencies) =
     end(progress, follow(progress, lab, [], (watch) => reconciler.destroy(lab, watch)))
   },
 
-  list: unary(toStatus, async () => ({ labs: (await reconciler.labs()).map((entry) => toSummary(entry, reconciler.isRecovering(entry.name))) })),
+  list: unary(toStatus, async () => ({ labs: (await reconciler.labs()).map(summarise) })),
 
   inspect: unary(toStatus, async (request: { lab: string }) => {
     const name = request.lab === "" ? await reconciler.onlyLab() : request.lab
     const { entry, drift, view } = await reconciler.inspect(name)
-    return toInspect({ entry, drift, view, host, summary: toSummary(entry, reconciler.isRecovering(name)), toChange: (step) => toChange(step, host) })
+    return toInspect({ entry, drift, view, host, summary: summarise(entry), toChange: (step) => toChange(step, host) })
   }),
 
   events: (call: ServerWritableStream<{ lab: string; follow: boolean; last: number }, object>): void => {
