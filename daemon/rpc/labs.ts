@@ -119,8 +119,6 @@ const invalid = (call: ProgressCall, diagnostics: ReadonlyArray<Diagnostic>): vo
   call.write({ failed: { message: `the topology has ${errors} ${errors === 1 ? "error" : "errors"}`, invalidTopology: true } })
 }
 
-
-
 export interface LabsDependencies {
   readonly load: Load
   readonly reconciler: Reconciler
