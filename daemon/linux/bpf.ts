@@ -22,6 +22,9 @@ export type { Segment } from "./bpf-members.ts"
 /** Seconds after which a silent station is forgotten, unless the segment says otherwise (IEEE 802.1D, 7.9.2). */
 const defaultAgeingS = 300
 
+/** The program ages by the kernel's coarse clock, which is behind ours by up to a tick (at 100 Hz): it still knows a station. */
+const clockLagS = 0.01
+
 /** The program could not be loaded. `log` is everything that libbpf and the verifier said. */
 export class LoadError extends KernelError {
   readonly log: string
@@ -263,7 +266,7 @@ export class PortProgram {
     for (let i = 0; i < keys.length / Layout.sizes.fdb.key; i++) {
       const { seenNs, serial, ...station } = Layout.decodeStation(keys, values, i)
       const ageS = Math.max(0, Number(now - seenNs) / 1e9)
-      const known = this.entries.get(station.ifindex)?.serial === serial && ageS <= (this.members.ageingS(station.segment) ?? 0)
+      const known = this.entries.get(station.ifindex)?.serial === serial && ageS <= (this.members.ageingS(station.segment) ?? 0) + clockLagS
       if (known && (segment === undefined || segment === station.segment)) stations.push({ ...station, ageS })
     }
     return stations

@@ -279,7 +279,8 @@ export class Weftd {
       }
       await this.stop()
     }
-    problems.push(...this.leftovers())
+    // The kernel frees eBPF programs and maps a moment after their last user has gone.
+    await until("nothing is left", () => this.leftovers().length === 0).catch(() => problems.push(...this.leftovers()))
     if (problems.length > 0) throw new Error(`Left behind by ${this.instance}: ${problems.join(", ")}\n${this.log.slice(-1500)}`)
     rmSync(this.directory, { recursive: true, force: true })
   }
