@@ -32,6 +32,21 @@ export interface PortSpec {
   readonly state: string
 }
 
+/** How frames of a segment cross the underlay, as the topology says it. Absent: VXLAN on its usual port, `auto`. */
+export interface Transport {
+  readonly encapsulation: "vxlan" | "geneve" | "gre"
+  /** UDP destination port, the same on all hosts; without meaning for GRE. */
+  readonly port: number
+  /** Who encapsulates: the kernel's VXLAN device and our eBPF program, or the engine; `auto`: the kernel if it can. */
+  readonly datapath: "auto" | "kernel" | "engine"
+}
+
+/** How a segment on this host reaches its ports on other hosts. */
+export interface TunnelSpec extends Transport {
+  /** Underlay addresses of the other hosts that have ports of the segment: canonical text, sorted, each once. */
+  readonly vteps: ReadonlyArray<string>
+}
+
 /** One broadcast domain: what a link (`p2p`) or a network (`network`) becomes. */
 export interface SegmentSpec {
   readonly segmentKind: "p2p" | "network"
@@ -46,6 +61,13 @@ export interface SegmentSpec {
   /** Of a link that is not a plain wire: its ports in the order by which `profiles` names them a and b. */
   readonly endpoints?: readonly [a: string, b: string]
   readonly profiles?: LinkProfiles
+  /** Only in the plan of a whole lab; the part of one host has `tunnel` instead, where the segment spans hosts. */
+  readonly transport?: Transport
+  /**
+   * Only in the part of one host (`part.ts`): `ports` are then those on this host (one of a link), and `profiles` hold
+   * what this host has to do: the direction that leaves it.
+   */
+  readonly tunnel?: TunnelSpec
 }
 
 /** One address on one interface (`lo` allowed). */
@@ -188,6 +210,8 @@ export interface NodeInfo {
   readonly name: string
   readonly kind: "host" | "router"
   readonly group?: string
+  /** The host that has the node: as the topology asks, and after placement as it is. Absent: any, or the only one. */
+  readonly host?: string
   readonly labels: Readonly<Record<string, string>>
 }
 
