@@ -91,6 +91,13 @@ export const environment = (more: Readonly<Record<string, string>>): NodeJS.Proc
 export const sh = (...argv: ReadonlyArray<string>): string =>
   execFileSync(argv[0]!, argv.slice(1), { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
 
+export interface WeftdOptions {
+  /** Path of the network namespace in which it runs; absent: the machine's own. */
+  readonly netns?: string
+  /** The labs of daemons that share them. */
+  readonly labs?: Set<string>
+}
+
 export class Weftd {
   readonly instance: string
   readonly address: string
@@ -98,14 +105,18 @@ export class Weftd {
   readonly fabric: string
   private child: ChildProcess | undefined
   private connected: Client.Client | undefined
-  private readonly labs = new Set<string>()
+  private readonly labs: Set<string>
   /** Kernel ids of every eBPF program and map that a daemon of this instance held. */
   private readonly bpf = { programs: new Set<number>(), maps: new Set<number>() }
   private readonly children = new Set<ChildProcess>()
   private readonly words: ReadonlyArray<string>
+  private readonly netns: string | undefined
 
-  private constructor(label: string, words: ReadonlyArray<string>) {
+  /** A daemon that is still to be started. */
+  constructor(label: string, words: ReadonlyArray<string>, options: WeftdOptions = {}) {
     this.words = words
+    this.netns = options.netns
+    this.labs = options.labs ?? new Set()
     this.instance = `test-${label}-${process.pid}`
     this.address = `unix:/run/weft/${this.instance}/weftd.sock`
     this.directory = mkdtempSync(join(tmpdir(), `weft-${this.instance}-`))
@@ -135,6 +146,11 @@ export class Weftd {
     return this.child?.pid ?? 0
   }
 
+  /** It has answered, and has not ended since. */
+  get isRunning(): boolean {
+    return this.connected !== undefined && this.child?.exitCode === null && this.child.signalCode === null
+  }
+
   get log(): string {
     return readFileSync(join(this.directory, "weftd.log"), "utf8")
   }
@@ -153,7 +169,10 @@ export class Weftd {
   spawn(): void {
     const log = openSync(join(this.directory, "weftd.log"), "a")
     const words = ["--instance", this.instance, "--state", this.stateDirectory, ...this.words]
-    this.child = spawn(join(checkout, "bin/weftd"), words, { stdio: ["ignore", log, log] })
+    // nsenter(1) and not `ip netns exec`: that one has another /sys, in another mount namespace.
+    const enter = this.netns === undefined ? [] : ["nsenter", `--net=${this.netns}`, "--"]
+    const argv = [...enter, join(checkout, "bin/weftd"), ...words]
+    this.child = spawn(argv[0]!, argv.slice(1), { stdio: ["ignore", log, log] })
     closeSync(log)
     // A test that fails must not wait for its daemon for ever.
     this.child.unref()
@@ -273,16 +292,30 @@ export class Weftd {
     if (this.child === undefined && this.leftovers().length > 0) this.spawn()
     if (this.child !== undefined && this.connected === undefined) await this.ready()
     if (this.connected !== undefined) {
-      for (const { name } of await this.client.list()) {
-        const { changed, message } = await this.destroy(name)
-        if (changed < 0) problems.push(`cannot destroy ${name}: ${message}`)
-      }
+      problems.push(...(await this.destroyAll()))
       await this.stop()
     }
-    // The kernel frees eBPF programs and maps a moment after their last user has gone.
-    await until("nothing is left", () => this.leftovers().length === 0).catch(() => problems.push(...this.leftovers()))
+    problems.push(...(await this.remaining()))
     if (problems.length > 0) throw new Error(`Left behind by ${this.instance}: ${problems.join(", ")}\n${this.log.slice(-1500)}`)
     rmSync(this.directory, { recursive: true, force: true })
+  }
+
+  /** Destroys every lab that it knows. Returns what could not be. */
+  async destroyAll(): Promise<ReadonlyArray<string>> {
+    const problems: string[] = []
+    for (const { name } of await this.client.list()) {
+      const { changed, failures, message } = await this.destroy(name)
+      if (changed < 0) problems.push(`cannot destroy ${name}: ${message} ${failures.join(", ")}`)
+    }
+    return problems
+  }
+
+  /** What is still there after a moment: the kernel frees eBPF programs and maps some time after their last user has gone. */
+  async remaining(): Promise<ReadonlyArray<string>> {
+    return until("nothing is left", () => this.leftovers().length === 0).then(
+      () => [],
+      () => this.leftovers()
+    )
   }
 
   /** Everything on this machine that is of this instance or of its labs. */
@@ -306,7 +339,9 @@ export class Weftd {
   private owns(pid: string): boolean {
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")
-      return words.includes(this.instance) && words.some((word) => word.endsWith("daemon/main.ts"))
+      const daemon = words.includes(this.instance) && words.some((word) => word.endsWith("daemon/main.ts"))
+      // What it runs itself, such as etcd, keeps its data with the daemon's.
+      return daemon || words.some((word) => word.includes(`${this.stateDirectory}/`))
     } catch {
       return false
     }
