@@ -5,6 +5,7 @@
  *     routing.ts     routes, nexthop groups, default gateways, rules
  *     nat.ts         NAT and MSS clamping
  *     profile.ts     delay, loss, rate and the like of links
+ *     transport.ts   how frames cross from host to host
  *     sysctls.ts     what nodes are set to
  *     derive.ts      MAC addresses, VNIs, names of host sides, ids of groups
  *
@@ -14,7 +15,7 @@
 import {
   id, type NodeInfo, type Plan, type Resource, type ResourceOf, type SegmentInfo, type SegmentSpec, type Source
 } from "../plan/resource.ts"
-import { type Diagnostic, inOrder, type Path, Reporter } from "../topology/diagnostic.ts"
+import { type Diagnostic, formatPath, inOrder, type Path, Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Node, Port, Segment, Topology } from "../topology/model.ts"
 import { type Addressing, assignAddresses, label } from "./addressing.ts"
@@ -23,6 +24,7 @@ import { compileNat } from "./nat.ts"
 import { compileProfile } from "./profile.ts"
 import { checkSegmentGateways, compileRoutes, compileRules, type RoutingContext, routingContext } from "./routing.ts"
 import { defaultSysctls } from "./sysctls.ts"
+import { checkTransport, isByEngine, refuseKernelProfile, transportOf } from "./transport.ts"
 
 export type CompileResult =
   | { readonly ok: true; readonly plan: Plan; readonly warnings: ReadonlyArray<Diagnostic> }
@@ -35,6 +37,7 @@ export const compile = (topology: Topology): CompileResult => {
   const context = routingContext(topology, addressing, reporter)
   const builder = new Builder(context)
   for (const node of topology.nodes.values()) builder.node(node)
+  checkTransport(topology, reporter)
   builder.segments()
   checkSegmentGateways(context)
   for (const node of topology.nodes.values()) builder.contents(node)
@@ -67,10 +70,11 @@ class Builder {
   }
 
   plan(): Plan {
-    const nodes = Array.from(this.topology.nodes.values(), ({ name, kind, group, labels }): NodeInfo => ({
+    const nodes = Array.from(this.topology.nodes.values(), ({ name, kind, group, host, labels }): NodeInfo => ({
       name,
       kind,
       ...(group === undefined ? {} : { group }),
+      ...(host === undefined ? {} : { host: host.value, pinned: { ...this.topology.locate(host.path), path: formatPath(host.path) } }),
       labels
     }))
     return { lab: this.topology.lab, nodes, segments: this.infos, resources: this.resources }
@@ -111,7 +115,9 @@ class Builder {
       const ports = segment.ports.map(label)
       const { kind, name, ageingS, labels } = segment
       // The order of ports means nothing to the data path: sorted, so that reordering them in the file changes nothing.
-      const spec = { segmentKind: kind, name, vni, ports: ports.toSorted(), ageingS, ...this.profiles(segment, ports) }
+      const wire = { segmentKind: kind, name, vni, ports: ports.toSorted(), ageingS, ...this.profiles(segment, ports) }
+      const transport = transportOf(this.topology, segment)
+      const spec = { ...wire, ...(transport === undefined ? {} : { transport }) }
       const dependsOn = segment.ports.map((port) => id.port(port.node, port.ifname))
       this.add<ResourceOf<"segment">>({ kind: "segment", id: segmentId(segment), spec, dependsOn }, segment.path, "key")
       const cidrs = segment.cidrs.map((cidr) => Ip.formatPrefix(Ip.parsePrefix(cidr.value)!))
@@ -120,10 +126,19 @@ class Builder {
   }
 
   /** Directions have a meaning only where they differ from a plain wire. */
-  private profiles({ name, profile }: Segment, [a, b]: ReadonlyArray<string>): Pick<SegmentSpec, "endpoints" | "profiles"> {
-    const { lab } = this.topology
-    const profiles = profile === undefined ? undefined : compileProfile(profile, Derive.seed(lab, name), this.context.reporter)
-    return profiles === undefined ? {} : { endpoints: [a!, b!], profiles }
+  private profiles(segment: Segment, [a, b]: ReadonlyArray<string>): Pick<SegmentSpec, "endpoints" | "profiles"> {
+    const { name, profile } = segment
+    if (profile === undefined) return {}
+    const { reporter } = this.context
+    const seed = Derive.seed(this.topology.lab, name)
+    const profiles = compileProfile(profile, seed, reporter)
+    if (profiles !== undefined) {
+      refuseKernelProfile(segment, reporter)
+      return { endpoints: [a!, b!], profiles }
+    }
+    // A plain wire that somebody wants carried by the engine all the same.
+    if (!isByEngine(this.topology, segment)) return {}
+    return { endpoints: [a!, b!], profiles: { aToB: {}, bToA: {}, seed: profile.value.seed ?? seed } }
   }
 
   private mtu(port: Port): number {

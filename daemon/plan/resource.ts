@@ -212,6 +212,8 @@ export interface NodeInfo {
   readonly group?: string
   /** The host that has the node: as the topology asks, and after placement as it is. Absent: any, or the only one. */
   readonly host?: string
+  /** Where the topology asks for `host`; absent when placement chose it. */
+  readonly pinned?: Source & { readonly path: string }
   readonly labels: Readonly<Record<string, string>>
 }
 

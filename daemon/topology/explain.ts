@@ -20,6 +20,9 @@ const hints: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     Object.keys(profileKeys).map((key) => [key, "only links have it"])
   ),
+  host: "a node, a group or a network has it",
+  datapath: "a link or a network has it, or the file as a whole",
+  encapsulation: "a lab has one, at the top level of the file",
   latency: 'called "delay" here',
   bw: 'called "rate" here',
   bandwidth: 'called "rate" here',

@@ -4,6 +4,7 @@
  */
 import type { Locate, Path } from "./diagnostic.ts"
 import type { RawProfile } from "./link-schema.ts"
+import type { Datapath, Encapsulation } from "./transport-schema.ts"
 
 /** A value and the path in the file it was written at: a node's MTU may come from its group or from `defaults`. */
 export interface Located<T> {
@@ -16,6 +17,12 @@ export interface Topology {
   readonly lab: string
   /** Segments may have overlapping prefixes and addresses may repeat. */
   readonly overlap: boolean
+  /** How frames cross from host to host. */
+  readonly transport: {
+    readonly encapsulation?: Located<Encapsulation>
+    readonly port?: Located<number>
+    readonly datapath?: Located<Datapath>
+  }
   /** In document order. */
   readonly nodes: ReadonlyMap<string, Node>
   /** Networks, then links, in document order. */
@@ -29,6 +36,8 @@ export interface Node {
   readonly name: string
   readonly kind: NodeKind
   readonly group?: string
+  /** The host that must have it: by the node itself, its group, or the network of its first port. */
+  readonly host?: Located<string>
   readonly labels: Readonly<Record<string, string>>
   readonly mtu?: Located<number>
   readonly sysctls: ReadonlyMap<string, Located<string>>
@@ -70,6 +79,9 @@ export interface Segment {
   readonly gateway?: Gateway
   readonly mtu?: Located<number>
   readonly ageingS: number
+  /** Of a network: where nodes go whose first port is on it. */
+  readonly host?: Located<string>
+  readonly datapath?: Located<Datapath>
   /** Of a link: what its wire does to packets, as written. */
   readonly profile?: Located<RawProfile>
   readonly labels: Readonly<Record<string, string>>

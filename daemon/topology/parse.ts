@@ -12,7 +12,7 @@
  */
 import { type Diagnostic, inOrder, type Path, quote, Reporter } from "./diagnostic.ts"
 import { decoder } from "./explain.ts"
-import type { Node, Topology } from "./model.ts"
+import type { Located, Node, Topology } from "./model.ts"
 import { nameProblem, nameSuggestion } from "./names.ts"
 import * as Schema from "./schema.ts"
 import { inheritance, located } from "./settings.ts"
@@ -95,18 +95,28 @@ export const examine = (source: TopologySource): Examined => {
   for (const [name, settings] of merged) {
     const path = ["nodes", name]
     const loopback = located(nodes.get(name)!.loopback, [...path, "loopback"])
-    resolved.set(name, { ...settings, name, loopback, ports: wiring.portsOf.get(name) ?? [], path })
+    const ports = wiring.portsOf.get(name) ?? []
+    const host = settings.host ?? ports[0]?.segment.host
+    resolved.set(name, { ...settings, ...(host === undefined ? {} : { host }), name, loopback, ports, path })
   }
   const topology: Topology = {
     filename: source.filename,
     lab,
     overlap: outline?.overlap === "allow",
+    transport: {
+      ...atTop("encapsulation", outline?.encapsulation),
+      ...atTop("port", outline?.port),
+      ...atTop("datapath", outline?.datapath)
+    },
     nodes: resolved,
     segments: wiring.segments,
     locate: read.locate
   }
   return { topology, diagnostics }
 }
+
+const atTop = <K extends string, T>(key: K, value: T | undefined): { readonly [_ in K]?: Located<T> } =>
+  value === undefined ? {} : ({ [key]: { value, path: [key] } } as unknown as { [_ in K]: Located<T> })
 
 /** Namespaces are called `weft.LAB.NODE`, and the daemon's own is `weft.fabric`. */
 const reservedLab = "fabric"

@@ -9,9 +9,11 @@ import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from
 import { profileKeys } from "./link-schema.ts"
 import { ifnamePattern, ifnameProblem, macProblem, namePattern, nameProblem } from "./names.ts"
 import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
+import { datapathKey, transportKeys } from "./transport-schema.ts"
 import { splitWords, type Words } from "./words.ts"
 
 export const Name = text({ description: "a name", problem: nameProblem, pattern: namePattern })
+const OnHost = text({ description: "the name of a host that runs weftd", problem: nameProblem, pattern: namePattern })
 const Ifname = text({ description: "an interface name", problem: ifnameProblem, pattern: ifnamePattern })
 
 const addressProblem = (value: string): string | undefined => {
@@ -201,7 +203,7 @@ export const Defaults = Schema.Struct({
   router: optional(Settings)
 }).annotate({ expected: "a map of settings" })
 
-export const Group = Schema.Struct({ ...settings, kind: optional(Kind), group: optional(Word) })
+export const Group = Schema.Struct({ ...settings, kind: optional(Kind), group: optional(Word), host: optional(OnHost) })
   .annotate({ expected: "a map of settings" })
 
 const PortSettings = Schema.Struct({
@@ -214,6 +216,7 @@ export const Node = Schema.Struct({
   ...settings,
   kind: optional(Kind),
   group: optional(Word),
+  host: optional(OnHost),
   loopback: optional(oneOrMore(LoopbackAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
   ports: optional(Schema.Record(Schema.String, PortSettings).annotate({ expected: "a map from interface name to settings" }))
 }).annotate({ expected: "a map such as {kind: host}" })
@@ -255,7 +258,9 @@ export const Network = Schema.Struct({
   ...segment,
   ports: Schema.Array(PortReference).annotate({ expected: "a list of ports such as [pc, \"fw:lan\"]" }),
   gateway: optional(oneOrMore(Word, '"none", an address or NODE', "Default gateway of the hosts on this network")),
-  ageing: optional(Ageing)
+  ageing: optional(Ageing),
+  host: optional(OnHost),
+  ...datapathKey
 }).annotate({ expected: "a map with cidr and ports" })
 
 export const Link = Schema.Struct({
@@ -267,6 +272,7 @@ export const Link = Schema.Struct({
     })
   ),
   name: optional(Name),
+  ...datapathKey,
   ...profileKeys
 }).annotate({ expected: "a map with endpoints" })
 
@@ -276,6 +282,7 @@ export const Outline = Schema.Struct({
   overlap: optional(Schema.Literals(["allow", "refuse"]).annotate({
     description: "allow: segments may have overlapping prefixes and addresses may repeat"
   })),
+  ...transportKeys,
   defaults: optional(Defaults),
   groups: optional(Schema.Record(Schema.String, Schema.Unknown).annotate({ expected: "a map from name to group" })),
   nodes: Schema.Record(Schema.String, Schema.Unknown).annotate({ expected: "a map from name to node" }),

@@ -153,7 +153,7 @@ const readNat = (settings: Settings, path: Path): Nat => ({
   ).map((item) => ({ path: item.path, value: typeof item.value === "object" ? item.value : { mss: item.value } }))
 })
 
-/** Everything that is not wiring. */
+/** Everything that is not wiring. Of `host`: what the node or its groups say. */
 export type Merged = Omit<Node, "ports" | "loopback" | "name" | "path">
 
 export interface Inheritance {
@@ -231,7 +231,14 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
       return undefined
     }
     const stack = [general, ofKind[kind], ...inherited.map((group) => layers.get(group)!), own]
-    return { kind, ...(node.group === undefined ? {} : { group: node.group }), ...mergeLayers(stack, kind) }
+    const placing = node.host === undefined ? inherited.findLast((group) => groups.get(group)?.host !== undefined) : undefined
+    const host = node.host ?? (placing === undefined ? undefined : groups.get(placing)!.host!)
+    return {
+      kind,
+      ...(node.group === undefined ? {} : { group: node.group }),
+      ...(host === undefined ? {} : { host: { value: host, path: placing === undefined ? [...path, "host"] : ["groups", placing, "host"] } }),
+      ...mergeLayers(stack, kind)
+    }
   }
   return { merge }
 }

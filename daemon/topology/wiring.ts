@@ -83,7 +83,8 @@ const networkDrafts = ({ networks, nodes, reporter }: WiringOptions): ReadonlyAr
       kind: "network" as const,
       ...shared(network, path),
       ageingS: network.ageing === undefined ? defaultAgeingS : ageingSeconds(network.ageing)!,
-      ...(gateway === undefined ? {} : { gateway: gateway.value })
+      ...(gateway === undefined ? {} : { gateway: gateway.value }),
+      ...(network.host === undefined ? {} : { host: { value: network.host, path: [...path, "host"] } })
     }
     refuseRepeats(ends, reporter)
     return { name, segment, ends }
@@ -107,7 +108,8 @@ const shared = (segment: Network | Link, path: Path) => ({
   cidrs: located(segment.cidr, [...path, "cidr"]),
   labels: textValues(segment.labels),
   path,
-  ...(segment.mtu === undefined ? {} : { mtu: { value: segment.mtu, path: [...path, "mtu"] } })
+  ...(segment.mtu === undefined ? {} : { mtu: { value: segment.mtu, path: [...path, "mtu"] } }),
+  ...(segment.datapath === undefined ? {} : { datapath: { value: segment.datapath, path: [...path, "datapath"] } })
 })
 
 /** Reads references; those that are wrong are reported and left out. */
