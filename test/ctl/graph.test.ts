@@ -109,3 +109,22 @@ t.test("SVG has no reference to the outside", async (t) => {
   t.strictSame(svg.match(/https?:[^"]+/g), ["http://www.w3.org/2000/svg"])
   t.match(svg, "prefers-color-scheme:dark")
 })
+
+t.test("a lab over hosts: sites name theirs, wires between hosts are dashed", async (t) => {
+  const lab = hybrid()
+  const spread = { ...lab, nodes: lab.nodes.map((node) => ({ ...node, host: node.labels["site"] === "aws" ? "h2" : "h1" })) }
+  const graph = graphOf(spread)
+  t.equal(graph.homes.get("aws"), "h2")
+  t.match(graph.subtitle, /2 hosts$/)
+  const isAws = (id: string): boolean => graph.elements.find((element) => element.id === id)!.cluster === "aws"
+  t.ok(graph.edges.some(({ tunnel }) => tunnel))
+  t.same(graph.edges.filter(({ a, b, tunnel }) => (isAws(a) !== isAws(b)) !== tunnel), [])
+  t.match(draw(spread, "svg"), />aws · h2<[^]*class="wire between tunnel"[^]*tunnel between hosts/)
+  t.match(draw(spread, "mermaid"), /-\.-/)
+  t.match(draw(spread, "dot"), /style=dashed/)
+
+  const mixed = { ...lab, nodes: lab.nodes.map((node, index) => ({ ...node, host: `h${index % 2}` })) }
+  t.equal(graphOf(mixed).homes.size, 0)
+  t.match(draw(mixed, "svg"), />on h1</, "where a site has several hosts each node names its own")
+  t.notMatch(draw(lab, "svg"), />on |tunnel between hosts/, "one host is not mentioned")
+})

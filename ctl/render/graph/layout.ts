@@ -11,6 +11,7 @@
 
 import { layered } from "./layers.ts"
 import type { Item, Placed } from "./layers.ts"
+import { clusterTitle } from "./model.ts"
 import type { Edge, Element, Graph } from "./model.ts"
 
 export interface Box extends Placed {
@@ -265,6 +266,7 @@ const distances = (
 
 interface Cluster {
   readonly name: string
+  readonly title: string
   readonly elements: ReadonlyArray<Element>
   readonly rank: number
   readonly flip: boolean
@@ -302,6 +304,7 @@ const clustersOf = (graph: Graph): ReadonlyArray<Cluster> => {
   )
   return groups.map(({ elements, name }, index) => ({
     name,
+    title: clusterTitle(graph, name),
     elements,
     rank: ranks[index]!,
     flip: ranks[index] === 0 && beside[index]!.some((other) => ranks[other]! > 0)
@@ -354,7 +357,7 @@ const together = (
     clusters[index]!.name === "" ? { side: 0, top: 0 } : { side: boxPadding, top: boxTitle + 14 }
   const items = clusters.map((cluster, index): Item => {
     const { side, top } = frame(index)
-    const titleWidth = cluster.name.length * 9 + 2 * boxPadding
+    const titleWidth = cluster.title.length * 9 + 2 * boxPadding
     return {
       id: String(index),
       width: Math.max(parts[index]!.width + 2 * side, titleWidth),

@@ -27,11 +27,15 @@ export interface Edge {
   readonly bLabel: string
   /** Prefixes of a point-to-point link and what it does to packets. */
   readonly label: string
+  /** Its ends are on different hosts: frames travel in a tunnel. */
+  readonly tunnel: boolean
 }
 
 export interface Graph {
   readonly title: string
   readonly subtitle: string
+  /** The host that has all nodes of a cluster, by cluster; empty where the whole lab is on one. */
+  readonly homes: ReadonlyMap<string, string>
   readonly elements: ReadonlyArray<Element>
   readonly edges: ReadonlyArray<Edge>
 }
@@ -46,11 +50,16 @@ export const graphOf = (lab: InspectResponse): Graph => {
   const links = lab.segments.filter((segment) => !networks.includes(segment))
   const degree = (node: Node): number => node.ports.filter(({ segment }) => segment !== "").length
 
+  const homes = homesOf(lab.nodes)
+  const hosts = new Set(lab.nodes.map(({ host }) => host))
+  const hostLine = (node: Node): ReadonlyArray<string> =>
+    hosts.size < 2 || homes.has(clusterOfNode(node)) ? [] : [`on ${node.host}`]
+
   const elements: Array<Element> = lab.nodes.map((node) => ({
     id: `node/${node.name}`,
     shape: node.kind === "host" ? "host" : "router",
     title: node.name,
-    lines: linesOf(node),
+    lines: [...linesOf(node), ...hostLine(node)],
     cluster: clusterOfNode(node),
     degree: degree(node)
   }))
@@ -70,19 +79,29 @@ export const graphOf = (lab: InspectResponse): Graph => {
     const end = ports.get(name)
     return end === undefined || degree(end.node) < 2 ? "" : portLabel(end.port)
   }
+  const hostOf = (port: string): string => nodes.get(nodeOf(port))?.host ?? ""
   for (const link of links) {
     const [a = "", b = ""] = link.ports
-    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: edgeLabel(link) })
+    const tunnel = hostOf(a) !== hostOf(b)
+    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: edgeLabel(link), tunnel })
   }
   for (const network of networks) {
+    const home = mostFrequent(network.ports.map(hostOf))
     for (const port of network.ports) {
-      edges.push({ a: nodeId(port), b: `network/${network.name}`, aLabel: endLabel(port), bLabel: "", label: "" })
+      const tunnel = hostOf(port) !== home
+      edges.push({ a: nodeId(port), b: `network/${network.name}`, aLabel: endLabel(port), bLabel: "", label: "", tunnel })
     }
   }
   const known = new Set(elements.map(({ id }) => id))
   return {
     title: lab.lab.name,
-    subtitle: [counted(lab.nodes.length, "node"), counted(networks.length, "network"), counted(links.length, "link")].join(" · "),
+    subtitle: [
+      counted(lab.nodes.length, "node"),
+      counted(networks.length, "network"),
+      counted(links.length, "link"),
+      ...(hosts.size > 1 ? [counted(hosts.size, "host")] : [])
+    ].join(" · "),
+    homes,
     elements,
     edges: edges.filter(({ a, b }) => known.has(a) && known.has(b) && a !== b)
   }
@@ -90,7 +109,29 @@ export const graphOf = (lab: InspectResponse): Graph => {
 
 const edgeLabel = ({ cidrs, profileLabel }: Segment): string => [...cidrs, profileLabel].filter((part) => part !== "").join(" ")
 
-const nodeId = (port: string): string => `node/${port.slice(0, port.indexOf(":"))}`
+const nodeOf = (port: string): string => port.slice(0, port.indexOf(":"))
+const nodeId = (port: string): string => `node/${nodeOf(port)}`
+
+const homesOf = (nodes: ReadonlyArray<Node>): ReadonlyMap<string, string> => {
+  if (new Set(nodes.map(({ host }) => host)).size < 2) return new Map()
+  const clusters = [...Map.groupBy(nodes, clusterOfNode)].filter(([cluster]) => cluster !== "")
+  return new Map(
+    clusters.flatMap(([cluster, members]) => (members.every(({ host }) => host === members[0]!.host) ? [[cluster, members[0]!.host]] : []))
+  )
+}
+
+/** The first of those that occur most often. */
+const mostFrequent = (values: ReadonlyArray<string>): string | undefined =>
+  [...Map.groupBy(values, (value) => value)].reduce<readonly [string | undefined, number]>(
+    (best, [value, all]) => (all.length > best[1] ? [value, all.length] : best),
+    [undefined, 0]
+  )[0]
+
+/** How a cluster is named in a drawing: `idc · host2` where one of several hosts has all of it. */
+export const clusterTitle = ({ homes }: Graph, cluster: string): string => {
+  const home = homes.get(cluster)
+  return home === undefined ? cluster : `${cluster} · ${home}`
+}
 
 const clusterOfNode = (node: Node): string => node.labels["site"] ?? node.group
 
@@ -98,7 +139,7 @@ const clusterOfNode = (node: Node): string => node.labels["site"] ?? node.group
 const clusterOfNetwork = (network: Segment, nodes: ReadonlyMap<string, Node>): string => {
   const given = network.labels["site"]
   if (given !== undefined) return given
-  const members = network.ports.flatMap((port) => nodes.get(port.slice(0, port.indexOf(":"))) ?? [])
+  const members = network.ports.flatMap((port) => nodes.get(nodeOf(port)) ?? [])
   for (const [cluster, of] of Map.groupBy(members, clusterOfNode)) if (of.length * 2 > members.length) return cluster
   // A network between two sites' hosts and routers: it is drawn where its hosts are.
   const hosts = new Set(members.filter(({ kind }) => kind === "host").map(clusterOfNode))

@@ -6,6 +6,7 @@
 import type { Placed } from "./layers.ts"
 import { layout as layoutOf } from "./layout.ts"
 import type { Layout, Trunk } from "./layout.ts"
+import { clusterTitle } from "./model.ts"
 import type { Element, Graph } from "./model.ts"
 import { areaOf, labelsOf, pointAt, routesOf } from "./routes.ts"
 import type { Label, Route } from "./routes.ts"
@@ -35,7 +36,7 @@ export const svg = (graph: Graph): string => {
   const bounds = boundsOf(layout, routes, labels)
   const names = [...new Set(graph.elements.map(({ cluster }) => cluster))].filter((name) => name !== "")
   const hueOf = (cluster: string): string => (cluster === "" ? "s7" : `s${names.indexOf(cluster) % hues.length}`)
-  const hasBetween = routes.some(({ between }) => between)
+  const kinds = { between: routes.some(({ between }) => between), tunnel: routes.some(({ edge }) => edge.tunnel) }
 
   const content = Math.round(bounds.width + 2 * margin)
   const width = Math.max(smallest, content)
@@ -55,7 +56,7 @@ export const svg = (graph: Graph): string => {
     ...layout.boxes.map(
       (box) =>
         `<g class="${hueOf(box.cluster)}"><rect class="site" ${rect(box)} rx="18"/>`
-        + `<text class="sitename" x="${round(box.x + 20)}" y="${round(box.y + 25)}">${escape(box.cluster)}</text></g>`
+        + `<text class="sitename" x="${round(box.x + 20)}" y="${round(box.y + 25)}">${escape(clusterTitle(graph, box.cluster))}</text></g>`
     ),
     ...layout.trunks.map((trunk) => trunkPath(trunk, layout)),
     ...routes.map(routePath),
@@ -64,7 +65,7 @@ export const svg = (graph: Graph): string => {
     ),
     ...labels.map(drawLabel),
     "</g>",
-    legend(height, hasBetween),
+    legend(height, kinds),
     "</svg>"
   ].join("\n")}\n`
 }
@@ -110,7 +111,7 @@ const trunkPath = ({ children, parent, x, y }: Trunk, { places }: Layout): strin
 const routePath = ({ between, curve, edge }: Route): string => {
   const [a, b, c, d] = curve.map(({ x, y }) => `${round(x)} ${round(y)}`)
   const tip = [edge.aLabel, edge.label, edge.bLabel].filter((text) => text !== "").join(" — ")
-  return `<path class="wire${between ? " between" : ""}" d="M${a}C${b} ${c} ${d}"><title>${escape(tip)}</title></path>`
+  return `<path class="wire${between ? " between" : ""}${edge.tunnel ? " tunnel" : ""}" d="M${a}C${b} ${c} ${d}"><title>${escape(tip)}</title></path>`
 }
 
 const drawElement = (element: Element, place: Placed): string => {
@@ -143,7 +144,7 @@ const drawElement = (element: Element, place: Placed): string => {
 const drawLabel = ({ anchor, at, kind, text }: Label): string =>
   `<text class="label ${kind}" x="${round(at.x)}" y="${round(at.y + 3.6)}" text-anchor="${anchor}">${escape(text)}</text>`
 
-const legend = (height: number, hasBetween: boolean): string => {
+const legend = (height: number, kinds: { readonly between: boolean; readonly tunnel: boolean }): string => {
   const y = height - 26
   const icon = (name: string, x: number, text: string): string =>
     `<use href="#${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y + 4}">${text}</text>`
@@ -151,7 +152,8 @@ const legend = (height: number, hasBetween: boolean): string => {
     `<path class="wire${kind}" d="M${x} ${y}h26"/><text class="legend" x="${x + 34}" y="${y + 4}">${text}</text>`
   return (
     `<g class="s7">${icon("host", margin, "host")}${icon("router", margin + 84, "router")}${icon("network", margin + 174, "network")}`
-    + `${line(margin + 278, "", "link")}${hasBetween ? line(margin + 362, " between", "link between sites") : ""}</g>`
+    + `${line(margin + 278, "", "link")}${kinds.between ? line(margin + 362, " between", "link between sites") : ""}`
+    + `${kinds.tunnel ? line(margin + (kinds.between ? 536 : 362), " tunnel", "tunnel between hosts") : ""}</g>`
   )
 }
 
@@ -195,7 +197,7 @@ const stylesheet = (): string => {
     + ".small,.label{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}"
     + ".label{font-size:10px;paint-order:stroke;stroke-width:3.5px;stroke-linejoin:round}.label.link{font-weight:700}"
     + ".legend{font-size:12px}"
-    + `.wire{fill:none;stroke-width:1.5}.between{stroke-width:2}${theme(false)}@media (prefers-color-scheme:dark){${theme(true)}}`
+    + `.wire{fill:none;stroke-width:1.5}.between{stroke-width:2}.tunnel{stroke-dasharray:7 4}${theme(false)}@media (prefers-color-scheme:dark){${theme(true)}}`
   )
 }
 

@@ -1,5 +1,6 @@
 /** A graph as text for other tools: Mermaid for Markdown, DOT for Graphviz. User text is quoted for each. */
 
+import { clusterTitle } from "./model.ts"
 import type { Element, Graph } from "./model.ts"
 
 /** https://mermaid.js.org/syntax/flowchart.html: quoted labels, entities written with `#`. */
@@ -20,14 +21,14 @@ export const mermaid = (graph: Graph): string => {
   let at = 0
   for (const [cluster, elements] of Map.groupBy(graph.elements, (element) => element.cluster)) {
     if (cluster === "") lines.push(...elements.map((element) => `  ${node(element)}`))
-    else lines.push(`  subgraph c${at++}["${text(cluster)}"]`, ...elements.map((element) => `    ${node(element)}`), "  end")
+    else lines.push(`  subgraph c${at++}["${text(clusterTitle(graph, cluster))}"]`, ...elements.map((element) => `    ${node(element)}`), "  end")
   }
-  for (const { a, aLabel, b, bLabel, label } of graph.edges) {
+  for (const { a, aLabel, b, bLabel, label, tunnel } of graph.edges) {
     const words = [aLabel, label, bLabel]
       .filter((word) => word !== "")
       .map(text)
       .join("<br/>")
-    lines.push(`  ${ids.get(a)} ---${words === "" ? "" : `|"${words}"|`} ${ids.get(b)}`)
+    lines.push(`  ${ids.get(a)} ${tunnel ? "-.-" : "---"}${words === "" ? "" : `|"${words}"|`} ${ids.get(b)}`)
   }
   return `${lines.join("\n")}\n`
 }
@@ -48,14 +49,14 @@ export const dot = (graph: Graph): string => {
     else
       lines.push(
         `  subgraph cluster_${at++} {`,
-        `    label=${quote(oneLine(cluster))}; style=rounded;`,
+        `    label=${quote(oneLine(clusterTitle(graph, cluster)))}; style=rounded;`,
         ...elements.map((element) => `    ${node(element)}`),
         "  }"
       )
   }
-  for (const { a, aLabel, b, bLabel, label } of graph.edges) {
+  for (const { a, aLabel, b, bLabel, label, tunnel } of graph.edges) {
     lines.push(
-      `  ${quote(a)} -- ${quote(b)} [label=${quote(oneLine(label))}, `
+      `  ${quote(a)} -- ${quote(b)} [label=${quote(oneLine(label))}, ${tunnel ? "style=dashed, " : ""}`
         + `taillabel=${quote(oneLine(aLabel))}, headlabel=${quote(oneLine(bLabel))}];`
     )
   }
