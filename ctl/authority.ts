@@ -19,7 +19,8 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { Exit, Failure } from "./command.ts"
 
-export type Role = "viewer" | "operator"
+export const roles = ["viewer", "operator", "daemon"] as const
+export type Role = (typeof roles)[number]
 
 /** What a certificate is good for. At least one of `client` and `server`; a server has hosts, a client a role. */
 export interface Purpose {
@@ -117,7 +118,7 @@ export const issue = async (directory: string, name: string, purpose: Purpose, d
   return folder
 }
 
-const checkRequest = (name: string, { client, hosts, server }: Purpose, days: number): void => {
+const checkRequest = (name: string, { client, hosts, role, server }: Purpose, days: number): void => {
   if (!isName(name)) {
     throw new Failure(Exit.usage, `Cannot issue for "${name}": a name has letters, digits and . _ @ - and at most 63 of them`)
   }
@@ -134,6 +135,9 @@ const checkRequest = (name: string, { client, hosts, server }: Purpose, days: nu
     )
   }
   if (!server && hosts.length > 0) throw new Failure(Exit.usage, `Cannot issue "${name}": --host is for servers`, "Add --server")
+  if (role === "daemon" && !(server && client)) {
+    throw new Failure(Exit.usage, `Cannot issue "${name}" for a daemon: a daemon is server and client at once`)
+  }
   if (!server && !client) throw new Failure(Exit.usage, `Cannot issue "${name}": it is for neither a client nor a server`)
 }
 
@@ -181,7 +185,7 @@ const entryOf = (name: string, certificate: X509Certificate, path: string, key: 
   return {
     name,
     use: certificate.ca ? "authority" : client && server ? "client and server" : client ? "client" : server ? "server" : "unknown",
-    role: role === "viewer" || role === "operator" ? role : "",
+    role: roles.find((each) => each === role) ?? "",
     hosts: names.flatMap((each) => /^(?:DNS|IP Address):(.*)$/.exec(each)?.[1] ?? []),
     validFrom: new Date(certificate.validFrom).toISOString(),
     validTo: new Date(certificate.validTo).toISOString(),

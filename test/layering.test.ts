@@ -35,8 +35,13 @@ const layers: Readonly<Record<string, Layer>> = {
     packages: "any",
     why: "it is the loop between store and kernel and does not know who asked",
   },
+  fleet: {
+    layers: ["wire", "topology", "compiler", "plan", "linux", "store", "observe", "reconciler"],
+    packages: "any",
+    why: "it makes one of many hosts, and leaves the kernel to the reconciler of each",
+  },
   rpc: {
-    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "reconciler"],
+    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "reconciler", "fleet"],
     packages: "any",
     why: "it turns messages into calls and never touches the kernel itself",
   },

@@ -1,7 +1,7 @@
 /** `weft pki`: certificates for daemons that listen on the network, and for those who talk to them. */
 
 import { issue, init, list } from "../authority.ts"
-import type { Entry, Role } from "../authority.ts"
+import type { Entry, Purpose, Role } from "../authority.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { table } from "../render/table.ts"
@@ -40,7 +40,7 @@ const runIssue = async (input: Input, directory: string): Promise<number> => {
   if (input.name === undefined) {
     throw new Failure(Exit.usage, "Cannot issue a certificate without a name", "Example: weft pki issue alice --role operator")
   }
-  const purpose = { client: input.client || !input.server, server: input.server, hosts: input.host, role: input.role as Role }
+  const purpose = purposeOf(input)
   const folder = await issue(directory, input.name, purpose, Number(input.days ?? 365))
   const what = purpose.client ? `${purpose.role}${purpose.server ? " and server" : ""}` : "server"
   print(`Issued "${input.name}" (${what}) into ${folder}: cert.pem, key.pem, ca.pem`)
@@ -48,8 +48,16 @@ const runIssue = async (input: Input, directory: string): Promise<number> => {
     const named = ["ca", "cert", "key"].map((each) => ` --tls-${each} ${folder}/${each}.pem`).join("")
     print(`Start the daemon with: sudo weftd --listen 0.0.0.0:7443${folder === `${defaultDirectory}/weftd` ? "" : named}`)
   }
-  if (purpose.client) print(`Its user copies the three files to ~/.weft/pki and types: weft --daemon HOST:7443 list`)
+  if (purpose.client && purpose.role !== "daemon") {
+    print(`Its user copies the three files to ~/.weft/pki and types: weft --daemon HOST:7443 list`)
+  }
   return Exit.done
+}
+
+/** A daemon among others answers them and asks them: its certificate is good for both. */
+const purposeOf = ({ client, host, role, server }: Input): Purpose => {
+  const isDaemon = role === "daemon"
+  return { client: isDaemon || client || !server, server: isDaemon || server, hosts: host, role: role as Role }
 }
 
 const dirFlag = (directory: string): string => (directory === defaultDirectory ? "" : ` --dir ${directory}`)

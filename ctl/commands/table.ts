@@ -255,13 +255,19 @@ export const specs = {
         summary: "name or address under which clients reach the daemon (repeat for more)",
         complete: "none"
       },
-      role: { kind: "choice", choices: ["viewer", "operator"], default: "viewer", summary: "what the user may do" },
+      role: {
+        kind: "choice",
+        choices: ["viewer", "operator", "daemon"],
+        default: "viewer",
+        summary: "what the user may do; daemon is for a daemon that shares labs with those of other hosts"
+      },
       days: { kind: "string", metavar: "DAYS", summary: "how long the certificate is good (default: 365)", complete: "none" },
       output
     },
     examples: [
       { command: "sudo weft pki init", description: "the authority, once" },
       { command: "sudo weft pki issue weftd --server --host lab1.example.net", description: "for the daemon of this machine" },
+      { command: "sudo weft pki issue weftd --role daemon --host 192.0.2.7", description: "for one of several hosts that share labs" },
       { command: "sudo weft pki issue alice --role operator", description: "for a user" },
       { command: "sudo weft pki show", description: "who has what, and until when" }
     ]

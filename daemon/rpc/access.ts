@@ -1,7 +1,9 @@
 /**
  * Who may call what over the network. A client's certificate names its role in a URI of its subjectAltName,
- * `weft:role:viewer` or `weft:role:operator`; each method has a row in `rules`. What has no row is refused, whoever asks,
- * so a method that is added to the proto file is closed until somebody decides about it.
+ * `weft:role:viewer`, `weft:role:operator` or `weft:role:daemon`; each method has a row in `rules`. What has no row is
+ * refused, whoever asks, so a method that is added to the proto file is closed until somebody decides about it.
+ *
+ * A daemon that forwards a call has asked `judge` already, and says for whom it asks; that goes into the log.
  *
  * grpc-js looks a method up by the octets of its path: `//weft.v1.Labs/List`, `/weft.v1.labs/list` and other spellings
  * find none and are answered with UNIMPLEMENTED before anything of ours runs. The path that is judged here is the
@@ -11,11 +13,11 @@
  */
 import type { PeerCertificate } from "node:tls"
 import * as grpc from "@grpc/grpc-js"
-
-export type Role = "viewer" | "operator"
+import { onBehalfOf } from "../fleet/peer-clients.ts"
+import { type Role, roleOf, roles } from "../wire/certificate-role.ts"
 
 export interface Rule {
-  /** The least role that may call it: an operator may do what a viewer may. */
+  /** The least role that may call it: an operator may do what a viewer may, a daemon what an operator may. */
   readonly role: Role
   /** Whether it changes something or acts inside nodes: such calls are logged. */
   readonly changes: boolean
@@ -23,6 +25,7 @@ export interface Rule {
 
 const look: Rule = { role: "viewer", changes: false }
 const change: Rule = { role: "operator", changes: true }
+const ask: Rule = { role: "daemon", changes: false }
 
 export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Labs/Validate", look],
@@ -39,6 +42,13 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/Reach", change],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],
+  ["/weft.v1.Host/Hosts", look],
+  ["/weft.v1.Host/Drain", change],
+  ["/weft.v1.Peers/PlanPart", ask],
+  ["/weft.v1.Peers/InspectPart", ask],
+  ["/weft.v1.Peers/Events", ask],
+  // It acts in nodes.
+  ["/weft.v1.Peers/Listen", { role: "daemon", changes: true }],
   ["/grpc.health.v1.Health/Check", look],
   ["/grpc.health.v1.Health/Watch", look],
   ["/grpc.health.v1.Health/List", look]
@@ -79,30 +89,23 @@ export const judge = (path: string, certificate: PeerCertificate | undefined, no
   if (role === undefined) {
     return refuse(
       grpc.status.PERMISSION_DENIED,
-      `The certificate of "${name}" names no role: its subjectAltName needs URI:weft:role:viewer or URI:weft:role:operator`
+      `The certificate of "${name}" names no role: its subjectAltName needs one of ${roleUris}`
     )
   }
   const method = path.slice(1)
   const rule = rules.get(path)
   if (rule === undefined) return refuse(grpc.status.PERMISSION_DENIED, `"${name}" may not call ${method}: no role may call it from afar`)
-  if (rule.role === "operator" && role !== "operator") {
-    return refuse(grpc.status.PERMISSION_DENIED, `"${name}" may not call ${method}: it is a ${role}, and this needs an operator`)
+  if (roles.indexOf(role) < roles.indexOf(rule.role)) {
+    const details = `"${name}" may not call ${method}: it is ${words[role]}, and this needs ${words[rule.role]}`
+    return refuse(grpc.status.PERMISSION_DENIED, details)
   }
   return { allowed: true, caller: { name, role, serial: certificate.serialNumber }, rule }
 }
 
-const refuse = (code: grpc.status, details: string): Verdict => ({ allowed: false, code, details })
+const roleUris = roles.map((each) => `URI:weft:role:${each}`).join(", ")
+const words: Readonly<Record<Role, string>> = { viewer: "a viewer", operator: "an operator", daemon: "a daemon" }
 
-/**
- * The role in a subjectAltName as Node prints it: `DNS:a, URI:weft:role:viewer`. Two different roles are none. Names
- * with a comma or a quote in them come as JSON strings, and what is inside such a string is no entry.
- */
-export const roleOf = (subjectAltName: string): Role | undefined => {
-  const entries = new Set(subjectAltName.replace(/"(?:[^"\\]|\\.)*"/g, '""').split(", "))
-  const viewer = entries.has("URI:weft:role:viewer")
-  const operator = entries.has("URI:weft:role:operator")
-  return viewer === operator ? undefined : viewer ? "viewer" : "operator"
-}
+const refuse = (code: grpc.status, details: string): Verdict => ({ allowed: false, code, details })
 
 /** The subject's common name, without what could forge a line of the log. Node types it as text; several make a list. */
 const nameOf = ({ subject }: PeerCertificate): string => {
@@ -111,6 +114,17 @@ const nameOf = ({ subject }: PeerCertificate): string => {
 }
 
 const printable = (text: string): string => text.replace(/[^\x20-\x7e]|["\\]/g, "?")
+
+/**
+ * Who makes this call, for the log of a daemon that it is forwarded to: `alice (operator, certificate 695D)`, or the
+ * unix socket of this host.
+ */
+export const callerOf = (call: Pick<grpc.ServerUnaryCall<unknown, unknown>, "getAuthContext">, host: string): string => {
+  const certificate = call.getAuthContext().sslPeerCertificate
+  if (certificate === undefined) return `somebody at the socket of ${host}`
+  const role = roleOf(certificate.subjectaltname ?? "")
+  return `${nameOf(certificate)} (${role}, certificate ${certificate.serialNumber})`
+}
 
 /** What a changing call is about: a node and its command, a topology file, a lab. */
 const aboutOf = (message: unknown): string => {
@@ -155,12 +169,19 @@ export const guard =
     const { caller, rule } = verdict
     if (!rule.changes) return new grpc.ServerInterceptingCall(call)
     let told = false
+    let principal: string | undefined
     return new grpc.ServerInterceptingCall(call, {
       start: (next) =>
         next({
+          onReceiveMetadata: (metadata, nextMetadata) => {
+            const [value] = caller.role === "daemon" ? metadata.get(onBehalfOf) : []
+            if (value !== undefined) principal = printable(String(value)).slice(0, 200)
+            nextMetadata(metadata)
+          },
           onReceiveMessage: (message, nextMessage) => {
             if (!told) {
-              const who = `"${caller.name}" (${caller.role}, certificate ${caller.serial})`
+              const sender = `"${caller.name}" (${caller.role}, certificate ${caller.serial})`
+              const who = principal === undefined ? sender : `${principal} through ${sender}`
               audit(`access.granted ${method.path.slice(1)} "${aboutOf(message)}" to ${who} from ${from}`)
             }
             told = true

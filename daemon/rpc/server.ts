@@ -22,8 +22,10 @@ const maxMessageOctets = 64 << 20
 
 export const loaderOptions = { keepCase: false, longs: Number, enums: String, defaults: true, oneofs: true } as const
 
-/** Method implementations by service name. */
-export type Services = Readonly<Record<"Labs" | "Nodes" | "Host", grpc.UntypedServiceImplementation>>
+/** Method implementations by service name. `Peers` is for daemons of other hosts, so it is served on the network only. */
+export type Services = Readonly<Record<"Labs" | "Nodes" | "Host", grpc.UntypedServiceImplementation>> & {
+  readonly Peers?: grpc.UntypedServiceImplementation
+}
 
 export interface Serving {
   /** No new calls; those under way get `graceMs` to end. */

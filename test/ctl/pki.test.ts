@@ -76,7 +76,8 @@ t.test("issue refuses what makes no sense, and writes nothing then", async (t) =
     [["s", "--days", "1.5"], /1 to 3650/],
     [["s", "--days", "x"], /1 to 3650/],
     [["s", "--days", "3650"], /the authority itself ends in 36\d\d/],
-    [["s", "--role", "admin"], /bad value "admin" for --role: expected viewer or operator/]
+    [["s", "--role", "admin"], /bad value "admin" for --role: expected viewer, operator or daemon/],
+    [["s", "--role", "daemon"], /without --host/]
   ]
   for (const [words, reason] of wrong) t.match(await pki("issue", ...words), { code: 2, stdout: "", stderr: reason }, words.join(" "))
   t.strictSame(readdirSync(dir).sort(), before)

@@ -1,6 +1,6 @@
 import { service as healthService } from "grpc-health-check"
 import t from "tap"
-import { judge, roleOf, rules } from "../../daemon/rpc/access.ts"
+import { judge, rules } from "../../daemon/rpc/access.ts"
 import { dial, opening, received, unaryCall } from "./http2-frames.ts"
 import { call, definition, extensions, hollowServices, makePki, servicesOf, startRemote } from "./pki-fixture.ts"
 
@@ -19,6 +19,7 @@ const viewersMay = [
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
   "/weft.v1.Host/Doctor",
+  "/weft.v1.Host/Hosts",
   "/weft.v1.Host/Version",
   "/weft.v1.Labs/Events",
   "/weft.v1.Labs/Inspect",
@@ -26,6 +27,9 @@ const viewersMay = [
   "/weft.v1.Labs/Plan",
   "/weft.v1.Labs/Validate"
 ]
+
+/** What only daemons ask each other. */
+const onlyDaemonsMay = methods.filter((path) => path.startsWith("/weft.v1.Peers/"))
 
 t.test("every method that is served has a rule, and no other", async (t) => {
   t.strictSame([...rules.keys()].sort(), methods)
@@ -63,7 +67,10 @@ t.test("each method for each kind of client", async (t) => {
     t.equal(await call(remote.port, pki.viewer, path), viewersMay.includes(path) ? "OK" : "PERMISSION_DENIED", `viewer ${path}`)
   }
   t.strictSame(ran.sort(), viewersMay.filter((path) => path.startsWith("/weft.")), "and only these have run")
-  for (const path of methods) t.equal(await call(remote.port, pki.operator, path), "OK", `operator ${path}`)
+  for (const path of methods) {
+    t.equal(await call(remote.port, pki.operator, path), onlyDaemonsMay.includes(path) ? "PERMISSION_DENIED" : "OK", `operator ${path}`)
+  }
+  for (const path of methods) t.equal(await call(remote.port, pki.daemon, path), "OK", `daemon ${path}`)
 })
 
 t.test("other spellings of a method are no method", async (t) => {
@@ -112,17 +119,6 @@ t.test("judge denies what has no rule, and a certificate that ends while its con
   t.match(judge("/weft.v1.Labs/List", broken, before), { allowed: false }, "a date that cannot be read is over")
   const forged = { ...certificate, subject: { CN: "eve\n2026 access.granted" } } as unknown as typeof certificate
   t.match(judge("/weft.v1.Labs/List", forged, before), { caller: { name: "eve?2026 access.granted" } }, "no line breaks in the log")
-})
-
-t.test("roleOf reads subjectAltName as Node prints it", async (t) => {
-  t.equal(roleOf("DNS:a, URI:weft:role:viewer"), "viewer")
-  t.equal(roleOf("URI:weft:role:operator, IP Address:127.0.0.1"), "operator")
-  t.equal(roleOf("URI:weft:role:operator, URI:weft:role:viewer"), undefined)
-  t.equal(roleOf("URI:weft:role:admin"), undefined)
-  t.equal(roleOf('DNS:"x, URI:weft:role:operator, y"'), undefined)
-  t.equal(roleOf('DNS:"x\\", URI:weft:role:operator, \\"y"'), undefined)
-  t.equal(roleOf("DNS:weft:role:operator"), undefined)
-  t.equal(roleOf(""), undefined)
 })
 
 t.test("changing calls and refused ones are logged, with who and what; others are not", async (t) => {

@@ -35,6 +35,8 @@ export interface Pki {
   readonly server: Credentials
   readonly viewer: Credentials
   readonly operator: Credentials
+  /** For 127.0.0.1, or for the host "h1". */
+  readonly daemon: Credentials
   readonly noCertificate: Credentials
   readonly remove: () => void
   /** A certificate of the same authority with these lines of extensions, over since yesterday with -1 `days`. */
@@ -58,6 +60,7 @@ export const makePki = async (): Promise<Pki> => {
   await issue(directory, "server", server, 30)
   await issue(directory, "viewer", client, 30)
   await issue(directory, "operator", { ...client, role: "operator" }, 30)
+  await issue(directory, "daemon", { client: true, server: true, hosts: ["h1", "127.0.0.1"], role: "daemon" }, 30)
   await issue(other, "operator", { ...client, role: "operator" }, 30)
   const ca = readFileSync(join(directory, "ca.pem"))
   writeFileSync(join(other, "operator/ca.pem"), ca)
@@ -66,6 +69,7 @@ export const makePki = async (): Promise<Pki> => {
     server: load(join(directory, "server")),
     viewer: load(join(directory, "viewer")),
     operator: load(join(directory, "operator")),
+    daemon: load(join(directory, "daemon")),
     noCertificate: { folder: directory, ca },
     stranger: load(join(other, "operator")),
     odd: (name, lines, days = 30) => {
