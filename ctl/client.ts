@@ -39,6 +39,8 @@ export interface Client {
   readonly exec: () => ExecCall
   readonly capture: (start: Message.CaptureStart) => CaptureCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
+  readonly hosts: () => Promise<Message.HostsResponse>
+  readonly drain: (request: { host: string; undo: boolean; forget: boolean }) => AsyncIterable<Message.Progress>
   readonly version: () => Promise<Message.VersionResponse>
   readonly doctor: () => Promise<ReadonlyArray<Message.Finding>>
   readonly close: () => void
@@ -68,6 +70,8 @@ export const connect = async (address: string): Promise<Client> => {
     exec: () => execCall(nodes),
     capture: (start) => captureCall(nodes, start),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
+    hosts: () => unary<Message.HostsResponse>(host, "Hosts", {}),
+    drain: (request) => streamed<Message.Progress>(host, "Drain", request),
     version: () => unary<Message.VersionResponse>(host, "Version", {}),
     doctor: async () => (await unary<{ findings: ReadonlyArray<Message.Finding> }>(host, "Doctor", {})).findings,
     close: () => {

@@ -81,6 +81,14 @@ export type Progress =
   | { readonly event: "note"; readonly note: { readonly message: string } }
   | { readonly event: "done"; readonly done: Done }
   | { readonly event: "failed"; readonly failed: Failed }
+  | { readonly event: "host"; readonly host: HostProgress }
+
+export interface HostProgress {
+  readonly host: string
+  readonly state: string
+  readonly done: number
+  readonly total: number
+}
 
 export interface LabSummary {
   readonly name: string
@@ -98,6 +106,24 @@ export interface InspectResponse {
   readonly segments: ReadonlyArray<Segment>
   readonly drift: ReadonlyArray<Change>
   readonly host: string
+  /** Between hosts; empty on one host. */
+  readonly tunnels: ReadonlyArray<Tunnel>
+  /** Hosts that have a part of the lab and did not answer, each with the reason. */
+  readonly unreachable: ReadonlyArray<string>
+}
+
+export interface Tunnel {
+  readonly host: string
+  readonly peer: string
+  readonly local: string
+  readonly remote: string
+  readonly encapsulation: string
+  readonly port: number
+  readonly datapath: string
+  readonly state: string
+  readonly since: string
+  readonly rttMs: number
+  readonly segments: ReadonlyArray<string>
 }
 
 export interface Node {
@@ -239,6 +265,27 @@ export interface VersionResponse {
   readonly kernel: string
   readonly node: string
   readonly pid: number
+}
+
+export interface HostsResponse {
+  readonly hosts: ReadonlyArray<HostInfo>
+  /** Why the list may be old, or empty. */
+  readonly error: string
+}
+
+export interface HostInfo {
+  readonly name: string
+  readonly state: string
+  readonly underlay: string
+  readonly endpoint: string
+  readonly capacity: number
+  readonly labels: Readonly<Record<string, string>>
+  readonly version: string
+  readonly kernel: string
+  readonly since: string
+  readonly labs: number
+  readonly nodes: number
+  readonly asked: boolean
 }
 
 export interface Finding {

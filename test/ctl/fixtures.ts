@@ -72,7 +72,9 @@ export const labOf = (
       profile: [],
       profileLabel: ""
     })),
-    drift: []
+    drift: [],
+    tunnels: [],
+    unreachable: []
   }
 }
 
