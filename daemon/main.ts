@@ -30,11 +30,13 @@ import { EventLog } from "./observe/events.ts"
 import { findNode, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort } from "./reconciler/ports.ts"
+import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
+import { eventsHandler } from "./rpc/events.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import { makeLabs } from "./rpc/labs.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
@@ -145,15 +147,7 @@ const unlock = (descriptor: number, { runDirectory }: Config): void => {
 /** The program that the fabric's filters hold, when it is the one we would load; else a fresh one on the same maps. */
 const openProgram = (fabric: Netns.Netns): Bpf.PortProgram => {
   const indexes = Fabric.ports(fabric.fd).marked.map((port) => port.link.index)
-  for (const id of new Set(Fabric.programIds(fabric.fd, indexes).values())) {
-    const adopted = Bpf.adopt(id)
-    if (adopted === undefined) continue
-    const fresh = Bpf.load(bpfObject, adopted)
-    const [kept, other] = fresh.tag === adopted.tag ? [adopted, fresh] : [fresh, adopted]
-    other.close()
-    return kept
-  }
-  return Bpf.load(bpfObject)
+  return Bpf.takeOver(bpfObject, new Set(Fabric.programIds(fabric.fd, indexes).values()))
 }
 
 /** Without ports nothing needs the fabric. */
@@ -215,7 +209,7 @@ const daemon = (config: Config) =>
     const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store, config.instance)), (it) => it.end())
     const capture = makeCapture(captureDependencies(store, config.instance))
     const services = {
-      Labs: makeLabs({ load, reconciler, events, host }),
+      Labs: makeLabs({ load, control: new OneHost(reconciler, host), events: eventsHandler(events, host) }),
       Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)), capture: capture.handler },
       Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
     }

@@ -96,7 +96,7 @@ const leaving = (
 export const onOneHost = (plan: Plan): Plan => ({
   ...plan,
   nodes: plan.nodes.map((node) => {
-    const { host: _, ...rest } = node
+    const { host: _, pinned: __, ...rest } = node
     return rest
   })
 })

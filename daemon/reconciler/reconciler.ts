@@ -26,17 +26,9 @@ import * as Snapshot from "../resources/snapshot.ts"
 import { handlers } from "../resources/table.ts"
 import type { LabEntry, LabState, Store } from "../store/store.ts"
 import { apply, type Report } from "./apply.ts"
+import { Refused } from "./control.ts"
 import { sweep } from "./sweep.ts"
 import { viewOf, type LabView } from "./view.ts"
-
-/** A change that was refused before anything was touched. */
-export class Refused extends Error {
-  readonly code: "not-found" | "busy"
-  constructor(code: "not-found" | "busy", message: string) {
-    super(message)
-    this.code = code
-  }
-}
 
 export interface Outcome {
   /** How many resources were made, changed or removed. */
@@ -51,6 +43,13 @@ export interface Watch {
   readonly report: Report
   /** Something that a person wants to know. */
   readonly note: (message: string) => void
+}
+
+export interface DeployOptions {
+  readonly filename: string
+  readonly rollback: boolean
+  /** The plan is this host's part of that generation: its VNIs are given by whoever planned for all hosts. */
+  readonly generation?: number
 }
 
 /** After this many rounds, what still differs is a failure. Two are the rule: one that works, one that finds nothing. */
@@ -90,21 +89,21 @@ export class Reconciler {
     this.events = parts.events
   }
 
-  /** What `deploy` would do. */
-  async plan(plan: Plan): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
+  /** What `deploy` would do. `isPart`: the plan's VNIs are given. */
+  async plan(plan: Plan, isPart = false): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
     await this.recovered(plan.lab)
     const entry = await this.store.lab(plan.lab)
-    const desired = await this.placed(plan, entry)
+    const desired = isPart ? plan : await this.placed(plan, entry)
     const steps = await this.observing(desired, entry, async (lab) => diff(desired, await observe(lab)))
     return { exists: entry !== undefined, steps }
   }
 
   /** Makes the lab be `plan`. What the kernel refuses comes in the outcome; it throws when the change itself is refused. */
-  async deploy(plan: Plan, options: { filename: string; rollback: boolean }, watch: Watch): Promise<Outcome> {
+  async deploy(plan: Plan, options: DeployOptions, watch: Watch): Promise<Outcome> {
     await this.recovering.get(plan.lab)
     return this.exclusively(plan.lab, async () => {
       const entry = await this.store.lab(plan.lab)
-      const outcome = await this.converge(await this.place(plan, entry, options.filename), watch)
+      const outcome = await this.converge(await this.place(plan, entry, options), watch)
       if (outcome.failures.length === 0 || !options.rollback) return outcome
       const back = await this.rollBack(await this.require(plan.lab), watch)
       return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
@@ -221,10 +220,10 @@ export class Reconciler {
   }
 
   /** Makes the plan the lab's desired state. One lab after the other: no two may choose the same VNI. */
-  private async place(plan: Plan, entry: LabEntry | undefined, filename: string): Promise<LabEntry> {
+  private async place(plan: Plan, entry: LabEntry | undefined, { filename, generation }: DeployOptions): Promise<LabEntry> {
     const placing = this.placing.then(async () => {
-      const desired = await this.placed(plan, entry)
-      return this.commit(entry, desired, entry === undefined ? "deploying" : "changing", filename)
+      const desired = generation === undefined ? await this.placed(plan, entry) : plan
+      return this.commit(entry, desired, entry === undefined ? "deploying" : "changing", filename, generation)
     })
     this.placing = placing.catch(() => {})
     return placing
@@ -237,7 +236,13 @@ export class Reconciler {
     return allocateVnis(plan, taken, entry === undefined ? [] : [...entry.former, ...entry.plan.resources])
   }
 
-  private async commit(entry: LabEntry | undefined, plan: Plan, state: LabState, filename: string): Promise<LabEntry> {
+  private async commit(
+    entry: LabEntry | undefined,
+    plan: Plan,
+    state: LabState,
+    filename: string,
+    generation = entry?.generation
+  ): Promise<LabEntry> {
     const former = entry === undefined ? [] : distinct([...entry.former, ...entry.plan.resources])
     const lastGood = entry?.state === "ready" ? { plan: entry.plan, filename: entry.filename } : entry?.lastGood
     const committed: LabEntry = {
@@ -247,7 +252,8 @@ export class Reconciler {
       plan,
       ...(lastGood === undefined ? {} : { lastGood }),
       former,
-      deployedAt: new Date().toISOString()
+      deployedAt: new Date().toISOString(),
+      ...(generation === undefined ? {} : { generation })
     }
     await this.store.put(committed)
     return committed

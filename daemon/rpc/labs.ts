@@ -1,14 +1,12 @@
-/** `Labs`: messages to model and back. What happens is the reconciler's. */
+/** `Labs`: messages to model and back. What happens is the control's: of one host, or of many. */
 import type { ServerWritableStream } from "@grpc/grpc-js"
 import type { CompileResult } from "../compiler/compile.ts"
-import type { EventLog } from "../observe/events.ts"
 import type { Step } from "../plan/diff.ts"
 import type { Plan } from "../plan/resource.ts"
-import type { Outcome, Reconciler, Watch } from "../reconciler/reconciler.ts"
-import type { LabEntry } from "../store/store.ts"
+import { type ChangeFailure, type ChangeOutcome, type ChangeWatch, type LabControl, Unplaceable } from "../reconciler/control.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
 import type { TopologySource } from "../topology/parse.ts"
-import { toInspect } from "./inspect.ts"
+import type { EventsCall } from "./events.ts"
 import { unary } from "./server.ts"
 import { toStatus } from "./status.ts"
 
@@ -35,77 +33,46 @@ const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
 
 const toDiagnostic = (diagnostic: Diagnostic): object => ({ ...diagnostic, severity: diagnostic.severity.toUpperCase() })
 
-const json = (value: unknown): string => (value === undefined ? "" : JSON.stringify(value))
-
-export const toChange = (step: Step, host: string): object => ({
-  action: step.action.toUpperCase(),
-  id: step.id,
-  kind: step.kind,
-  node: step.node,
-  attributes: step.attributes.map(({ path, before, after }) => ({ path, before: json(before), after: json(after) })),
-  reason: step.reason,
-  host
-})
-
 /** For progress: what and where; the attributes have been shown by the plan. */
 const toBriefChange = (step: Step): object => ({ action: step.action.toUpperCase(), id: step.id, kind: step.kind, node: step.node })
 
-export const toSummary = (entry: LabEntry, recovering: boolean): object => ({
-  name: entry.name,
-  state: recovering ? "recovering" : entry.state,
-  nodes: entry.plan.nodes.length,
-  segments: entry.plan.segments.length,
-  deployedAt: entry.deployedAt,
-  filename: entry.filename,
-  error: entry.error ?? ""
+const toFailure = ({ id, host, error, blocked, change }: ChangeFailure): object => ({
+  change: { ...(change ?? { id }), host },
+  error,
+  blocked
 })
 
-const count = (steps: ReadonlyArray<Step>, action: Step["action"]): number => steps.filter((step) => step.action === action).length
-
-type ProgressCall = ServerWritableStream<never, object>
+export type ProgressCall = ServerWritableStream<never, object>
 
 /** Runs a change and tells the client about it; a client that has gone away does not stop it. */
-const follow = async (
+export const follow = async (
   call: ProgressCall,
   lab: string,
   diagnostics: ReadonlyArray<Diagnostic>,
-  change: (watch: Watch) => Promise<Outcome>
+  change: (watch: ChangeWatch) => Promise<ChangeOutcome>
 ): Promise<void> => {
   const started = performance.now()
   const write = (message: object): void => {
     if (!call.cancelled && !call.destroyed) call.write(message)
   }
-  const failures: object[] = []
-  const outcome = await change({
-    planned: (steps) =>
-      write({
-        planned: {
-          lab,
-          diagnostics: diagnostics.map(toDiagnostic),
-          creates: count(steps, "create"),
-          updates: count(steps, "update"),
-          replaces: count(steps, "replace"),
-          removes: count(steps, "remove")
-        }
-      }),
+  const { changed, failures, rolledBack } = await change({
+    planned: (counts) => write({ planned: { lab, diagnostics: diagnostics.map(toDiagnostic), ...counts } }),
     note: (message) => write({ note: { message } }),
+    host: (host) => write({ host }),
     report: (step, error) => {
-      const done = { change: toBriefChange(step), error: error?.message ?? "", blocked: error?.code === "blocked" }
-      if (error !== undefined) failures.push({ ...done, change: toChange(step, "") })
-      write({ change: done })
+      write({ change: { change: toBriefChange(step), error: error?.message ?? "", blocked: error?.code === "blocked" } })
     }
   })
-  if (outcome.failures.length === 0) {
-    write({ done: { lab, changed: outcome.changed, durationMs: Math.round(performance.now() - started) } })
+  const [first, ...others] = failures
+  if (first === undefined) {
+    write({ done: { lab, changed, durationMs: Math.round(performance.now() - started) } })
   } else {
-    const first = outcome.failures[0]!
-    const others = outcome.failures.length === 1 ? "" : ` (and ${outcome.failures.length - 1} more)`
-    const reported = failures.length > 0 ? failures : outcome.failures.map(({ id, error }) => ({ change: { id }, error: error.message }))
-    write({ failed: { message: `${first.error.message}${others}`, failures: reported, rolledBack: outcome.rolledBack } })
+    const more = others.length === 0 ? "" : ` (and ${others.length} more)`
+    write({ failed: { message: `${first.error}${more}`, failures: failures.map(toFailure), rolledBack } })
   }
 }
 
-const end = (call: ProgressCall, work: Promise<void>): void => {
+export const end = (call: ProgressCall, work: Promise<void>): void => {
   work.then(
     () => call.end(),
     // grpc-js turns this event into the call's status.
@@ -121,18 +88,12 @@ const invalid = (call: ProgressCall, diagnostics: ReadonlyArray<Diagnostic>): vo
 
 export interface LabsDependencies {
   readonly load: Load
-  readonly reconciler: Reconciler
-  readonly events: EventLog
-  /** Name of this host. */
-  readonly host: string
+  readonly control: LabControl
+  /** `Labs.Events`, see events.ts. */
+  readonly events: (call: EventsCall) => void
 }
 
-export const makeLabs = (dependencies: LabsDependencies) => {
-  const { reconciler } = dependencies
-  return handlers(dependencies, (entry) => toSummary(entry, reconciler.isRecovering(entry.name)))
-}
-
-const handlers = ({ load, reconciler, events, host }: LabsDependencies, summarise: (entry: LabEntry) => object) => ({
+export const makeLabs = ({ control, events, load }: LabsDependencies) => ({
   validate: unary(toStatus, (request: { topology: TopologyMessage | null }) => {
     const { plan, diagnostics } = loadTopology(load, request.topology)
     const found = diagnostics.map(toDiagnostic)
@@ -144,8 +105,12 @@ const handlers = ({ load, reconciler, events, host }: LabsDependencies, summaris
     const { plan, diagnostics } = loadTopology(load, request.topology)
     const found = diagnostics.map(toDiagnostic)
     if (plan === undefined) return { diagnostics: found }
-    const { exists, steps } = await reconciler.plan(plan)
-    return { diagnostics: found, lab: plan.lab, exists, changes: steps.map((step) => toChange(step, host)) }
+    try {
+      return { diagnostics: found, lab: plan.lab, ...(await control.plan(plan)) }
+    } catch (error) {
+      if (error instanceof Unplaceable) return { diagnostics: [...found, ...error.diagnostics.map(toDiagnostic)] }
+      throw error
+    }
   }),
 
   deploy: (call: ServerWritableStream<{ topology: TopologyMessage | null; rollback: boolean }, object>): void => {
@@ -155,7 +120,12 @@ const handlers = ({ load, reconciler, events, host }: LabsDependencies, summaris
       const { plan, diagnostics } = loadTopology(load, topology)
       if (plan === undefined) return invalid(progress, diagnostics)
       const options = { filename: topology?.filename ?? "", rollback }
-      await follow(progress, plan.lab, diagnostics, (watch) => reconciler.deploy(plan, options, watch))
+      try {
+        await follow(progress, plan.lab, diagnostics, (watch) => control.deploy(plan, options, watch))
+      } catch (error) {
+        if (!(error instanceof Unplaceable)) throw error
+        invalid(progress, [...diagnostics, ...error.diagnostics])
+      }
     }
     end(progress, deploy())
   },
@@ -163,31 +133,12 @@ const handlers = ({ load, reconciler, events, host }: LabsDependencies, summaris
   destroy: (call: ServerWritableStream<{ lab: string }, object>): void => {
     const { lab } = call.request
     const progress = call as unknown as ProgressCall
-    end(progress, follow(progress, lab, [], (watch) => reconciler.destroy(lab, watch)))
+    end(progress, follow(progress, lab, [], (watch) => control.destroy(lab, watch)))
   },
 
-  list: unary(toStatus, async () => ({ labs: (await reconciler.labs()).map(summarise) })),
+  list: unary(toStatus, () => control.labs()),
 
-  inspect: unary(toStatus, async (request: { lab: string }) => {
-    const name = request.lab === "" ? await reconciler.onlyLab() : request.lab
-    const { entry, drift, view } = await reconciler.inspect(name)
-    return toInspect({ entry, drift, view, host, summary: summarise(entry), toChange: (step) => toChange(step, host) })
-  }),
+  inspect: unary(toStatus, ({ lab }: { lab: string }) => control.inspect(lab)),
 
-  events: (call: ServerWritableStream<{ lab: string; follow: boolean; last: number }, object>): void => {
-    const { lab, follow: live, last } = call.request
-    for (const event of events.last(lab, last)) call.write(event)
-    if (!live) {
-      call.end()
-      return
-    }
-    // A client that does not read loses events rather than filling our memory.
-    const stop = events.listen((event) => {
-      if ((lab === "" || event.lab === lab) && call.writableLength < 1000) call.write(event)
-    })
-    call.once("cancelled", () => {
-      stop()
-      call.end()
-    })
-  }
+  events
 })

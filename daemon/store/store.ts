@@ -23,6 +23,8 @@ export interface LabEntry {
   readonly deployedAt: string
   /** Why it is `failed`. */
   readonly error?: string
+  /** Of a part: the generation of the whole lab that it was cut from (fleet.ts). */
+  readonly generation?: number
 }
 
 /** What is remembered of a lab's resources, by id. */

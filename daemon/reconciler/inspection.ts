@@ -1,18 +1,30 @@
-/** A lab as `Inspect` shows it: what was asked for, beside what the kernel has. */
+/** A lab as people look at it: what was asked for, beside what the kernel has. */
 import type { Step } from "../plan/diff.ts"
 import { profileLabel, profileLines } from "../plan/profile-text.ts"
 import type { Plan, Resource, ResourceOf, RouteSpec, SegmentInfo, SegmentSpec } from "../plan/resource.ts"
-import type { LabView } from "../reconciler/view.ts"
 import type { LabEntry } from "../store/store.ts"
+import { changeOf, type Inspection, type LabSummary, type NodeInspection, type PortInspection } from "./control.ts"
+import type { LabView } from "./view.ts"
 
 interface Parts {
   readonly entry: LabEntry
   readonly drift: ReadonlyArray<Step>
   readonly view: LabView
   readonly host: string
-  readonly summary: object
-  readonly toChange: (step: Step) => object
+  readonly summary: LabSummary
 }
+
+/** An entry of this host as a row of `weft list`. */
+export const summaryOf = (entry: LabEntry, options: { readonly host: string; readonly recovering: boolean }): LabSummary => ({
+  name: entry.name,
+  state: options.recovering ? "recovering" : entry.state,
+  nodes: entry.plan.nodes.length,
+  segments: entry.plan.segments.length,
+  deployedAt: entry.deployedAt,
+  filename: entry.filename,
+  error: entry.error ?? "",
+  hosts: [options.host]
+})
 
 /** A plan's resources of one node, by kind, in one pass. */
 interface NodeResources {
@@ -56,9 +68,10 @@ const toRoute = (route: RouteSpec, groups: NodeResources["groups"]): object => (
   via: route.via !== undefined ? [way(route.via)] : route.nexthop !== undefined ? groups.get(route.nexthop) ?? [] : []
 })
 
-const toPort = (port: ResourceOf<"port">, node: NodeResources, segment: string, view: LabView): object => {
+/** `actual` undefined: there is none, or nobody could look. */
+const portOf = (port: ResourceOf<"port">, node: NodeResources, segment: string, view: LabView | undefined): PortInspection => {
   const { spec } = port
-  const actual = view.ports.get(`${spec.node}:${spec.ifname}`)
+  const actual = view?.ports.get(`${spec.node}:${spec.ifname}`)
   const counters = actual?.counters
   return {
     name: spec.ifname,
@@ -68,7 +81,7 @@ const toPort = (port: ResourceOf<"port">, node: NodeResources, segment: string, 
     segment,
     fabricName: spec.fabricName,
     ifindex: actual?.index ?? 0,
-    state: actual === undefined ? "missing" : actual.up ? "up" : "down",
+    state: view === undefined ? "unknown" : actual === undefined ? "missing" : actual.up ? "up" : "down",
     ...(counters === undefined
       ? {}
       : {
@@ -83,16 +96,16 @@ const toPort = (port: ResourceOf<"port">, node: NodeResources, segment: string, 
   }
 }
 
-const loopback = (node: NodeResources): object[] => {
+const loopback = (node: NodeResources): ReadonlyArray<PortInspection> => {
   const addresses = node.addresses.get("lo")
   if (addresses === undefined) return []
   return [{ name: "lo", mac: "00:00:00:00:00:00", mtu: 65536, addresses, segment: "", ifindex: 1, state: "up" }]
 }
 
-const stateOf = (node: string, view: LabView, drifted: ReadonlySet<string>): string =>
-  !view.nodes.has(node) ? "missing" : drifted.has(node) ? "drifted" : "ready"
+const stateOf = (node: string, view: LabView | undefined, drifted: ReadonlySet<string>): string =>
+  view === undefined ? "unknown" : !view.nodes.has(node) ? "missing" : drifted.has(node) ? "drifted" : "ready"
 
-const toSegment = (segment: SegmentInfo, spec: SegmentSpec | undefined): object => ({
+const segmentOf = (segment: SegmentInfo, spec: SegmentSpec | undefined): object => ({
   name: segment.name,
   kind: segment.kind === "p2p" ? "link" : "network",
   vni: spec?.vni ?? 0,
@@ -104,35 +117,47 @@ const toSegment = (segment: SegmentInfo, spec: SegmentSpec | undefined): object 
     : { profile: profileLines(spec.endpoints, spec.profiles), profileLabel: profileLabel(spec.profiles) })
 })
 
-/** An `InspectResponse`. */
-export const toInspect = ({ entry, drift, view, host, summary, toChange }: Parts): object => {
-  const { plan } = entry
+/** The plan's nodes. `view` undefined: as planned, with everything that only the kernel knows unknown. */
+export const nodesOf = (
+  plan: Plan,
+  seen: { readonly view: LabView | undefined; readonly drift: ReadonlyArray<Step>; readonly host: string }
+): ReadonlyArray<NodeInspection> => {
+  const { drift, host, view } = seen
   const resources = sortByNode(plan)
-  const segmentOf = new Map(plan.segments.flatMap((segment) => segment.ports.map((port) => [port, segment.name] as const)))
+  const segmentName = new Map(plan.segments.flatMap((segment) => segment.ports.map((port) => [port, segment.name] as const)))
+  const drifted = new Set(drift.map((step) => step.node))
+  return plan.nodes.map((info) => {
+    const node = resources.get(info.name)!
+    return {
+      name: info.name,
+      kind: info.kind,
+      group: info.group ?? "",
+      labels: info.labels,
+      netns: `weft.${plan.lab}.${info.name}`,
+      host: info.host ?? host,
+      state: stateOf(info.name, view, drifted),
+      ports: [
+        ...node.ports.map((port) => portOf(port, node, segmentName.get(`${info.name}:${port.spec.ifname}`) ?? "", view)),
+        ...loopback(node)
+      ],
+      routes: node.routes.map((route) => toRoute(route, node.groups))
+    }
+  })
+}
+
+export const segmentsOf = (plan: Plan): ReadonlyArray<object> => {
   const specs = plan.resources.flatMap((one) => (one.kind === "segment" ? [one.spec] : []))
   const specOf = new Map(specs.map((spec) => [`${spec.segmentKind}/${spec.name}`, spec]))
-  const drifted = new Set(drift.map((step) => step.node))
-  return {
-    lab: summary,
-    host,
-    drift: drift.map(toChange),
-    nodes: plan.nodes.map((info) => {
-      const node = resources.get(info.name)!
-      return {
-        name: info.name,
-        kind: info.kind,
-        group: info.group ?? "",
-        labels: info.labels,
-        netns: `weft.${entry.name}.${info.name}`,
-        host,
-        state: stateOf(info.name, view, drifted),
-        ports: [
-          ...node.ports.map((port) => toPort(port, node, segmentOf.get(`${info.name}:${port.spec.ifname}`) ?? "", view)),
-          ...loopback(node)
-        ],
-        routes: node.routes.map((route) => toRoute(route, node.groups))
-      }
-    }),
-    segments: plan.segments.map((segment) => toSegment(segment, specOf.get(`${segment.kind}/${segment.name}`)))
-  }
+  return plan.segments.map((segment) => segmentOf(segment, specOf.get(`${segment.kind}/${segment.name}`)))
 }
+
+/** A lab, or the part of one, as this host has it. */
+export const inspectionOf = ({ entry, drift, view, host, summary }: Parts): Inspection => ({
+  lab: summary,
+  host,
+  drift: drift.map((step) => changeOf(step, host)),
+  nodes: nodesOf(entry.plan, { view, drift, host }),
+  segments: segmentsOf(entry.plan),
+  tunnels: [],
+  unreachable: []
+})

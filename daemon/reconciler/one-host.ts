@@ -1,0 +1,92 @@
+/**
+ * `LabControl` of a weftd of its own: labs are what its reconciler has, and every node is here, whatever host a topology
+ * asks for.
+ */
+import { onOneHost, partOf } from "../plan/part.ts"
+import type { Plan } from "../plan/resource.ts"
+import { changeOf, countsOf, type ChangeFailure, type ChangeOutcome, type ChangeWatch, type Inspection, type LabControl } from "./control.ts"
+import { inspectionOf, summaryOf } from "./inspection.ts"
+import type { Outcome, Reconciler, Watch } from "./reconciler.ts"
+
+/** The reconciler's reports, for somebody who follows one host or many. `host`: the name of this one. */
+const watching = (watch: ChangeWatch): Watch => ({
+  planned: (steps) => watch.planned(countsOf(steps)),
+  report: watch.report,
+  note: watch.note
+})
+
+export class OneHost implements LabControl {
+  readonly #reconciler: Reconciler
+  readonly #host: string
+
+  /** @param host name of this host */
+  constructor(reconciler: Reconciler, host: string) {
+    this.#reconciler = reconciler
+    this.#host = host
+  }
+
+  async plan(plan: Plan): ReturnType<LabControl["plan"]> {
+    const { exists, steps } = await this.#reconciler.plan(this.#here(plan))
+    return { exists, changes: steps.map((step) => changeOf(step, this.#host)), notes: notesOn(plan, this.#host) }
+  }
+
+  async deploy(plan: Plan, options: { readonly filename: string; readonly rollback: boolean }, watch: ChangeWatch): Promise<ChangeOutcome> {
+    const failures: ChangeFailure[] = []
+    const outcome = await this.#reconciler.deploy(this.#here(plan), options, watching(this.#collecting(watch, failures)))
+    for (const note of notesOn(plan, this.#host)) watch.note(note)
+    return this.#outcome(outcome, failures)
+  }
+
+  async destroy(lab: string, watch: ChangeWatch): Promise<ChangeOutcome> {
+    const failures: ChangeFailure[] = []
+    const outcome = await this.#reconciler.destroy(lab, watching(this.#collecting(watch, failures)))
+    return this.#outcome(outcome, failures)
+  }
+
+  async labs(): ReturnType<LabControl["labs"]> {
+    const entries = await this.#reconciler.labs()
+    return { labs: entries.map((entry) => this.#summary(entry)), error: "" }
+  }
+
+  async inspect(lab: string): Promise<Inspection> {
+    const found = await this.#reconciler.inspect(lab === "" ? await this.#reconciler.onlyLab() : lab)
+    return inspectionOf({ ...found, host: this.#host, summary: this.#summary(found.entry) })
+  }
+
+  #here(plan: Plan): Plan {
+    return partOf(onOneHost(plan), this.#host, () => undefined)
+  }
+
+  #summary(entry: Parameters<typeof summaryOf>[0]): ReturnType<typeof summaryOf> {
+    return summaryOf(entry, { host: this.#host, recovering: this.#reconciler.isRecovering(entry.name) })
+  }
+
+  /** Passes everything on, and keeps what failed with all that the step says. */
+  #collecting(watch: ChangeWatch, failures: ChangeFailure[]): ChangeWatch {
+    return {
+      ...watch,
+      report: (step, error) => {
+        if (error !== undefined) failures.push({ ...this.#failure(step.id, error), change: changeOf(step, this.#host) })
+        watch.report(step, error)
+      }
+    }
+  }
+
+  #failure(id: string, error: { readonly message: string; readonly code: string }): ChangeFailure {
+    return { id, host: this.#host, error: error.message, blocked: error.code === "blocked" }
+  }
+
+  #outcome({ changed, failures, rolledBack }: Outcome, reported: ReadonlyArray<ChangeFailure>): ChangeOutcome {
+    const unreported = failures.map(({ id, error }) => this.#failure(id, error))
+    return { changed, failures: failures.length > 0 && reported.length > 0 ? reported : unreported, rolledBack }
+  }
+}
+
+/** Somebody wrote `host:` for a fleet. */
+const notesOn = (plan: Plan, here: string): ReadonlyArray<string> => {
+  const elsewhere = plan.nodes.filter(({ host }) => host !== undefined && host !== here)
+  if (elsewhere.length === 0) return []
+  const [first, ...others] = elsewhere
+  const nodes = others.length === 0 ? `"${first!.name}"` : `"${first!.name}" and ${others.length} more`
+  return [`this weftd shares labs with no other host, so everything is on it: "host" of ${nodes} is not obeyed`]
+}
