@@ -45,6 +45,8 @@ export interface FleetLab {
   readonly generation: number
   /** RFC 3339 */
   readonly deployedAt: string
+  /** Host whose daemon committed it: who was first, when two deploy at once. */
+  readonly deployedBy?: string
   /** Hosts that have, or may have, something of it: those of this plan and of former ones that have not reported it gone. */
   readonly hosts: ReadonlyArray<string>
 }
@@ -74,7 +76,10 @@ export interface FleetListener {
   readonly lab?: (name: string, found: Versioned | undefined) => void
   readonly report?: (lab: string, report: PartReport) => void
   readonly hosts?: (hosts: ReadonlyArray<HostState>) => void
-  /** Whether the shared state can be reached, and why not. */
+  /**
+   * Whether the shared state can be reached, and why not. `true` comes after everything that a (re)started watch found has
+   * been told, labs that went meanwhile included: from then on, what was not told is not there.
+   */
   readonly connection?: (connected: boolean, reason: string) => void
 }
 
