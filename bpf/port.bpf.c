@@ -4,17 +4,23 @@
  * out, and decides where the frame goes.
  *
  *   node A          fabric namespace                        node B
- *   eth1 ====veth==== p17 --> weft_port_1 --redirect_peer-->  eth1
+ *   eth1 ====veth==== p17 --> weft_port_2 --redirect_peer-->  eth1
  *                                         --redirect--> p18 ====veth==== eth1
+ *                                         --redirect--> VXLAN device, to another host
+ *
+ * It also runs where frames of other hosts come out: at the ingress of VXLAN devices and of the engine's TAPs.
  *
  *   lib/layout.h    what the maps hold; lib/maps.h the maps; lib/drop_reasons.h why frames are dropped
- *   lib/deliver.h   handing a frame to a node, counting
+ *   lib/count.h     counting and dropping
+ *   lib/tunnel.h    to and from other hosts
+ *   lib/deliver.h   handing a frame to a node
  *   lib/p2p.h       a link: a wire between two ports
  *   lib/network.h   a network: a learning switch
  *
  * The number in the name is that of the layout. The name is what a daemon recognises its programs by.
  */
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -23,20 +29,24 @@
 #include "lib/p2p.h"
 #include "lib/network.h"
 
-static __always_inline bool resumes(const struct __sk_buff *skb)
-{
-	return (skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK;
-}
-
 SEC("tc")
-int weft_port_1(struct __sk_buff *skb)
+int weft_port_2(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex;
-	const struct port *source = bpf_map_lookup_elem(&ports, &ifindex);
+	__u32 index = skb->ifindex;
+	const struct port *source = bpf_map_lookup_elem(&ports, &index);
 	const struct ethhdr *eth = (void *)(long)skb->data;
 
 	if (!source)
 		return drop(0, DROP_NO_PORT);
+	if (source->kind == PORT_TUNNELS) {
+		enum drop_reason reason = DROP_NO_PORT;
+		__u32 slot = source->own.slot;
+
+		index = resumes(skb) ? resumed_origin(skb) : origin_of(skb, &reason);
+		source = index ? bpf_map_lookup_elem(&ports, &index) : NULL;
+		if (!source)
+			return drop(slot, reason);
+	}
 	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
 		return drop(source->own.slot, DROP_RUNT);
 	if (!resumes(skb))
@@ -46,7 +56,7 @@ int weft_port_1(struct __sk_buff *skb)
 	case PORT_P2P:
 		return forward_p2p(skb, eth, source);
 	case PORT_NETWORK:
-		return forward_network(skb, eth, source);
+		return forward_network(skb, eth, index, source);
 	default:
 		return drop(source->own.slot, DROP_NO_PORT);
 	}

@@ -1,46 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Counting, dropping, and handing a frame to a port's node. */
+/* Handing a frame to a port's node, or to another host. */
 #pragma once
 
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/pkt_cls.h>
-#include <linux/version.h>
 
-#include "maps.h"
-
-/* libbpf fills it in, and the verifier drops branches that are not taken. */
-extern int LINUX_KERNEL_VERSION __kconfig;
-
-/* Counters of one CPU: plain additions are enough. */
-static __always_inline void count_from(struct __sk_buff *skb, __u32 slot)
-{
-	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
-
-	if (!entry)
-		return;
-	entry->from_packets++;
-	entry->from_octets += skb->len;
-}
-
-static __always_inline void count_to(struct __sk_buff *skb, __u32 slot)
-{
-	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
-
-	if (!entry)
-		return;
-	entry->to_packets++;
-	entry->to_octets += skb->len;
-}
-
-static __always_inline int drop(__u32 slot, enum drop_reason reason)
-{
-	struct counters *entry = bpf_map_lookup_elem(&counters, &slot);
-
-	if (entry)
-		entry->drops[reason]++;
-	return TC_ACT_SHOT;
-}
+#include "tunnel.h"
 
 static __always_inline bool same_address(const __u8 *a, const __u8 *b)
 {
@@ -48,7 +13,7 @@ static __always_inline bool same_address(const __u8 *a, const __u8 *b)
 }
 
 /*
- * Hands the frame to the node behind the port `end`, whose host side is `ifindex`.
+ * Hands the frame to the node behind the port `end`, whose index is `index`.
  *
  * bpf_redirect_peer is the fast way: the frame continues as if the node's own interface had received it, without a trip
  * through the per-CPU backlog. But nothing classifies the frame anew, and since Linux 6.16 (skb_scrub_packet in
@@ -57,12 +22,12 @@ static __always_inline bool same_address(const __u8 *a, const __u8 *b)
  * the host side's egress, where veth_xmit calls eth_type_trans for the node's interface. A conversation with one station
  * always takes one way, hence stays in order.
  */
-static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 ifindex, const struct end *end)
+static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 index, const struct end *end)
 {
 	count_to(skb, end->slot);
-	if ((end->flags & END_VISIBLE) || !same_address(eth->h_dest, end->mac))
-		return bpf_redirect(ifindex, 0);
+	if ((end->flags & (END_VISIBLE | END_TUNNEL)) || !same_address(eth->h_dest, end->mac))
+		return send(skb, index, end->slot);
 	if (LINUX_KERNEL_VERSION < KERNEL_VERSION(6, 16, 0) && skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(ifindex, 0);
+	return bpf_redirect_peer(index, 0);
 }

@@ -12,7 +12,10 @@
 	REASON(LINK_LOCAL, 3)	  /* 01:80:c2:00:00:00-0f do not cross a bridge (IEEE 802.1D, 7.12.6) */                \
 	REASON(HAIRPIN, 4)	  /* the destination was learnt on the port that the frame came from */                 \
 	REASON(NO_SEGMENT, 5)	  /* the port's network has no entry in `segments` */                                   \
-	REASON(UNDELIVERABLE, 6)  /* a copy could not be handed to this port's interface */
+	REASON(UNDELIVERABLE, 6)  /* a copy could not be handed to this port's interface */                            \
+	REASON(UNKNOWN_VNI, 7)	  /* it came in a tunnel, for a VNI that no segment here has */                         \
+	REASON(UNKNOWN_VTEP, 8)	  /* it came in a tunnel, from a host that has no port of this VNI's segment */         \
+	REASON(SPLIT_HORIZON, 9)  /* it came from another host, for a station that is on another host */
 
 enum drop_reason {
 #define REASON(name, number) DROP_##name = number,

@@ -3,26 +3,35 @@
  * What the maps hold, in host byte order. daemon/linux/bpf-layout.ts reads and writes the same octets.
  *
  * A running lab keeps its maps when the daemon is replaced, so a change of meaning or size here must go with a new
- * number in the program's name (weft_port_N): a daemon adopts maps of its own number only.
+ * number in the program's name (weft_port_N): a daemon adopts maps of its own number only. Layout 2 is layout 1 and the
+ * maps of tunnels: what 1 wrote means the same, so a daemon takes over its maps too.
  */
 #pragma once
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
 #include "drop_reasons.h"
 
 #define MAX_PORTS 16384
+#define MAX_TUNNELS MAX_PORTS
 #define MAX_SEGMENTS 16384
 #define MAX_FDB 65536
 
 enum port_kind {
 	PORT_P2P = 1,	  /* a wire: every frame goes to one other port */
 	PORT_NETWORK = 2, /* a port of a learning switch */
+	PORT_TUNNELS = 3, /* a VXLAN device: each frame belongs to the tunnel end that it came from */
 };
+
+/* From here on the index of a port is no ifindex but says which tunnel end it is. */
+#define FIRST_TUNNEL 0x80000000
 
 /* Deliver through the interface's egress, where tcpdump sees it. */
 #define END_VISIBLE 1
+/* Its frames come from another host, where all its other members have got them already: split horizon. */
+#define END_TUNNEL 2
 
 /* What has to be known about a port to deliver to it. */
 struct end {
@@ -31,10 +40,10 @@ struct end {
 	__u16 flags;
 };
 
-/* ports: the ifindex of a port's host side -> struct port. */
+/* ports: the ifindex of a port's host side, or FIRST_TUNNEL + the number of a tunnel end -> struct port. */
 struct port {
 	__u32 kind;
-	__u32 target; /* a link: the other port's ifindex; a network: its segment */
+	__u32 target; /* a link: the other port's index; a network: its segment; a VXLAN device: its UDP port */
 	__u32 serial; /* tells this port from an earlier one with the same ifindex */
 	struct end own;
 	struct end peer; /* a link: a copy of the other port's, which saves a look-up for each frame; slot 0: no port */
@@ -47,7 +56,7 @@ struct segment {
 	__u32 pad;
 };
 
-/* members: struct member_key -> ifindex. An index may be vacant. */
+/* members: struct member_key -> index of the port. An index may be vacant. */
 struct member_key {
 	__u32 segment;
 	__u32 index;
@@ -61,7 +70,7 @@ struct station_key {
 };
 
 struct station {
-	__u32 ifindex;
+	__u32 ifindex; /* or another index of a port */
 	__u32 serial; /* of the port */
 	__u64 seen_ns; /* CLOCK_MONOTONIC_COARSE */
 };
@@ -74,6 +83,20 @@ struct counters {
 	__u64 to_octets;
 	__u64 unlearnt; /* source addresses beyond the port's limit, forwarded without being learnt */
 	__u64 drops[DROP_REASONS_MAX];
+};
+
+/* tunnels: number of a tunnel end -> where its frames go. */
+struct tunnel {
+	struct bpf_tunnel_key key; /* VNI, addresses of the remote host and of this one */
+	__u32 flags;		   /* BPF_F_TUNINFO_IPV6, BPF_F_ZERO_CSUM_TX */
+	__u32 device;		   /* ifindex of the VXLAN device; 0: no such tunnel end */
+};
+
+/* origins: struct origin -> index of the port, FIRST_TUNNEL and more. With a remote address of zeros: the VNI is known. */
+struct origin {
+	__u32 device; /* ifindex of the VXLAN device */
+	__u32 vni;
+	__u32 remote[4]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
 };
 
 /* learning: slot -> how many addresses the port taught us since `since_ns`. */

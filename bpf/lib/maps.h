@@ -48,3 +48,17 @@ struct {
 	__type(key, __u32);
 	__type(value, struct learning);
 } learning SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_TUNNELS);
+	__type(key, __u32);
+	__type(value, struct tunnel);
+} tunnels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * MAX_TUNNELS);
+	__type(key, struct origin);
+	__type(value, __u32);
+} origins SEC(".maps");

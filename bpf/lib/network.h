@@ -16,10 +16,17 @@
 
 #define FLOOD_SLICE 512
 
-/* skb->mark of a frame on its way to the next slice. Frames that come out of a node have no mark: veth_xmit into another
- * namespace clears it (skb_scrub_packet). */
+/*
+ * skb->mark of a frame on its way to the next slice: which one that is, and the number of the tunnel end that the frame
+ * came from, since the way back to us costs it its tunnel key. Frames that come out of a node or of a tunnel have no mark:
+ * it is cleared when they cross into our namespace (skb_scrub_packet).
+ */
 #define FLOOD_MARK 0x77000000
 #define FLOOD_MARK_MASK 0xff000000
+#define FLOOD_SLICE_BITS 6
+#define FLOOD_SLICE_MASK ((1 << FLOOD_SLICE_BITS) - 1)
+
+_Static_assert(MAX_PORTS / FLOOD_SLICE <= FLOOD_SLICE_MASK && MAX_TUNNELS << FLOOD_SLICE_BITS <= 1 << 24, "fits into the mark");
 
 /* How long a station's time stamp may lag: not every frame has to write a cache line that all CPUs read. */
 #define SEEN_LAG_NS (1ULL << 27)
@@ -66,7 +73,7 @@ static __always_inline bool may_learn(__u32 slot, __u64 now, __u64 ageing_ns)
 	return true;
 }
 
-static __always_inline void learn(const __u8 *mac, __u32 ifindex, const struct port *source, const struct segment *segment,
+static __always_inline void learn(const __u8 *mac, __u32 index, const struct port *source, const struct segment *segment,
 				  __u64 now)
 {
 	struct station_key key = { .segment = source->target };
@@ -75,24 +82,26 @@ static __always_inline void learn(const __u8 *mac, __u32 ifindex, const struct p
 	__builtin_memcpy(key.mac, mac, ETH_ALEN);
 	known = bpf_map_lookup_elem(&fdb, &key);
 	if (!known) {
-		struct station station = { .ifindex = ifindex, .serial = source->serial, .seen_ns = now };
+		struct station station = { .ifindex = index, .serial = source->serial, .seen_ns = now };
 
 		if (may_learn(source->own.slot, now, segment->ageing_ns))
 			bpf_map_update_elem(&fdb, &key, &station, BPF_ANY);
 		return;
 	}
-	if (known->ifindex != ifindex || known->serial != source->serial) {
-		known->ifindex = ifindex;
+	if (known->ifindex != index || known->serial != source->serial) {
+		known->ifindex = index;
 		known->serial = source->serial;
 	}
 	if (now - known->seen_ns > SEEN_LAG_NS)
 		known->seen_ns = now;
 }
 
-static __always_inline void copy_to(struct __sk_buff *skb, __u32 ifindex, __u32 slot)
+static __always_inline void copy_to(struct __sk_buff *skb, __u32 index, __u32 slot)
 {
+	__u32 ifindex = way_out(skb, index);
+
 	count_to(skb, slot);
-	if (bpf_clone_redirect(skb, ifindex, 0) != 0)
+	if (!ifindex || bpf_clone_redirect(skb, ifindex, 0) != 0)
 		drop(slot, DROP_UNDELIVERABLE);
 }
 
@@ -100,6 +109,8 @@ struct flood {
 	struct __sk_buff *skb;
 	struct member_key member; /* the first of this slice */
 	__u32 size;
+	__u32 source; /* the port that the frame came from, and the flags of its end */
+	__u32 flags;
 	__u32 waiting; /* the member that was found last: it gets its copy when another one is found */
 	__u32 waiting_slot;
 };
@@ -109,32 +120,38 @@ static long flood_member(__u32 i, struct flood *state)
 {
 	struct member_key key = { .segment = state->member.segment, .index = state->member.index + i };
 	const struct port *port;
-	__u32 *member, ifindex;
+	__u32 *member, index;
 
 	if (key.index >= state->size)
 		return 1;
 	member = bpf_map_lookup_elem(&members, &key);
-	if (!member || *member == state->skb->ifindex)
+	if (!member || *member == state->source)
 		return 0;
-	ifindex = *member;
-	port = bpf_map_lookup_elem(&ports, &ifindex);
+	index = *member;
+	port = bpf_map_lookup_elem(&ports, &index);
 	if (!port || port->kind != PORT_NETWORK || port->target != key.segment)
+		return 0;
+	if (state->flags & port->own.flags & END_TUNNEL)
 		return 0;
 	if (state->waiting)
 		copy_to(state->skb, state->waiting, state->waiting_slot);
-	state->waiting = ifindex;
+	state->waiting = index;
 	state->waiting_slot = port->own.slot;
 	return 0;
 }
 
 /*
- * Copies the frame to the members of `segment` from index `first` on; all indices are below `size`. The last one gets
- * the frame itself. A global function: the verifier looks at it once, not once for each path that leads here.
+ * Copies the frame from the port `source` to the members of `segment` from index `first` on; all indices are below `size`.
+ * The last one gets the frame itself. A global function: the verifier looks at it once, not once for each path that leads here.
  */
-__noinline int flood(struct __sk_buff *skb, __u32 segment, __u32 first, __u32 size)
+__noinline int flood(struct __sk_buff *skb, __u32 source, __u32 segment, __u32 first, __u32 size)
 {
-	struct flood state = { .skb = skb, .member = { .segment = segment, .index = first }, .size = size };
+	struct flood state = { .skb = skb, .member = { .segment = segment, .index = first }, .size = size, .source = source };
+	const struct port *port = bpf_map_lookup_elem(&ports, &source);
 	__u32 next = first + FLOOD_SLICE;
+
+	if (port)
+		state.flags = port->own.flags;
 
 	/* bpf_loop came with 5.17. It spares the verifier the walk through every turn of the loop. */
 	if (LINUX_KERNEL_VERSION >= KERNEL_VERSION(5, 17, 0)) {
@@ -147,29 +164,42 @@ __noinline int flood(struct __sk_buff *skb, __u32 segment, __u32 first, __u32 si
 	if (next < size) {
 		if (state.waiting)
 			copy_to(skb, state.waiting, state.waiting_slot);
-		skb->mark = FLOOD_MARK | next;
+		skb->mark = FLOOD_MARK | next / FLOOD_SLICE | (is_tunnel(source) ? (source - FIRST_TUNNEL) << FLOOD_SLICE_BITS : 0);
 		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 	}
 	if (!state.waiting)
 		return TC_ACT_STOLEN; /* nobody else is there: a switch with one port in use */
 	count_to(skb, state.waiting_slot);
 	skb->mark = 0;
-	return bpf_redirect(state.waiting, 0);
+	return send(skb, state.waiting, state.waiting_slot);
 }
 
-static __always_inline int forward_network(struct __sk_buff *skb, const struct ethhdr *eth, const struct port *source)
+/* Whether the frame has been through here before and is on its way to the next slice. */
+static __always_inline bool resumes(const struct __sk_buff *skb)
+{
+	return (skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK;
+}
+
+/* The tunnel end of a frame that came in at a VXLAN device and resumes. */
+static __always_inline __u32 resumed_origin(const struct __sk_buff *skb)
+{
+	return FIRST_TUNNEL + ((skb->mark & ~FLOOD_MARK_MASK) >> FLOOD_SLICE_BITS);
+}
+
+/* `index`: of the port `source` that the frame came from. */
+static __always_inline int forward_network(struct __sk_buff *skb, const struct ethhdr *eth, __u32 index, const struct port *source)
 {
 	struct station_key key = { .segment = source->target };
 	const struct segment *segment = bpf_map_lookup_elem(&segments, &key.segment);
 	const struct station *station;
 	const struct port *port;
-	__u32 first = 0, ifindex;
+	__u32 first = 0, target;
 	__u64 now;
 
 	if (!segment)
 		return drop(source->own.slot, DROP_NO_SEGMENT);
-	if ((skb->mark & FLOOD_MARK_MASK) == FLOOD_MARK) {
-		first = skb->mark & ~FLOOD_MARK_MASK;
+	if (resumes(skb)) {
+		first = (skb->mark & FLOOD_SLICE_MASK) * FLOOD_SLICE;
 		goto flood;
 	}
 	if (!is_station(eth->h_source))
@@ -178,7 +208,7 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 		return drop(source->own.slot, DROP_LINK_LOCAL);
 
 	now = bpf_ktime_get_coarse_ns();
-	learn(eth->h_source, skb->ifindex, source, segment, now);
+	learn(eth->h_source, index, source, segment, now);
 	if (is_group(eth->h_dest))
 		goto flood;
 
@@ -186,15 +216,17 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 	station = bpf_map_lookup_elem(&fdb, &key);
 	if (!station || now - station->seen_ns > segment->ageing_ns)
 		goto flood;
-	ifindex = station->ifindex;
-	if (ifindex == skb->ifindex)
+	target = station->ifindex;
+	if (target == index)
 		return drop(source->own.slot, DROP_HAIRPIN);
 	/* The table may be behind: the port that the station was seen on can be gone, or in another network by now. */
-	port = bpf_map_lookup_elem(&ports, &ifindex);
+	port = bpf_map_lookup_elem(&ports, &target);
 	if (!port || port->serial != station->serial || port->kind != PORT_NETWORK || port->target != key.segment)
 		goto flood;
-	return deliver(skb, eth, ifindex, &port->own);
+	if (source->own.flags & port->own.flags & END_TUNNEL)
+		return drop(source->own.slot, DROP_SPLIT_HORIZON);
+	return deliver(skb, eth, target, &port->own);
 
 flood:
-	return flood(skb, key.segment, first, segment->size);
+	return flood(skb, index, key.segment, first, segment->size);
 }

@@ -4,11 +4,13 @@
  *
  * A change of size or meaning goes with a new number in `programName`; a test compares the sizes with the compiled object.
  */
-import { formatMac, parseMac } from "../wire/ip.ts"
+import * as Ip from "../wire/ip.ts"
 import { DropReason, dropReasons, dropReasonsMax } from "./drop-reasons.ts"
 
 /** The program's name in the kernel, with the number of the layout. */
-export const programName = "weft_port_1"
+export const programName = "weft_port_2"
+/** Of layouts whose maps mean the same to us; they lack the later ones. */
+export const formerProgramNames: ReadonlyArray<string> = ["weft_port_1"]
 
 /** Octets of a key and of a value, by map. */
 export const sizes = {
@@ -17,7 +19,9 @@ export const sizes = {
   members: { key: 8, value: 4 },
   fdb: { key: 12, value: 16 },
   counters: { key: 4, value: 40 + 8 * dropReasonsMax },
-  learning: { key: 4, value: 16 }
+  learning: { key: 4, value: 16 },
+  tunnels: { key: 4, value: 52 },
+  origins: { key: 24, value: 4 }
 } as const
 
 export type MapName = keyof typeof sizes
@@ -25,12 +29,25 @@ export const mapNames = Object.keys(sizes) as ReadonlyArray<MapName>
 
 const kindP2p = 1
 const kindNetwork = 2
+const kindTunnels = 3
 const flagVisible = 1
+const flagTunnel = 2
 
-/** One end of a link, or one port of a network. `mac` is the address of the node's side. */
+/** From here on the index of a port is no ifindex but says which tunnel end it is. */
+export const firstTunnel = 0x8000_0000
+export const isTunnelEnd = (index: number): boolean => index >= firstTunnel
+
+/** The address of a port that has no node behind it: no frame is addressed to it. */
+export const noMac = "00:00:00:00:00:00"
+
+/**
+ * One end of a link, or one port of a network; `mac` is the address of the node's side. `tunnel`: another host is behind
+ * it. Or a VXLAN device, whose frames belong to the tunnel ends that they come from.
+ */
 export type Port =
-  | { readonly kind: "p2p"; /** ifindex of the other port's host side */ readonly peer: number; readonly mac: string }
-  | { readonly kind: "network"; readonly segment: number; readonly mac: string }
+  | { readonly kind: "p2p"; /** index of the other port */ readonly peer: number; readonly mac: string; readonly tunnel?: true }
+  | { readonly kind: "network"; readonly segment: number; readonly mac: string; readonly tunnel?: true }
+  | { readonly kind: "tunnels"; readonly udpPort: number }
 
 /** A port as the kernel has it. */
 export interface PortEntry {
@@ -48,32 +65,118 @@ export const encodePort = (entry: PortEntry, peer: PortEntry | undefined): Uint8
   const value = new Uint8Array(sizes.ports.value)
   const to = view(value)
   const { port } = entry
-  to.setUint32(0, port.kind === "p2p" ? kindP2p : kindNetwork, true)
-  to.setUint32(4, port.kind === "network" ? port.segment : port.peer, true)
+  to.setUint32(0, kinds[port.kind], true)
+  to.setUint32(4, targetOf(port), true)
   to.setUint32(8, entry.serial, true)
   encodeEnd(entry, value, 12)
   if (peer !== undefined) encodeEnd(peer, value, 24)
   return value
 }
 
-const encodeEnd = (entry: PortEntry, target: Uint8Array, at: number): void => {
-  const mac = parseMac(entry.port.mac)
-  if (mac === undefined) throw new TypeError(`not a MAC address: "${entry.port.mac}"`)
-  view(target).setUint32(at, entry.slot, true)
+const kinds: Readonly<Record<Port["kind"], number>> = { p2p: kindP2p, network: kindNetwork, tunnels: kindTunnels }
+
+const targetOf = (port: Port): number =>
+  port.kind === "p2p" ? port.peer : port.kind === "network" ? port.segment : port.udpPort
+
+const encodeEnd = ({ port, slot, visible }: PortEntry, target: Uint8Array, at: number): void => {
+  const text = port.kind === "tunnels" ? noMac : port.mac
+  const mac = Ip.parseMac(text)
+  if (mac === undefined) throw new TypeError(`not a MAC address: "${text}"`)
+  view(target).setUint32(at, slot, true)
   target.set(mac, at + 4)
-  view(target).setUint16(at + 10, entry.visible ? flagVisible : 0, true)
+  const tunnel = port.kind !== "tunnels" && port.tunnel === true
+  view(target).setUint16(at + 10, (visible ? flagVisible : 0) | (tunnel ? flagTunnel : 0), true)
 }
 
 export const decodePort = (bytes: Uint8Array, at: number): PortEntry => {
   const from = view(bytes)
-  const target = from.getUint32(at + 4, true)
-  const mac = formatMac(bytes.subarray(at + 16, at + 22))
+  const flags = from.getUint16(at + 22, true)
   return {
-    port: from.getUint32(at, true) === kindP2p ? { kind: "p2p", peer: target, mac } : { kind: "network", segment: target, mac },
-    visible: (from.getUint16(at + 22, true) & flagVisible) !== 0,
+    port: decodeKind(bytes, at, (flags & flagTunnel) !== 0),
+    visible: (flags & flagVisible) !== 0,
     slot: from.getUint32(at + 12, true),
     serial: from.getUint32(at + 8, true)
   }
+}
+
+const decodeKind = (bytes: Uint8Array, at: number, isTunnel: boolean): Port => {
+  const kind = view(bytes).getUint32(at, true)
+  const target = view(bytes).getUint32(at + 4, true)
+  if (kind === kindTunnels) return { kind: "tunnels", udpPort: target }
+  const end = { mac: Ip.formatMac(bytes.subarray(at + 16, at + 22)), ...(isTunnel ? { tunnel: true as const } : {}) }
+  return kind === kindP2p ? { kind: "p2p", peer: target, ...end } : { kind: "network", segment: target, ...end }
+}
+
+/** A tunnel end: this host's end of a segment towards one other host. Addresses are canonical text. */
+export interface TunnelEnd {
+  /** ifindex of the VXLAN device. */
+  readonly device: number
+  readonly vni: number
+  readonly remote: string
+  /** Source address of what is sent; absent: the route to the other host chooses. */
+  readonly local?: string
+}
+
+/** struct bpf_tunnel_key: VNI (4) remote (16) TOS TTL ext (2) label (4) local (16); IPv4 addresses as numbers of the host. */
+const tunnelKey = { remote: 4, ttl: 21, local: 28, length: 44 } as const
+/** Larger than any underlay is wide (RFC 791 default is 64: IANA "IP Option Numbers", default TTL). */
+const tunnelTtl = 64
+const flagIpv6 = 1
+const flagZeroChecksum = 2
+
+const octetsOf = (address: string): Uint8Array => {
+  const octets = Ip.parse(address)
+  if (octets === undefined) throw new TypeError(`not an IP address: "${address}"`)
+  return octets
+}
+
+/**
+ * The UDP checksum is zero over IPv4 (RFC 7348, 5: SHOULD) and there over IPv6, where a receiver may refuse what has none
+ * (RFC 6935, 5). Frames may be fragmented: a lab's MTU is not the underlay's.
+ */
+export const encodeTunnel = (end: TunnelEnd): Uint8Array => {
+  const value = new Uint8Array(sizes.tunnels.value)
+  const to = view(value)
+  const remote = octetsOf(end.remote)
+  const isIpv6 = remote.length === 16
+  to.setUint32(0, end.vni, true)
+  putKeyAddress(value, tunnelKey.remote, remote)
+  to.setUint8(tunnelKey.ttl, tunnelTtl)
+  if (end.local !== undefined) putKeyAddress(value, tunnelKey.local, octetsOf(end.local))
+  to.setUint32(tunnelKey.length, isIpv6 ? flagIpv6 : flagZeroChecksum, true)
+  to.setUint32(tunnelKey.length + 4, end.device, true)
+  return value
+}
+
+const putKeyAddress = (key: Uint8Array, at: number, address: Uint8Array): void =>
+  key.set(address.length === 4 ? address.toReversed() : address, at)
+
+const keyAddress = (key: Uint8Array, at: number, isIpv6: boolean): Uint8Array =>
+  isIpv6 ? key.subarray(at, at + 16) : key.slice(at, at + 4).reverse()
+
+export const decodeTunnel = (bytes: Uint8Array, at: number): TunnelEnd => {
+  const value = bytes.subarray(at, at + sizes.tunnels.value)
+  const from = view(value)
+  const isIpv6 = (from.getUint32(tunnelKey.length, true) & flagIpv6) !== 0
+  const local = keyAddress(value, tunnelKey.local, isIpv6)
+  return {
+    device: from.getUint32(tunnelKey.length + 4, true),
+    vni: from.getUint32(0, true),
+    remote: Ip.format(keyAddress(value, tunnelKey.remote, isIpv6)),
+    ...(local.some((octet) => octet !== 0) ? { local: Ip.format(local) } : {})
+  }
+}
+
+/** Key of `origins`. `remote` absent: the entry that says that the VNI is known. */
+export const encodeOrigin = (origin: { readonly device: number; readonly vni: number; readonly remote?: string }): Uint8Array => {
+  const key = new Uint8Array(sizes.origins.key)
+  view(key).setUint32(0, origin.device, true)
+  view(key).setUint32(4, origin.vni, true)
+  if (origin.remote === undefined) return key
+  const remote = octetsOf(origin.remote)
+  if (remote.length === 4) key.set([0xff, 0xff], 18)
+  key.set(remote, 24 - remote.length)
+  return key
 }
 
 /** A segment's parameters; `size` is above the index of every member. */
@@ -101,7 +204,7 @@ export const decodeStation = (keys: Uint8Array, values: Uint8Array, index: numbe
   const value = index * sizes.fdb.value
   return {
     segment: view(keys).getUint32(key, true),
-    mac: formatMac(keys.subarray(key + 4, key + 10)),
+    mac: Ip.formatMac(keys.subarray(key + 4, key + 10)),
     ifindex: view(values).getUint32(value, true),
     serial: view(values).getUint32(value + 4, true),
     seenNs: view(values).getBigUint64(value + 8, true)

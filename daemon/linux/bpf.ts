@@ -9,14 +9,17 @@
  * when a change was refused half-way.
  * Each update takes effect at once and as a whole: a frame sees the port, the member or the segment before or after it.
  *
- * The ifindexes are those of the ports' host sides in the fabric. Segments are any 32-bit numbers.
+ * Ports are known by their index: the ifindex of their host side in the fabric, or, from 0x8000_0000 on, which tunnel
+ * end they are (bpf-tunnels.ts). Segments are any 32-bit numbers.
  */
 import { addon, isNativeError } from "../native/index.ts"
 import * as Layout from "./bpf-layout.ts"
 import { Members, type Segment } from "./bpf-members.ts"
+import { Tunnels } from "./bpf-tunnels.ts"
 import { attempt, KernelError } from "./errors.ts"
 
-export type { Counters, Port, PortEntry } from "./bpf-layout.ts"
+export type { Counters, Port, PortEntry, TunnelEnd } from "./bpf-layout.ts"
+export { isTunnelEnd, noMac } from "./bpf-layout.ts"
 export type { Segment } from "./bpf-members.ts"
 
 /** Seconds after which a silent station is forgotten, unless the segment says otherwise (IEEE 802.1D, 7.9.2). */
@@ -57,9 +60,9 @@ export interface Station {
  * one: a new version of the program takes over a running lab. Compare the `tag`s: if they are equal the filters that
  * are there need no change. Throws LoadError.
  */
-export const load = (path: string, reuse?: PortProgram): PortProgram => {
-  const names = reuse === undefined ? [] : Layout.mapNames
-  const descriptors = Int32Array.from(names, (name) => reuse!.maps[name])
+export const load = (path: string, reuse?: { readonly maps: Maps }): PortProgram => {
+  const names = Layout.mapNames.filter((name) => reuse?.maps[name] !== undefined)
+  const descriptors = Int32Array.from(names, (name) => reuse!.maps[name]!)
   try {
     return open(addon.bpfLoad(path, Layout.programName, names, descriptors))!
   } catch (error) {
@@ -74,16 +77,51 @@ export const load = (path: string, reuse?: PortProgram): PortProgram => {
  * for another layout of the maps: then `load` a fresh one and replace every filter.
  */
 export const adopt = (programId: number): PortProgram | undefined => {
-  const programFd = attempt("open eBPF program", String(programId), () => addon.bpfProgramOpen(programId))
+  const programFd = openProgram(programId)
   return programFd < 0 ? undefined : open(programFd)
 }
 
-/** Takes over `programFd`: closes it when it is not a program of our layout. */
-const open = (programFd: number): PortProgram | undefined => {
-  const program = addon.bpfProgramInfo(programFd)
+/**
+ * The program that runs in a fabric, given the ids of the programs at its ports: the one of the object file `path`, on the
+ * maps of the one that is there, also when that has a former layout; so all ports forward as before while their filters
+ * are replaced, if they have to be. Without one it is on empty maps. Throws LoadError.
+ */
+export const takeOver = (path: string, programIds: Iterable<number>): PortProgram => {
+  for (const id of programIds) {
+    const adopted = adopt(id)
+    if (adopted === undefined) {
+      const former = adoptFormer(id)
+      if (former === undefined) continue
+      const fresh = load(path, former)
+      Object.values(former.maps).forEach((fd) => addon.close(fd))
+      return fresh
+    }
+    const fresh = load(path, adopted)
+    const [kept, other] = fresh.tag === adopted.tag ? [adopted, fresh] : [fresh, adopted]
+    other.close()
+    return kept
+  }
+  return load(path)
+}
+
+type Maps = Readonly<Partial<Record<Layout.MapName, number>>>
+
+/** The maps of a program of a former layout. */
+const adoptFormer = (programId: number): { readonly maps: Maps } | undefined => {
+  const programFd = openProgram(programId)
+  if (programFd < 0) return undefined
+  const maps = openMaps(addon.bpfProgramInfo(programFd), Layout.formerProgramNames)
+  addon.close(programFd)
+  return Object.keys(maps).length === 0 ? undefined : { maps }
+}
+
+const openProgram = (id: number): number => attempt("open eBPF program", String(id), () => addon.bpfProgramOpen(id))
+
+/** The maps of the program that have a name and a size of ours; none when it does not bear one of `names`. */
+const openMaps = (program: { name: string; mapIds: ReadonlyArray<number> }, names: ReadonlyArray<string>): Maps => {
   const maps: Partial<Record<Layout.MapName, number>> = {}
   const foreign: number[] = []
-  for (const id of program.name === Layout.programName ? program.mapIds : []) {
+  for (const id of names.includes(program.name) ? program.mapIds : []) {
     const fd = addon.bpfMapOpen(id)
     if (fd < 0) continue
     const map = addon.bpfMapInfo(fd)
@@ -93,6 +131,13 @@ const open = (programFd: number): PortProgram | undefined => {
     else foreign.push(fd)
   }
   foreign.forEach((fd) => addon.close(fd))
+  return maps
+}
+
+/** Takes over `programFd`: closes it when it is not a program of our layout. */
+const open = (programFd: number): PortProgram | undefined => {
+  const program = addon.bpfProgramInfo(programFd)
+  const maps = openMaps(program, [Layout.programName])
   if (Layout.mapNames.every((name) => maps[name] !== undefined)) {
     return new PortProgram(programFd, program, maps as Record<Layout.MapName, number>)
   }
@@ -112,6 +157,7 @@ export class PortProgram {
   /** By ifindex, the ports whose link leads there. */
   private readonly links = new Map<number, Set<number>>()
   private readonly members: Members
+  private readonly tunnels: Tunnels
   private readonly freeSlots: number[] = []
   private readonly cpus = addon.bpfCpus()
 
@@ -122,6 +168,7 @@ export class PortProgram {
     this.tag = program.tag
     this.maps = maps
     this.members = new Members(maps)
+    this.tunnels = new Tunnels(maps)
     this.readPorts()
   }
 
@@ -145,6 +192,7 @@ export class PortProgram {
     } catch (error) {
       this.readPorts()
       this.members.read()
+      this.tunnels.read()
       throw error
     }
   }
@@ -226,6 +274,27 @@ export class PortProgram {
 
   segments(): ReadonlyMap<number, Segment> {
     return this.members.all()
+  }
+
+  /**
+   * The index of a port that is this tunnel end, made if it is not there; `setPort` says what it belongs to. The same end
+   * has the same index.
+   */
+  addTunnelEnd(end: Layout.TunnelEnd): number {
+    let index = 0
+    this.change(() => (index = this.tunnels.add(end)))
+    return index
+  }
+
+  /** Removes tunnel ends and their ports. Removing what is gone already is fine. */
+  removeTunnelEnds(indexes: ReadonlyArray<number>): void {
+    this.change(() => this.tunnels.remove(indexes))
+    this.removePorts(indexes)
+  }
+
+  /** By index. */
+  tunnelEnds(): ReadonlyMap<number, Layout.TunnelEnd> {
+    return this.tunnels.all()
   }
 
   /**

@@ -9,7 +9,10 @@ export const DropReason = {
   linkLocal: 3,
   hairpin: 4,
   noSegment: 5,
-  undeliverable: 6
+  undeliverable: 6,
+  unknownVni: 7,
+  unknownVtep: 8,
+  splitHorizon: 9
 } as const
 
 export type DropReason = keyof typeof DropReason
@@ -26,7 +29,10 @@ const descriptions: Readonly<Record<DropReason, string>> = {
   linkLocal: "link-local control frame (01:80:c2:00:00:00 to 0f), which no switch forwards",
   hairpin: "the destination is on the port that it came from",
   noSegment: "the port's network does not exist",
-  undeliverable: "a copy could not be handed to the port's interface"
+  undeliverable: "a copy could not be handed to the port's interface",
+  unknownVni: "it came in a tunnel, for a VNI that no segment here has",
+  unknownVtep: "it came in a tunnel, from a host that has no port of this VNI's segment",
+  splitHorizon: "it came from another host, for a station that is on another host"
 }
 
 export const describe = (reason: DropReason): string => descriptions[reason]

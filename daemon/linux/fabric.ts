@@ -2,7 +2,8 @@
  * The fabric: the one namespace of a daemon that holds the host side of every port of every lab.
  *
  * A host side carries the alternative name `weft.<lab>.<node>.<ifname>`, which is our mark and what people read in
- * `ip -n weft.fabric link`; a TAP beside it `weft-tap.<lab>.<node>.<ifname>`. No addresses, no IPv6: nothing in here answers a node.
+ * `ip -n weft.fabric link`; a TAP beside it `weft-tap.<lab>.<node>.<ifname>`; the VXLAN device of a UDP port
+ * `weft-vxlan.<port>`. No addresses, no IPv6: nothing in here answers a node.
  */
 import { dump, Batch } from "./rtnetlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
@@ -29,6 +30,9 @@ export const markOf = (port: { lab: string; node: string; ifname: string }): str
 
 /** The mark of the TAP beside the port `node:ifname`. */
 export const tapMarkOf = (lab: string, port: string): string => `weft-tap.${lab}.${port.replace(":", ".")}`
+
+/** The mark of the VXLAN device for the UDP port `port`. */
+export const vxlanMarkOf = (port: number): string => `weft-vxlan.${port}`
 
 const parseMark = (link: Link.Link): FabricPort | undefined => {
   const mark = link.altNames.find((name) => name.startsWith(markPrefix))
@@ -59,6 +63,7 @@ export interface FabricPorts {
   /** Veths whose making was cut short. */
   readonly unmarked: ReadonlyArray<Link.Link>
   readonly taps: ReadonlyArray<Link.Link>
+  readonly vxlans: ReadonlyArray<Link.Link>
 }
 
 export const isTap = (link: Link.Link): boolean => link.kind === "tun"
@@ -68,13 +73,15 @@ export const ports = (fabric: number): FabricPorts => {
   const marked: FabricPort[] = []
   const unmarked: Link.Link[] = []
   const taps: Link.Link[] = []
+  const vxlans: Link.Link[] = []
   for (const link of links(fabric)) {
     const port = parseMark(link)
     if (port !== undefined) marked.push(port)
     else if (link.kind === "veth") unmarked.push(link)
     else if (isTap(link)) taps.push(link)
+    else if (link.kind === "vxlan") vxlans.push(link)
   }
-  return { marked, unmarked, taps }
+  return { marked, unmarked, taps, vxlans }
 }
 
 /** The eBPF program at the ingress of each interface, by ifindex. */

@@ -83,7 +83,7 @@ t.test("encodeSegment and decodeSegment are inverse", async (t) => {
 })
 
 t.test("every eBPF source carries the dual licence", async (t) => {
-  for (const name of ["port.bpf.c", "lib/deliver.h", "lib/drop_reasons.h", "lib/layout.h", "lib/maps.h", "lib/network.h", "lib/p2p.h"]) {
+  for (const name of ["port.bpf.c", "lib/count.h", "lib/deliver.h", "lib/drop_reasons.h", "lib/layout.h", "lib/maps.h", "lib/network.h", "lib/p2p.h", "lib/tunnel.h"]) {
     t.match(read(name).split("\n")[0], "/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */", name)
   }
   t.match(read("port.bpf.c"), 'SEC("license") = "Dual BSD/GPL"')

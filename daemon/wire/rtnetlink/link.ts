@@ -25,6 +25,10 @@ const IFLA_ALT_IFNAME = 53
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 const VETH_INFO_PEER = 1
+const IFLA_VXLAN_LEARNING = 7
+const IFLA_VXLAN_PORT = 15
+const IFLA_VXLAN_UDP_ZERO_CSUM6_RX = 20
+const IFLA_VXLAN_COLLECT_METADATA = 25
 const RTEXT_FILTER_SKIP_STATS = 8
 
 const IFF_UP = 1
@@ -50,6 +54,8 @@ export interface Link {
   readonly altNames: ReadonlyArray<string>
   /** How many captures listen on it. */
   readonly promiscuity: number
+  /** Of a VXLAN device: its UDP port, and whether it leaves VNIs and peers to others ("external"). */
+  readonly vxlan?: { readonly port: number; readonly external: boolean }
 }
 
 interface End {
@@ -92,6 +98,31 @@ export const addVeth = (out: Writer, pair: { local: End; peer: End; peerNetns: n
   end(out, pair.peer, 0)
   out.attributeU32(IFLA_NET_NS_FD, pair.peerNetns)
   out.nestEnd(peer)
+  out.nestEnd(data)
+  out.nestEnd(info)
+  out.end()
+  return sequence
+}
+
+/**
+ * Makes a VXLAN device that is told for each frame where it goes, and tells where it came from (`ip link add type vxlan
+ * external`). It is in the namespace behind `netns` at once; its UDP sockets stay in the one where the message is sent. It is
+ * up, so a UDP port that is taken is an error (EADDRINUSE) and leaves nothing.
+ */
+export const addVxlan = (out: Writer, device: { name: string; index: number; mtu: number; port: number; netns: number }): number => {
+  const sequence = out.begin(RTM_NEWLINK, Flag.create | Flag.exclusive)
+  header(out, device.index, IFF_UP, IFF_UP)
+  out.attributeText(IFLA_IFNAME, device.name)
+  out.attributeU32(IFLA_MTU, device.mtu)
+  out.attributeU32(IFLA_NET_NS_FD, device.netns)
+  const info = out.nestBegin(IFLA_LINKINFO)
+  out.attributeText(IFLA_INFO_KIND, "vxlan")
+  const data = out.nestBegin(IFLA_INFO_DATA)
+  out.attributeU8(IFLA_VXLAN_COLLECT_METADATA, 1)
+  out.attributeU8(IFLA_VXLAN_LEARNING, 0)
+  out.attribute(IFLA_VXLAN_PORT, Uint8Array.of(device.port >> 8, device.port & 0xff))
+  // RFC 6935, 5: a tunnel may do without UDP checksums over IPv6; we send them and take what others send.
+  out.attributeU8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX, 1)
   out.nestEnd(data)
   out.nestEnd(info)
   out.end()
@@ -154,6 +185,7 @@ export const decode = (body: Uint8Array): Link => {
   let kind = ""
   let peer = 0
   let promiscuity = 0
+  let data: Uint8Array | undefined
   attributes(body, headerLength, (type, value) => {
     if (type === IFLA_IFNAME) name = text(value)
     else if (type === IFLA_ADDRESS) mac = formatMac(value)
@@ -161,9 +193,24 @@ export const decode = (body: Uint8Array): Link => {
     else if (type === IFLA_GROUP) group = u32(value)
     else if (type === IFLA_LINK) peer = i32(value)
     else if (type === IFLA_PROMISCUITY) promiscuity = u32(value)
-    else if (type === IFLA_LINKINFO) attributes(value, 0, (inner, data) => (kind = inner === IFLA_INFO_KIND ? text(data) : kind))
-    else if (type === IFLA_PROP_LIST) attributes(value, 0, (inner, data) => inner === IFLA_ALT_IFNAME && altNames.push(text(data)))
+    else if (type === IFLA_LINKINFO) {
+      attributes(value, 0, (inner, octets) => {
+        if (inner === IFLA_INFO_KIND) kind = text(octets)
+        else if (inner === IFLA_INFO_DATA) data = octets
+      })
+    } else if (type === IFLA_PROP_LIST) attributes(value, 0, (inner, data) => inner === IFLA_ALT_IFNAME && altNames.push(text(data)))
   })
   const up = (flags & IFF_UP) !== 0
-  return { index: i32(body, 4), name, mac, mtu, up, carrier: (flags & IFF_LOWER_UP) !== 0, group, kind, peer, altNames, promiscuity }
+  const link = { index: i32(body, 4), name, mac, mtu, up, carrier: (flags & IFF_LOWER_UP) !== 0, group, kind, peer, altNames, promiscuity }
+  return kind === "vxlan" && data !== undefined ? { ...link, vxlan: decodeVxlan(data) } : link
+}
+
+const decodeVxlan = (data: Uint8Array): NonNullable<Link["vxlan"]> => {
+  let port = 0
+  let external = false
+  attributes(data, 0, (type, value) => {
+    if (type === IFLA_VXLAN_PORT && value.length === 2) port = (value[0]! << 8) | value[1]!
+    else if (type === IFLA_VXLAN_COLLECT_METADATA) external = value[0] === 1
+  })
+  return { port, external }
 }

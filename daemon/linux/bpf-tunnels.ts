@@ -1,0 +1,96 @@
+/**
+ * Tunnel ends: the maps `tunnels` and `origins`.
+ *
+ * A tunnel end is a port without an interface (docs/adr/0013): its index is `firstTunnel` and its number. Where its frames
+ * go stands in `tunnels`; `origins` says which end a frame that came in belongs to, and what stands not in there is
+ * refused. So an end is written before its origin, and an origin is taken out before its end.
+ */
+import { addon } from "../native/index.ts"
+import * as Layout from "./bpf-layout.ts"
+import { attempt, KernelError } from "./errors.ts"
+
+type Maps = Readonly<Record<"tunnels" | "origins", number>>
+
+const nobody = new Uint8Array(Layout.sizes.tunnels.value)
+
+export class Tunnels {
+  private readonly ends = new Map<number, Layout.TunnelEnd>()
+  private readonly maps: Maps
+
+  constructor(maps: Maps) {
+    this.maps = maps
+    this.read()
+  }
+
+  /** Remembers what the kernel has, and nothing else: also for when a change was refused half-way. */
+  read(): void {
+    const { key, value } = Layout.sizes.origins
+    const { maxEntries } = addon.bpfMapInfo(this.maps.origins)
+    const [, values] = attempt("read eBPF map", "origins", () => addon.bpfDump(this.maps.origins, key, value, maxEntries))
+    const indexes = [...new Uint32Array(values.buffer)].filter(Layout.isTunnelEnd)
+    this.ends.clear()
+    if (indexes.length === 0) return
+    const numbers = Layout.keys32(...indexes.map(numberOf))
+    const length = Layout.sizes.tunnels.value
+    const tunnels = attempt("read eBPF map", "tunnels", () => addon.bpfLookup(this.maps.tunnels, numbers, indexes.length, length))
+    indexes.forEach((index, i) => this.ends.set(index, Layout.decodeTunnel(tunnels, i * length)))
+  }
+
+  /** By index of the port. */
+  all(): ReadonlyMap<number, Layout.TunnelEnd> {
+    return this.ends
+  }
+
+  /** The index of this end, made if it is not there. One that differs in nothing but `local` is changed. */
+  add(end: Layout.TunnelEnd): number {
+    const index = this.find(end) ?? this.free()
+    const known = this.ends.get(index)
+    if (known?.local === end.local && known !== undefined) return index
+    this.ends.set(index, end)
+    attempt("add tunnel end", end.remote, () => {
+      this.write(index, Layout.encodeTunnel(end))
+      this.setOrigin({ device: end.device, vni: end.vni }, 0)
+      this.setOrigin(end, index)
+    })
+    return index
+  }
+
+  remove(indexes: ReadonlyArray<number>): void {
+    for (const index of indexes) {
+      const end = this.ends.get(index)
+      if (end === undefined) continue
+      this.ends.delete(index)
+      const { device, vni } = end
+      const isLast = ![...this.ends.values()].some((other) => other.device === device && other.vni === vni)
+      attempt("remove tunnel end", end.remote, () => {
+        addon.bpfDelete(this.maps.origins, Layout.encodeOrigin(end), 1)
+        if (isLast) addon.bpfDelete(this.maps.origins, Layout.encodeOrigin({ device, vni }), 1)
+        this.write(index, nobody)
+      })
+    }
+  }
+
+  private find({ device, vni, remote }: Layout.TunnelEnd): number | undefined {
+    for (const [index, end] of this.ends) if (end.device === device && end.vni === vni && end.remote === remote) return index
+    return undefined
+  }
+
+  private free(): number {
+    const { maxEntries } = addon.bpfMapInfo(this.maps.tunnels)
+    for (let number = 0; number < maxEntries; number++) {
+      if (!this.ends.has(Layout.firstTunnel + number)) return Layout.firstTunnel + number
+    }
+    const detail = `the data path has room for ${maxEntries} of them`
+    throw new KernelError({ operation: "add", object: "tunnel end", code: "ENOSPC", detail })
+  }
+
+  private write(index: number, value: Uint8Array): void {
+    addon.bpfUpdate(this.maps.tunnels, Layout.keys32(numberOf(index)), value, 1)
+  }
+
+  private setOrigin(origin: Parameters<typeof Layout.encodeOrigin>[0], index: number): void {
+    addon.bpfUpdate(this.maps.origins, Layout.encodeOrigin(origin), Layout.keys32(index), 1)
+  }
+}
+
+const numberOf = (index: number): number => index - Layout.firstTunnel
