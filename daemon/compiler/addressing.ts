@@ -261,7 +261,7 @@ const gatewayFirst = (segment: Segment, waiting: ReadonlyArray<Port>, cidr: Ip.P
       return { queue: [...first, ...waiting.filter((port) => port.node !== item.value)], fixed: undefined }
     }
     if (!Ip.contains(cidr, address)) continue
-    const routers = segment.ports.filter((port) => topology.nodes.get(port.node)?.kind === "router")
+    const routers = segment.ports.filter((port) => topology.nodes.get(port.node)?.role === "router")
     const port = routers.length === 1 && waiting.includes(routers[0]!) ? routers[0] : undefined
     return { queue: waiting, fixed: { address, port } }
   }

@@ -7,6 +7,7 @@
  *     profile.ts     delay, loss, rate and the like of links
  *     transport.ts   how frames cross from host to host
  *     sysctls.ts     what nodes are set to
+ *     container.ts   what runs in container nodes
  *     derive.ts      MAC addresses, VNIs, names of host sides, ids of groups
  *
  * Pure and linear in the size of the topology. Dependencies name only what is not covered by another dependency: an
@@ -17,8 +18,9 @@ import {
 } from "../plan/resource.ts"
 import { type Diagnostic, formatPath, inOrder, type Path, Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
-import type { Node, Port, Segment, Topology } from "../topology/model.ts"
+import type { Container, Node, Port, Segment, Topology } from "../topology/model.ts"
 import { type Addressing, assignAddresses, label } from "./addressing.ts"
+import { containerSpec, publishSpecs, refuseSharedPorts, warnOfRole } from "./container.ts"
 import * as Derive from "./derive.ts"
 import { compileNat } from "./nat.ts"
 import { compileProfile } from "./profile.ts"
@@ -42,6 +44,7 @@ export const compile = (topology: Topology): CompileResult => {
   checkSegmentGateways(context)
   for (const node of topology.nodes.values()) builder.contents(node)
   builder.hostsFile()
+  refuseSharedPorts(topology, reporter)
   for (const node of topology.nodes.values()) builder.files(node)
   const diagnostics = inOrder(reporter.diagnostics)
   return reporter.errors > 0 ? { ok: false, diagnostics } : { ok: true, plan: builder.plan(), warnings: diagnostics }
@@ -87,7 +90,7 @@ class Builder {
 
   node(node: Node): void {
     const { name } = node
-    const sysctls: Record<string, string> = { ...defaultSysctls(node.kind) }
+    const sysctls: Record<string, string> = { ...defaultSysctls(node.role) }
     for (const [key, { value, path }] of node.sysctls) {
       sysctls[key] = value
       const interfaceName = /^net\.ipv[46]\.(?:conf|neigh)\.(.+)\.[^.]+$/.exec(key)?.[1]
@@ -96,7 +99,7 @@ class Builder {
         this.context.reporter.error(path, message, { at: "key" })
       }
     }
-    const spec = { node: name, nodeKind: node.kind, sysctls }
+    const spec = { node: name, nodeKind: node.role, sysctls }
     this.add<ResourceOf<"node">>({ kind: "node", id: id.node(name), spec, dependsOn: [] }, node.path, "key")
     this.readyOf.set(name, [id.node(name)])
   }
@@ -249,7 +252,23 @@ class Builder {
     this.add<ResourceOf<"hosts-file">>({ kind: "hosts-file", id: id.hostsFile(), spec: { entries }, dependsOn: [] }, ["nodes"], "key")
   }
 
-  /** Resolver and commands of a node, which come last. */
+  /** What runs in the node starts when all of its network is there; returns the ids. */
+  private container(node: Node, container: Container, ready: ReadonlyArray<string>): ReadonlyArray<string> {
+    const { name } = node
+    warnOfRole(node, this.context.reporter)
+    const containerId = id.container(name)
+    const spec = containerSpec(name, container)
+    this.add<ResourceOf<"container">>({ kind: "container", id: containerId, spec, dependsOn: [...ready] }, node.path, "key")
+    const assigned = [...this.addressing.ofLoopback(name), ...node.ports.flatMap((port) => this.addressing.ofPort(port))]
+    const addresses = assigned.map(({ address }) => Ip.formatAddress(address))
+    for (const { spec: publish, path } of publishSpecs(name, container, addresses)) {
+      const publishId = id.publish(name, publish)
+      this.add<ResourceOf<"publish">>({ kind: "publish", id: publishId, spec: publish, dependsOn: [containerId] }, path)
+    }
+    return [containerId]
+  }
+
+  /** Resolver, container and commands of a node, which come last. */
   files(node: Node): void {
     const { name, dns } = node
     const ready = [...new Set(this.readyOf.get(name)), id.hostsFile()]
@@ -258,6 +277,7 @@ class Builder {
       this.add<ResourceOf<"resolver">>({ kind: "resolver", id: id.resolver(name), spec, dependsOn: [id.node(name)] }, dns.path)
       ready.push(id.resolver(name))
     }
+    if (node.container !== undefined) ready.push(...this.container(node, node.container, ready))
     for (const [index, { value: argv, path }] of node.exec.entries()) {
       const dependsOn = index === 0 ? ready : [id.exec(name, index - 1)]
       this.add<ResourceOf<"exec">>({ kind: "exec", id: id.exec(name, index), spec: { node: name, index, argv }, dependsOn }, path)

@@ -53,7 +53,7 @@ export const routingContext = (topology: Topology, addressing: Addressing, repor
     portsBySegment.set(segment, byNode)
   }
   const routerPorts = new Map(topology.segments.map((segment) =>
-    [segment, segment.ports.filter((port) => topology.nodes.get(port.node)?.kind === "router")] as const
+    [segment, segment.ports.filter((port) => topology.nodes.get(port.node)?.role === "router")] as const
   ))
   const cache = new Map<Node, Connected>()
   const connected = (node: Node): Connected => {
@@ -331,7 +331,7 @@ const gatewayAddress = (port: Port, peer: Port, family: Ip.Family, context: Rout
  * router on the segment. Routers have none.
  */
 const defaultGateways = (node: Node, context: RoutingContext): ReadonlyArray<Hop & { readonly path: Path }> => {
-  if (node.kind !== "host" || node.gateway === "none") return []
+  if (node.role !== "host" || node.gateway === "none") return []
   const chosen = new Map<Ip.Family, Hop & { readonly path: Path }>()
   const choose = (hops: ReadonlyArray<Hop | undefined>, path: Path): void => {
     for (const hop of hops) if (hop !== undefined && !chosen.has(hop.family)) chosen.set(hop.family, { ...hop, path })

@@ -4,7 +4,7 @@
  * Each line costs a write in every node of a lab, so only what would surprise a network engineer is here. `default` and
  * not `all` where interfaces take their value when they are made, which is after the node is.
  */
-import type { NodeKind } from "../topology/model.ts"
+import type { Node } from "../topology/model.ts"
 
 const everyNode: Readonly<Record<string, string>> = {
   // IPv4 settings of a new namespace are copied from the host's (devinet_init_net), where a distribution may filter
@@ -30,7 +30,7 @@ const everyNode: Readonly<Record<string, string>> = {
   "net.ipv4.ping_group_range": "0 2147483647"
 }
 
-const ofKind: Readonly<Record<NodeKind, Readonly<Record<string, string>>>> = {
+const ofRole: Readonly<Record<Node["role"], Readonly<Record<string, string>>>> = {
   // Copied from the host like rp_filter: on a machine with Docker it would be 1.
   host: { "net.ipv4.ip_forward": "0" },
   router: {
@@ -42,5 +42,5 @@ const ofKind: Readonly<Record<NodeKind, Readonly<Record<string, string>>>> = {
   }
 }
 
-/** Defaults of a kind of node, forwarding first: switching it resets other settings (inet_forward_change). */
-export const defaultSysctls = (kind: NodeKind): Readonly<Record<string, string>> => ({ ...ofKind[kind], ...everyNode })
+/** Defaults of a node, forwarding first: switching it resets other settings (inet_forward_change). */
+export const defaultSysctls = (role: Node["role"]): Readonly<Record<string, string>> => ({ ...ofRole[role], ...everyNode })

@@ -49,6 +49,8 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
   "hosts-file": ["entries"],
   resolver: ["servers", "search"],
+  container: ["cpu", "memory", "waitFor", "state"],
+  publish: ["port", "targets"],
   exec: ["argv"]
 }
 
@@ -63,9 +65,9 @@ const equal = (a: unknown, b: unknown): boolean => {
 }
 
 /** Attributes whose parts are attributes of their own. */
-const deep = new Set(["sysctls", "profiles"])
+const deep = new Set(["sysctls", "profiles", "env", "files"])
 
-/** Spec as flat attributes: `sysctls` and `profiles` give one for each value in them. */
+/** Spec as flat attributes: `sysctls` and the like give one for each value in them. */
 const flatten = (spec: object): ReadonlyMap<string, unknown> => {
   const flat = new Map<string, unknown>()
   const add = (path: string, value: unknown): void => {
@@ -133,12 +135,17 @@ const dependentsOfReplaced = (plan: Plan, steps: ReadonlyArray<Step>): Map<strin
     if (because.has(resource.id)) continue
     const cause = resource.dependsOn.find((id) => because.has(id))
     if (cause === undefined) continue
-    if (resource.kind === "exec" && !direct.has(`node/${resource.spec.node}`)) continue
+    if (isBoundToNode(resource) && !direct.has(`node/${nodeOf(resource.spec)}`)) {
+      // A container keeps running while its interfaces are made anew; its commands have to run again in a new one.
+      if (resource.kind !== "exec" || !direct.has(`container/${nodeOf(resource.spec)}`)) continue
+    }
     because.set(resource.id, because.get(cause)!)
   }
   for (const id of direct) because.delete(id)
   return because
 }
+
+const isBoundToNode = ({ kind }: Resource): boolean => kind === "exec" || kind === "container" || kind === "publish"
 
 const inOrder = <A extends { readonly kind: Kind }>(things: ReadonlyArray<A>): ReadonlyArray<A> => {
   const byKind = new Map<Kind, A[]>(kindOrder.map((kind) => [kind, []]))
@@ -150,7 +157,7 @@ const inOrder = <A extends { readonly kind: Kind }>(things: ReadonlyArray<A>): R
 const goesWithOwner = (kind: Kind, spec: object, removed: ReadonlySet<string>): boolean => {
   const node = nodeOf(spec)
   if (kind === "node" || kind === "segment" || kind === "hosts-file") return false
-  if (removed.has(`node/${node}`)) return kind !== "port"
+  if (removed.has(`node/${node}`)) return kind !== "port" && kind !== "container" && kind !== "publish"
   return kind === "address" && removed.has(`port/${node}:${(spec as { ifname: string }).ifname}`)
 }
 

@@ -18,6 +18,8 @@ export const kindOrder: ReadonlyArray<Kind> = [
   "route",
   "rule",
   "nat",
+  "container",
+  "publish",
   "exec"
 ]
 

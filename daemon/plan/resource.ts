@@ -9,7 +9,7 @@
  */
 import type { LinkProfiles } from "./link-profile.ts"
 
-/** What becomes of a node: one network namespace. `router` forwards packets, `host` does not. */
+/** What becomes of a node: one network namespace. A `router` forwards packets, a `host` does not; a container is either. */
 export interface NodeSpec {
   readonly node: string
   readonly nodeKind: "host" | "router"
@@ -164,6 +164,51 @@ export interface ExecSpec {
   readonly argv: ReadonlyArray<string>
 }
 
+export interface HealthcheckSpec {
+  /** Program and arguments, run in the container; exit code 0 means healthy. */
+  readonly test: ReadonlyArray<string>
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly retries: number
+  readonly startPeriodMs: number
+}
+
+/** What runs in the namespace of a node of kind container, made when everything else of the node is there. */
+export interface ContainerSpec {
+  readonly node: string
+  readonly image: string
+  /** Absent: the image's own; so, too, `entrypoint`, `user` and `healthcheck`. */
+  readonly cmd?: ReadonlyArray<string>
+  readonly entrypoint?: ReadonlyArray<string>
+  readonly env: Readonly<Record<string, string>>
+  /** `HOST-PATH:CONTAINER-PATH[:ro|rw]` */
+  readonly binds: ReadonlyArray<string>
+  /** By path in the container; `mode` as chmod(2) takes it. */
+  readonly files: Readonly<Record<string, { readonly content: string; readonly mode: number }>>
+  readonly user?: string
+  /** Without the prefix CAP_, besides those that every container node has. */
+  readonly capAdd: ReadonlyArray<string>
+  /** Absent: no limit, for `memory` (octets), too. */
+  readonly cpu?: number
+  readonly memory?: number
+  readonly healthcheck?: HealthcheckSpec | "none"
+  readonly waitFor?: "healthy"
+  /** Wanted: `running`. Observed: `running`, or what is wrong: `exited with code 137`, ... */
+  readonly state: string
+}
+
+/** A port of a container that the machine it runs on offers: weftd listens there and passes on. */
+export interface PublishSpec {
+  readonly node: string
+  readonly protocol: "tcp" | "udp"
+  /** Address of the machine; empty: all. */
+  readonly address: string
+  readonly hostPort: number
+  readonly port: number
+  /** The node's own addresses, without prefix length: tried in order where nobody listens on its loopback. */
+  readonly targets: ReadonlyArray<string>
+}
+
 export interface SpecByKind {
   readonly node: NodeSpec
   readonly port: PortSpec
@@ -175,6 +220,8 @@ export interface SpecByKind {
   readonly nat: NatSpec
   readonly "hosts-file": HostsFileSpec
   readonly resolver: ResolverSpec
+  readonly container: ContainerSpec
+  readonly publish: PublishSpec
   readonly exec: ExecSpec
 }
 
@@ -182,8 +229,8 @@ export type Kind = keyof SpecByKind
 
 /** What the kernel cannot tell us later: kept with the lab, by resource id. */
 export type Remembered =
-  /** A command that has run, and the inode of the namespace in which it ran. */
-  | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number }
+  /** A command that has run, the inode of the namespace in which it ran, and the id of the container if it was in one. */
+  | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number; readonly container?: string }
   /** A rule set that was applied, and the digest of how nft lists it. */
   | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
 
@@ -208,7 +255,7 @@ export type Resource = { readonly [K in Kind]: ResourceOf<K> }[Kind]
 /** What people see of a node beyond its resources: never reconciled, shown by `inspect` and `graph`. */
 export interface NodeInfo {
   readonly name: string
-  readonly kind: "host" | "router"
+  readonly kind: "host" | "router" | "container"
   readonly group?: string
   /** The host that has the node: as the topology asks, and after placement as it is. Absent: any, or the only one. */
   readonly host?: string
@@ -247,5 +294,8 @@ export const id = {
   nat: (node: string): string => `nat/${node}`,
   hostsFile: (): string => "hosts-file",
   resolver: (node: string): string => `resolver/${node}`,
+  container: (node: string): string => `container/${node}`,
+  publish: (node: string, spec: { readonly address: string; readonly hostPort: number; readonly protocol: string }): string =>
+    `publish/${node}/${spec.address === "" ? "*" : spec.address}/${spec.hostPort}/${spec.protocol}`,
   exec: (node: string, index: number): string => `exec/${node}/${index}`
 } as const

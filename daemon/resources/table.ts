@@ -1,6 +1,7 @@
 /** Every kind of resource and who handles it: to add a kind is to add a file and a line here. */
 import type { Kind } from "../plan/resource.ts"
 import { handler as address } from "./address.ts"
+import { handler as container } from "./container.ts"
 import { handler as exec } from "./exec.ts"
 import type { Handler } from "./handler.ts"
 import { handler as hostsFile } from "./hosts-file.ts"
@@ -8,6 +9,7 @@ import { handler as nat } from "./nat.ts"
 import { handler as nexthop } from "./nexthop.ts"
 import { handler as node } from "./node.ts"
 import { handler as port } from "./port.ts"
+import { handler as publish } from "./publish.ts"
 import { handler as resolver } from "./resolver.ts"
 import { handler as route } from "./route.ts"
 import { handler as rule } from "./rule.ts"
@@ -24,5 +26,7 @@ export const handlers: { readonly [K in Kind]: Handler<K> } = {
   route,
   rule,
   nat,
+  container,
+  publish,
   exec
 }

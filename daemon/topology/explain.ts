@@ -16,7 +16,6 @@ const hints: Readonly<Record<string, string>> = {
   "<<": "merge keys are not supported: put what nodes share into a group",
   bridges: 'a switch is an entry of "networks"',
   switches: 'a switch is an entry of "networks"',
-  image: "containers are not supported yet",
   ...Object.fromEntries(
     Object.keys(profileKeys).map((key) => [key, "only links have it"])
   ),

@@ -2,6 +2,7 @@
  * A topology as the compiler reads it: groups and defaults merged, every name checked, every port named, shorthand
  * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
  */
+import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
 import type { RawProfile } from "./link-schema.ts"
 import type { Datapath, Encapsulation } from "./transport-schema.ts"
@@ -30,11 +31,44 @@ export interface Topology {
   readonly locate: Locate
 }
 
-export type NodeKind = "host" | "router"
+export type NodeKind = "host" | "router" | "container"
+
+export interface Healthcheck {
+  readonly test: ReadonlyArray<string>
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  readonly retries: number
+  readonly startPeriodMs: number
+}
+
+/** What a node of kind container runs. */
+export interface Container {
+  readonly image: Located<string>
+  readonly cmd?: ReadonlyArray<string>
+  readonly entrypoint?: ReadonlyArray<string>
+  readonly env: Readonly<Record<string, string>>
+  /** `HOST-PATH:CONTAINER-PATH[:ro|rw]` */
+  readonly binds: ReadonlyArray<string>
+  readonly files: ReadonlyMap<string, { readonly content: string; readonly mode: number }>
+  readonly user?: string
+  readonly capAdd: ReadonlyArray<string>
+  readonly cpu?: number
+  /** Octets. */
+  readonly memory?: number
+  readonly healthcheck?: Healthcheck | "none"
+  readonly waitFor?: "healthy"
+  readonly published: ReadonlyArray<Located<PublishedPort>>
+  /** The file says whether it forwards packets. */
+  readonly roleGiven: boolean
+}
 
 export interface Node {
   readonly name: string
   readonly kind: NodeKind
+  /** Whether it forwards packets: a router does, a host does not, a container as its `role` says. */
+  readonly role: "host" | "router"
+  /** Of kind container, and only there. */
+  readonly container?: Container
   readonly group?: string
   /** The host that must have it: by the node itself, its group, or the network of its first port. */
   readonly host?: Located<string>

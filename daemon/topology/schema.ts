@@ -5,12 +5,12 @@
  * the others. What needs more than one value to judge (references, overlaps) is checked in `resolve.ts` and the compiler.
  */
 import { Schema } from "effect"
+import { containerKeys, Published } from "./container-schema.ts"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
 import { profileKeys } from "./link-schema.ts"
 import { ifnamePattern, ifnameProblem, macProblem, namePattern, nameProblem } from "./names.ts"
-import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
+import { Command, integer, oneOrMore, optional, text } from "./schema-parts.ts"
 import { datapathKey, transportKeys } from "./transport-schema.ts"
-import { splitWords, type Words } from "./words.ts"
 
 export const Name = text({ description: "a name", problem: nameProblem, pattern: namePattern })
 const OnHost = text({ description: "the name of a host that runs weftd", problem: nameProblem, pattern: namePattern })
@@ -63,20 +63,6 @@ const Plain = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean])
 const Mtu = integer(68, 65535, "Octets of the IP packet that fit, as `ip link` counts them")
 const Labels = Schema.Record(Schema.String, Plain)
   .annotate({ identifier: "Labels", expected: "a map of labels", description: "Free words for people and tools: site: office" })
-
-const commandProblem = (command: Words): string | undefined => {
-  if (!command.ok) return command.message
-  if (command.words.some((word) => word.includes("\0"))) return "a word contains a NUL character"
-  return command.words[0] === undefined || command.words[0] === "" ? "the command has no program" : undefined
-}
-
-const Command = Schema.Union([
-  text({ description: "a command line", problem: (value) => commandProblem(splitWords(value)) }),
-  Schema.Array(Schema.String).check(
-    Schema.makeFilter((words: ReadonlyArray<string>) => commandProblem({ ok: true, words }))
-  )
-])
-  .annotate({ expected: "a command: text, or a list of program and arguments" })
 
 const Commands = Schema.Array(Command).annotate({
   identifier: "Commands",
@@ -192,19 +178,26 @@ const settings = {
   "mss-clamp": optional(MssClamp)
 }
 
-export const nodeKinds = ["host", "router"] as const
+export const nodeKinds = ["host", "router", "container"] as const
 const Kind = Schema.Literals(nodeKinds)
 const Settings = Schema.Struct(settings).annotate({ identifier: "Settings", expected: "a map of settings" })
+const ContainerSettings = Schema.Struct({ ...settings, ...containerKeys }).annotate({ expected: "a map of settings" })
 
 export const Defaults = Schema.Struct({
   ...settings,
   kind: optional(Kind),
   host: optional(Settings),
-  router: optional(Settings)
+  router: optional(Settings),
+  container: optional(ContainerSettings)
 }).annotate({ expected: "a map of settings" })
 
-export const Group = Schema.Struct({ ...settings, kind: optional(Kind), group: optional(Word), host: optional(OnHost) })
-  .annotate({ expected: "a map of settings" })
+export const Group = Schema.Struct({
+  ...settings,
+  ...containerKeys,
+  kind: optional(Kind),
+  group: optional(Word),
+  host: optional(OnHost)
+}).annotate({ expected: "a map of settings" })
 
 const PortSettings = Schema.Struct({
   mac: optional(Mac),
@@ -212,13 +205,22 @@ const PortSettings = Schema.Struct({
   addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24"))
 }).annotate({ identifier: "PortSettings", expected: "a map with mac, mtu and addresses" })
 
+const NodePorts = Schema.Union([
+  Schema.Record(Schema.String, PortSettings),
+  Schema.Array(Published)
+]).annotate({
+  expected: "a map from interface name to settings, or (of a container) a list of published ports such as [\"8080:80\"]",
+  description: "Settings of interfaces by name; or, as a list, ports of a container that the machine it runs on offers"
+})
+
 export const Node = Schema.Struct({
   ...settings,
+  ...containerKeys,
   kind: optional(Kind),
   group: optional(Word),
   host: optional(OnHost),
   loopback: optional(oneOrMore(LoopbackAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
-  ports: optional(Schema.Record(Schema.String, PortSettings).annotate({ expected: "a map from interface name to settings" }))
+  ports: optional(NodePorts)
 }).annotate({ expected: "a map such as {kind: host}" })
 
 const PortReference = Schema.Union([

@@ -7,6 +7,7 @@
  *
  * Each layer is read once, however many nodes inherit from it; its errors are therefore reported once, too.
  */
+import { type ContainerLayer, readContainer, refuseContainerKeys, roleOf } from "./container.ts"
 import { type Path, quote, type Reporter } from "./diagnostic.ts"
 import type { Gateway, Located, Nat, Node, NodeKind, Route, Rule, Way } from "./model.ts"
 import { sysctlProblem } from "./names.ts"
@@ -178,7 +179,8 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
   const general = readLayer(defaults, ["defaults"], reporter)
   const ofKind: Record<NodeKind, Layer> = {
     host: readLayer(defaults.host ?? {}, ["defaults", "host"], reporter),
-    router: readLayer(defaults.router ?? {}, ["defaults", "router"], reporter)
+    router: readLayer(defaults.router ?? {}, ["defaults", "router"], reporter),
+    container: readLayer(defaults.container ?? {}, ["defaults", "container"], reporter)
   }
   const layers = new Map<string, Layer>()
   for (const [name, group] of groups) if (group !== undefined) layers.set(name, readLayer(group, ["groups", name], reporter))
@@ -214,6 +216,18 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
   }
   for (const name of groups.keys()) chain(name, [])
 
+  /** What a container runs and whether it forwards; "wrong" after a diagnostic. */
+  const containerOf = (name: string, node: RawNode, inherited: ReadonlyArray<string>) => {
+    const path = ["nodes", name]
+    const layers: ReadonlyArray<ContainerLayer> = [
+      { raw: defaults.container ?? {}, path: ["defaults", "container"] },
+      ...inherited.map((group) => ({ raw: groups.get(group)!, path: ["groups", group] })),
+      { raw: node, path }
+    ]
+    const container = readContainer(layers, node, path, reporter)
+    return container === undefined ? "wrong" : { container, role: roleOf(layers) }
+  }
+
   const merge: Inheritance["merge"] = (name, node) => {
     const path = ["nodes", name]
     if (node.group !== undefined && !known(node.group, [...path, "group"])) return undefined
@@ -222,10 +236,14 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
     const kind = node.kind ?? inherited.map((group) => groups.get(group)?.kind).findLast((k) => k !== undefined) ?? defaults.kind
     const own = readLayer(node, path, reporter)
     if (kind === undefined) {
-      reporter.error(path, "the node has no kind: write kind: host or kind: router", { at: "key" })
+      reporter.error(path, "the node has no kind: write kind: host, kind: router or kind: container", { at: "key" })
       return undefined
     }
-    if (kind === "router" && own.gateway !== undefined) {
+    const container = kind === "container" ? containerOf(name, node, inherited) : undefined
+    if (container === "wrong") return undefined
+    if (kind !== "container") refuseContainerKeys(node, kind, path, reporter)
+    const role = container?.role ?? (kind === "router" ? "router" : "host")
+    if (role === "router" && own.gateway !== undefined) {
       const message = "a router has no gateway: write routes: [{to: default, via: ...}]"
       reporter.error([...path, "gateway"], message, { at: "key" })
       return undefined
@@ -235,15 +253,17 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
     const host = node.host ?? (placing === undefined ? undefined : groups.get(placing)!.host!)
     return {
       kind,
+      role,
+      ...(container === undefined ? {} : { container: container.container }),
       ...(node.group === undefined ? {} : { group: node.group }),
       ...(host === undefined ? {} : { host: { value: host, path: placing === undefined ? [...path, "host"] : ["groups", placing, "host"] } }),
-      ...mergeLayers(stack, kind)
+      ...mergeLayers(stack, role)
     }
   }
   return { merge }
 }
 
-const mergeLayers = (stack: ReadonlyArray<Layer>, kind: NodeKind) => {
+const mergeLayers = (stack: ReadonlyArray<Layer>, role: Node["role"]) => {
   const nearest = <K extends keyof Layer>(key: K): Layer[K] | undefined =>
     stack.findLast((layer) => layer[key] !== undefined)?.[key]
   const sysctls = new Map<string, Located<string>>()
@@ -254,7 +274,7 @@ const mergeLayers = (stack: ReadonlyArray<Layer>, kind: NodeKind) => {
   const dnsPath = (servers ?? search)?.path
   const mtu = nearest("mtu")
   // A gateway inherited from a template that hosts and routers share means the hosts.
-  const gateway = kind === "router" ? undefined : nearest("gateway")
+  const gateway = role === "router" ? undefined : nearest("gateway")
   return {
     labels: Object.assign({}, ...stack.map((layer) => layer.labels)) as Readonly<Record<string, string>>,
     sysctls,

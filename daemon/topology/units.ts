@@ -43,3 +43,9 @@ export const parseLimit = (value: string | number): Limit | undefined => {
   const ms = parseTime(value)
   return ms === undefined || ms === 0 ? undefined : { ms }
 }
+
+/** `256m`, `1.5g`, `65536k`, as Docker takes them (1024 octets each) -> octets. */
+export const parseMemory = (value: string): number | undefined => {
+  const size = quantity(value, { b: 1, k: 2 ** 10, kb: 2 ** 10, m: 2 ** 20, mb: 2 ** 20, g: 2 ** 30, gb: 2 ** 30 })
+  return size === undefined ? undefined : Math.round(size)
+}

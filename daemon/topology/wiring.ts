@@ -192,9 +192,15 @@ const nameTheRest = (drafts: ReadonlyArray<Draft>, taken: ReadonlyMap<string, Re
   }
 }
 
+/** The settings of a node's interfaces: a list under `ports` is something else, ports that a container publishes. */
+const interfacesOf = (node: RawNode | undefined): Readonly<Record<string, PortSettings>> | undefined => {
+  const ports = node?.ports
+  return ports === undefined || Array.isArray(ports) ? undefined : (ports as Readonly<Record<string, PortSettings>>)
+}
+
 const makePort = (end: Attachment, segment: Segment, { nodes, reporter }: WiringOptions): Port => {
   const ifname = end.ifname!
-  const ports = nodes.get(end.node)?.ports
+  const ports = interfacesOf(nodes.get(end.node))
   const own = ports !== undefined && Object.hasOwn(ports, ifname) ? ports[ifname] : undefined
   const ownPath = ["nodes", end.node, "ports", ifname]
   const one = <T>(key: "mac" | "mtu", here: T | undefined, there: T | undefined): Located<T> | undefined => {
@@ -225,7 +231,7 @@ const makePort = (end: Attachment, segment: Segment, { nodes, reporter }: Wiring
 
 const refuseUnattached = ({ nodes, reporter }: WiringOptions, portsOf: Wiring["portsOf"]): void => {
   for (const [name, node] of nodes) {
-    for (const ifname in node?.ports) {
+    for (const ifname in interfacesOf(node)) {
       const path = ["nodes", name, "ports", ifname]
       const attached = (portsOf.get(name) ?? []).map((port) => port.ifname)
       const problem = ifnameProblem(ifname)
