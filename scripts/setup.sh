@@ -12,7 +12,7 @@
 # newer than every input, bin/weft does not come here (scripts/launch.sh). Only stderr is written to. Output of the
 # commands goes to .weft/setup.log; when one fails, its last lines are shown with what to do.
 #
-# Usage: scripts/setup.sh [--test]
+# Usage: scripts/setup.sh [--test] [--fleet]      `--fleet` adds what many hosts need
 
 set -eu
 umask 022
@@ -48,6 +48,10 @@ test_packages='
   traceroute:traceroute
   tshark:tshark
   zsh:zsh
+'
+
+fleet_packages='
+  etcd-server:etcd
 '
 
 log=.weft/setup.log
@@ -120,6 +124,7 @@ took() { printf '%s s' "$(($(date +%s) - started))"; }
 
 install_packages() {
   missing=$1
+  missing_before=$1
   if ! command -v apt-get >/dev/null; then
     say "these are missing, and this is not Debian, so install them your system's way and run the command again:"
     hint "$missing"
@@ -141,6 +146,13 @@ install_packages() {
   missing=$(missing_of "$packages")
   [ -z "$missing" ] || fail "apt-get has installed everything, but what these bring is still not there: $missing"
   say "installed ($(took))"
+  case " $missing_before " in *' etcd-server '*) rest_etcd ;; esac
+}
+
+# The package starts an etcd of its own, which nobody has asked for: weftd has its own, or is told of another.
+rest_etcd() {
+  command -v systemctl >/dev/null && [ -d /run/systemd/system ] || return 0
+  logged systemctl disable --now etcd || say "the package's own etcd goes on running; weft does not use it"
 }
 
 # The set-up's lock (descriptor 9) is not for the services that a package may start.
@@ -211,16 +223,14 @@ try_loading() {
   logged .weft/bin/node -e 'require("classic-level")' || fail "Node cannot load the module classic-level"
 }
 
-with_tests=false
+packages=$run_packages
 for argument; do
   case $argument in
-    --test) with_tests=true ;;
-    *) say "unknown argument: $argument (usage: scripts/setup.sh [--test])"; exit 2 ;;
+    --test) packages="$packages $test_packages $fleet_packages" ;;
+    --fleet) packages="$packages $fleet_packages" ;;
+    *) say "unknown argument: $argument (usage: scripts/setup.sh [--test] [--fleet])"; exit 2 ;;
   esac
 done
-
-packages=$run_packages
-if $with_tests; then packages="$run_packages $test_packages"; fi
 if set_up_is_valid && [ -z "$(missing_of "$packages")" ]; then exit 0; fi
 
 if ! mkdir -p .weft 2>/dev/null || ! [ -w .weft ] || ! [ -w . ]; then

@@ -1,20 +1,26 @@
 /**
  * `weft demo`: a whole life of a lab, in steps that each say how long they took. Whatever happens on the way, also
- * Ctrl-C, ends in the same clean-up: the lab is destroyed, an own daemon is stopped, the machine is searched.
+ * Ctrl-C, ends in the same clean-up: the lab is destroyed, what the demo has started is stopped, the machine is searched.
  */
 
 import { fileURLToPath } from "node:url"
 import { setTimeout as wait } from "node:timers/promises"
+import { defaultAddress } from "../client.ts"
 import type { Client } from "../client.ts"
 import { Exit, Failure, NotFound } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration, figures, follow, printFailed } from "../converge.ts"
+import { ownAddress, useDaemon } from "../demo/daemon.ts"
+import type { Ground, Own } from "../demo/ground.ts"
+import { fabricOf, prepareHosts } from "../demo/hosts.ts"
 import { leftoversOf } from "../demo/leftovers.ts"
-import { ownAddress, tailOf, useDaemon } from "../demo/daemon.ts"
-import type { DemoDaemon, OwnDaemon } from "../demo/daemon.ts"
-import type { InspectResponse, Node, ReachResult } from "../messages.ts"
-import { matrixLines } from "../render/reach.ts"
-import { print, printError, styleOf, widthOf } from "../terminal.ts"
+import { fewestHosts, hostsOf, mostHosts, placed } from "../demo/placement.ts"
+import { hostsIn, showAddresses, showHosts, showMatrix, showTunnels, whatToTry } from "../demo/show.ts"
+import { interruption, stepper } from "../demo/steps.ts"
+import type { Step } from "../demo/steps.ts"
+import { prefix, underlayName } from "../demo/underlay.ts"
+import type { InspectResponse } from "../messages.ts"
+import { print, printError, styleOf } from "../terminal.ts"
 import { readTopology } from "../topology-file.ts"
 import { draw, save } from "./graph.ts"
 import type { specs } from "./table.ts"
@@ -31,8 +37,8 @@ const otherDemoPatienceMs = 1500
 
 /** What the demo has made so far: what the clean-up must undo. */
 interface Made {
-  daemon?: DemoDaemon
-  own?: OwnDaemon
+  ground?: Ground
+  own?: Own
   /** Ends when the daemon is done with the deploy, well or not. Absent: nothing was deployed. */
   deploying?: Promise<unknown>
 }
@@ -40,25 +46,27 @@ interface Made {
 export const run = async (input: InputOf<typeof specs.demo>, context: Context): Promise<number> => {
   const started = performance.now()
   const style = styleOf(process.stdout)
+  const hosts = hostCountOf(input.hosts, context)
   const made: Made = {}
   const interrupted = interruption()
-  const step = stepper(input.keep ? 5 : 7)
+  const step = stepper((input.keep ? 5 : 7) + (hosts > 1 ? 2 : 0))
   const problems: Array<string> = []
   let failure: unknown
 
-  print(`${style.bold("weft demo")}: an office, an IDC and an AWS VPC, joined by private links and by the internet\n`)
+  const where = hosts > 1 ? `,\non ${hosts} hosts with tunnels between them` : ""
+  print(`${style.bold("weft demo")}: an office, an IDC and an AWS VPC, joined by private links and by the internet${where}\n`)
   try {
-    problems.push(...(await tour(context, { made, interrupted, step })))
+    problems.push(...(await tour(context, { hosts, made, interrupted, step })))
   } catch (error) {
     failure = error
   }
-  if (input.keep && failure === undefined && made.daemon !== undefined) {
-    whatToTry(await made.daemon.client.inspect(lab), made.daemon)
+  if (input.keep && failure === undefined && made.ground !== undefined) {
+    await keep(made.ground, hosts)
     made.own?.leave()
   } else {
     problems.push(...(await cleanUp(made, step).catch((error: unknown) => [messageOf(error)])))
   }
-  made.daemon?.client.close()
+  made.ground?.client.close()
 
   print("")
   for (const problem of problems) printError(`${styleOf(process.stderr).red("problem:")} ${problem}`)
@@ -74,27 +82,39 @@ export const run = async (input: InputOf<typeof specs.demo>, context: Context): 
   return Exit.done
 }
 
+/** 1 without --hosts. @throws {Failure} for a bad number */
+const hostCountOf = (given: string | undefined, { daemon }: Context): number => {
+  if (given === undefined) return 1
+  const count = Number(given)
+  if (!/^\d+$/.test(given) || count < fewestHosts || count > mostHosts) {
+    throw new Failure(Exit.usage, `Cannot make ${given} hosts: ${fewestHosts} to ${mostHosts} are possible`, "Example: weft demo --hosts 3")
+  }
+  if (daemon !== defaultAddress) {
+    throw new Failure(Exit.usage, "--hosts starts daemons of its own: it does not go together with --daemon or WEFT_DAEMON")
+  }
+  return count
+}
+
 interface Journey {
+  readonly hosts: number
   readonly made: Made
   readonly interrupted: Promise<never>
   readonly step: Step
 }
 
 /** Everything up to the clean-up. Returns what was not as it should be. */
-const tour = async (context: Context, { interrupted, made, step }: Journey): Promise<ReadonlyArray<string>> => {
-  const daemon = await step(
-    "",
-    () => Promise.race([useDaemon(context.daemon, (own) => (made.own = own)), interrupted]),
-    ({ description }) => description
-  )
-  made.daemon = daemon
-  const { client } = daemon
+const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<string>> => {
+  const { hosts, interrupted, made, step } = journey
+  const ground = hosts > 1 ? await manyHosts(journey) : await oneHost(context, journey)
+  made.ground = ground
+  const { client } = ground
 
-  const topology = readTopology(topologyFile, lab)
+  const original = readTopology(topologyFile, lab)
+  const topology = hosts > 1 ? await placed(original, hosts) : original
   await step(
     "Deploy",
     async () => {
-      await Promise.race([refuseSecond(daemon), interrupted])
+      await Promise.race([refuseSecond(ground), interrupted])
       const deploying = follow(client.deploy(topology, false), { verb: "Deploying" })
       made.deploying = deploying.catch((error: unknown) => {
         // It is another demo's lab, and that one's to remove.
@@ -103,29 +123,23 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
       const outcome = await Promise.race([deploying, interrupted])
       if (outcome.end.kind === "done") return outcome
       printFailed(outcome, outcome.end.failed)
-      throw new Failure(
-        Exit.failed,
-        "The demo's topology could not be deployed",
-        made.own === undefined ? undefined : tailOf(made.own.logFile)
-      )
+      throw new Failure(Exit.failed, "The demo's topology could not be deployed", made.own?.tail())
     },
     ({ planned }) => `Deploy it: ${figures(planned) || "nothing to do, it runs already"}`
   )
 
   const inspected = await Promise.race([client.inspect(lab), interrupted])
-  const hosts = inspected.nodes.filter(({ kind }) => kind === "host")
-  const results = await step(
-    "Reach",
-    () => Promise.race([gather(client.reach({ lab, nodes: [], timeoutMs: 1000, ipv6: false })), interrupted]),
-    (all) => `Ping and connect, from every host to every host: ${all.length} pairs`
-  )
-  const problems = [...showMatrix(hosts, results)]
-  await step(
-    "Addresses",
-    async () => problems.push(...showAddresses(hosts, results)),
-    () => "Look at the office client's address as it arrives elsewhere",
-    "before"
-  )
+  const problems: Array<string> = []
+  if (hosts > 1) {
+    problems.push(...showHosts(inspected, (await client.hosts()).hosts))
+    await step(
+      "Tunnels",
+      async () => problems.push(...showTunnels(inspected)),
+      () => "Look at the tunnels: frames between hosts cross the underlay in VXLAN",
+      "before"
+    )
+  }
+  problems.push(...(await prove(client, inspected, journey)))
   await step(
     "Draw",
     async () => save(drawing, draw(inspected, "svg")),
@@ -134,11 +148,66 @@ const tour = async (context: Context, { interrupted, made, step }: Journey): Pro
   return problems
 }
 
+const oneHost = (context: Context, { interrupted, made, step }: Journey): Promise<Ground> =>
+  step(
+    "Start weftd",
+    () => Promise.race([useDaemon(context.daemon, (own) => (made.own = own)), interrupted]),
+    ({ description }) => description
+  )
+
+const manyHosts = async ({ hosts, interrupted, made, step }: Journey): Promise<Ground> => {
+  const there = leftoversOf(lab)
+  if (there.length > 0) {
+    throw new Failure(Exit.failed, `Another daemon on this machine has a lab "${lab}"`, `Remove it first: weft destroy ${lab}`)
+  }
+  const prepared = await step(
+    "Make hosts",
+    () => Promise.race([prepareHosts(hostsOf(hosts), (own) => (made.own = own)), interrupted]),
+    () => `Make ${hosts} hosts: namespaces on an underlay (${prefix})`
+  )
+  const client = await step(
+    "Start weftd on each",
+    () => Promise.race([prepared.start(), interrupted]),
+    () => "Start etcd, and weftd on each host; they talk with mutual TLS"
+  )
+  return { client, address: prepared.address, description: "", own: prepared }
+}
+
+/** Tries every pair, and looks who is seen as whom. */
+const prove = async (client: Client, inspected: InspectResponse, { interrupted, step }: Journey): Promise<ReadonlyArray<string>> => {
+  const results = await step(
+    "Reach",
+    () => Promise.race([Array.fromAsync(client.reach({ lab, nodes: [], timeoutMs: 1000, ipv6: false })), interrupted]),
+    (all) => `Ping and connect, from every host to every host: ${all.length} pairs`
+  )
+  const problems = [...showMatrix(inspected, results)]
+  await step(
+    "Addresses",
+    async () => problems.push(...showAddresses(inspected, results)),
+    () => "Look at the office client's address as it arrives elsewhere",
+    "before"
+  )
+  return problems
+}
+
+const keep = async ({ address, client, own }: Ground, hosts: number): Promise<void> => {
+  const inspected = await client.inspect(lab)
+  const first = hostsIn(inspected)[0]?.host ?? ""
+  const isDemos = own !== undefined || address.includes("/demo/")
+  whatToTry({
+    lab: inspected,
+    address,
+    fabric: hosts > 1 ? fabricOf(first) : isDemos ? "weft.fabric.demo" : "weft.fabric",
+    end: own?.end ?? `bin/weft destroy ${lab}`,
+    more: hosts > 1 ? ["bin/weft hosts", `ip netns exec ${underlayName} tcpdump -ni br0 udp port 4789`] : []
+  })
+}
+
 /**
  * What two demos at once would do to each other's lab is no demonstration. Another demo's daemon will have its lab in a
  * moment.
  */
-const refuseSecond = async ({ address, client, own }: DemoDaemon): Promise<void> => {
+const refuseSecond = async ({ address, client, own }: Ground): Promise<void> => {
   const deadline = performance.now() + (own === undefined && address === ownAddress ? otherDemoPatienceMs : 0)
   while (!(await client.list()).some(({ name }) => name === lab)) {
     if (performance.now() >= deadline) return
@@ -155,25 +224,25 @@ const isBusy = (error: unknown): boolean => error instanceof Failure && error.me
 
 /** Removes what was made and looks whether anything is left. Returns what is. */
 const cleanUp = async (made: Made, step: Step): Promise<ReadonlyArray<string>> => {
-  const { daemon, deploying, own } = made
+  const { deploying, ground, own } = made
   const problems: Array<string> = []
   if (deploying === undefined && own === undefined) return problems
-  if (daemon !== undefined && deploying !== undefined) {
+  if (ground !== undefined && deploying !== undefined) {
     // After Ctrl-C the daemon is still deploying: what it makes after the destroy would stay.
     await Promise.race([deploying, wait(settlePatienceMs, undefined, { ref: false })])
     await step(
       "Destroy",
-      () => destroy(daemon.client),
+      () => destroy(ground.client),
       (removed) => `Destroy it: ${removed} removed`
     ).catch((error: unknown) => problems.push(messageOf(error)))
   }
-  const title = own === undefined ? "Verify: no namespace is left" : "Stop weftd, verify: no namespace, process or socket is left"
+  const title = own?.ending ?? "Verify: no namespace is left"
   await step(
     "Verify",
     async () => {
       await own?.stop()
       // A daemon that never answered may have met another demo's, whose things are no leftovers.
-      const left = daemon === undefined ? [] : leftoversOf(lab, own?.pid)
+      const left = ground === undefined ? [] : [...leftoversOf(lab), ...(own?.leftovers() ?? [])]
       if (left.length > 0) throw new Failure(Exit.failed, `left behind: ${left.join(", ")}`)
     },
     () => title
@@ -203,135 +272,6 @@ const destroy = async (client: Client): Promise<number> => {
       await wait(100)
     }
   }
-}
-
-// ---- what is shown -------------------------------------------------------------------------------------------------
-
-const siteOf = (node: Node | undefined): string => node?.labels["site"] ?? ""
-
-/** The internet knows no private address: from there the sites must not be reachable, and everything else must be. */
-const expectation = (hosts: ReadonlyArray<Node>) => {
-  const sites = new Map(hosts.map((host) => [host.name, siteOf(host)]))
-  return (from: string, to: string): boolean => sites.get(from) !== "internet" || sites.get(to) === "internet"
-}
-
-const showMatrix = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachResult>): ReadonlyArray<string> => {
-  const style = styleOf(process.stdout)
-  const expected = expectation(hosts)
-  const width = Math.min(100, widthOf(process.stdout))
-  const rows = hosts.map((host) => ({ name: host.name, site: siteOf(host) }))
-  print("")
-  for (const line of matrixLines(rows, results, { width: width - 6, style, expected })) print(`      ${line}`)
-  print(style.dim("      ✓✓ = answers ping and TCP, round trip in ms; ✗✗ from the internet is right:"))
-  print(style.dim("      nobody out there knows the private addresses"))
-  print("")
-  const wanted = hosts.length * (hosts.length - 1)
-  const missing = results.length === wanted ? [] : [`${wanted - results.length} of ${wanted} pairs were not tried`]
-  return [
-    ...missing,
-    ...results.flatMap((result) => {
-      const should = expected(result.from, result.to)
-      if (result.icmp === should && result.tcp === should) return []
-      return [
-        should
-          ? `${result.from} does not reach ${result.to} (${result.address}): ${result.error || "no answer"}`
-          : `${result.from} reaches ${result.to} (${result.address}), though the internet should not know that address`
-      ]
-    })
-  ]
-}
-
-const showAddresses = (hosts: ReadonlyArray<Node>, results: ReadonlyArray<ReachResult>): ReadonlyArray<string> => {
-  const style = styleOf(process.stdout)
-  const client = hosts.find((host) => siteOf(host) === "office")
-  if (client === undefined) return ["the topology has no host with the label site=office"]
-  const others = hosts.filter((host) => siteOf(host) !== "office")
-  const widest = Math.max(...others.map(({ name }) => name.length))
-  return others.flatMap((host) => {
-    const result = results.find(({ from, to }) => from === client.name && to === host.name)
-    if (result === undefined || !result.tcp)
-      return [`${client.name} has no connection to ${host.name}, so its address cannot be seen there`]
-    const translated = result.seenAs !== result.source
-    const right = translated === (siteOf(host) === "internet")
-    const verdict = translated ? "NAT" : "no NAT"
-    print(
-      `      ${client.name} ${result.source} → ${host.name.padEnd(widest)}  ${siteOf(host).padEnd(8)}  `
-        + `arrives as ${result.seenAs.padEnd(15)} ${right ? style.green(`✓ ${verdict}`) : style.red(`✗ ${verdict}`)}`
-    )
-    return right ? [] : [`${client.name} arrives at ${host.name} as ${result.seenAs} (${verdict}), which is wrong`]
-  })
-}
-
-const whatToTry = (inspected: InspectResponse, daemon: DemoDaemon): void => {
-  const style = styleOf(process.stdout)
-  const hosts = inspected.nodes.filter(({ kind }) => kind === "host")
-  const client = hosts.find((host) => siteOf(host) === "office") ?? hosts[0]
-  const server = hosts.find((host) => siteOf(host) === "idc") ?? hosts.at(-1)
-  const port = client?.ports.find(({ fabricName }) => fabricName !== "")
-  const fabric = daemon.own === undefined && !daemon.address.includes("/demo/") ? "weft.fabric" : "weft.fabric.demo"
-  const stop = daemon.own === undefined ? "" : ` && kill ${daemon.own.pid} && rm -r ${daemon.own.directory}`
-  print(`\n${style.bold("It is still running. Try:")}`)
-  for (const line of [
-    `export WEFT_DAEMON=${daemon.address}`,
-    "bin/weft list",
-    `bin/weft inspect ${lab} --routes`,
-    `bin/weft exec -it ${client?.name} -- bash`,
-    `bin/weft exec ${client?.name} -- ping -c 3 ${server?.name}`,
-    `ip netns exec ${client?.netns} ip address`,
-    `ip netns exec ${fabric} tcpdump -ni ${port?.fabricName}`,
-    `bin/weft graph ${lab} -w lab.svg`,
-    `bin/weft destroy ${lab}${stop}    ${style.dim("# the end")}`
-  ])
-    print(`  ${line}`)
-}
-
-// ---- steps ---------------------------------------------------------------------------------------------------------
-
-type Step = <A>(name: string, work: () => Promise<A>, title: (result: A) => string, titled?: "before") => Promise<A>
-
-/** Numbers the steps, times them and prints a line for each; a failed one gets a line too. */
-const stepper = (total: number): Step => {
-  let number = 0
-  return async (name, work, title, titled) => {
-    const style = styleOf(process.stdout)
-    const head = style.dim(`[${++number}/${total}]`)
-    const start = performance.now()
-    // A step that prints something itself has its title above that.
-    if (titled === "before") print(`${head} ${title(undefined as never)}`)
-    try {
-      const result = await work()
-      if (titled === undefined)
-        print(`${head} ${title(result).padEnd(62)} ${style.dim(duration(performance.now() - start).padStart(8))}`)
-      else print("")
-      return result
-    } catch (error) {
-      print(`${head} ${style.red("✗")} ${name === "" ? "Start weftd" : name}`)
-      throw error
-    }
-  }
-}
-
-/** Rejects at the first Ctrl-C or SIGTERM; from then on, further ones only ask for patience. */
-const interruption = (): Promise<never> => {
-  let heard = false
-  const promise = new Promise<never>((_, reject) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.on(signal, () => {
-        if (heard) return printError("Cleaning up, please wait.")
-        heard = true
-        printError("\nInterrupted, cleaning up.")
-        reject(new Failure(130, "Interrupted; everything was cleaned up as far as the lines above say"))
-      })
-    }
-  })
-  promise.catch(() => {})
-  return promise
-}
-
-const gather = async <A>(stream: AsyncIterable<A>): Promise<ReadonlyArray<A>> => {
-  const all: Array<A> = []
-  for await (const each of stream) all.push(each)
-  return all
 }
 
 const messageOf = (error: unknown): string =>

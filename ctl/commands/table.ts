@@ -47,9 +47,18 @@ export const specs = {
       + "Pings and connects from every host to every host, shows which sites see the office client un-NATed, writes a "
       + "drawing to ./weft-demo.svg and removes everything again. Uses the running daemon, or starts one of its own.",
     args: {},
-    flags: { keep: { kind: "boolean", summary: "leave the lab running and say what to try next" } },
+    flags: {
+      hosts: {
+        kind: "string",
+        metavar: "N",
+        summary: "spread it over 2 to 5 hosts: namespaces of this machine with a weftd each, tunnels between them, and etcd",
+        complete: "none"
+      },
+      keep: { kind: "boolean", summary: "leave the lab running and say what to try next" }
+    },
     examples: [
       { command: "sudo weft demo", description: "the whole tour, nothing left behind" },
+      { command: "sudo weft demo --hosts 3", description: "the same network over three hosts" },
       { command: "sudo weft demo --keep", description: "stay, and look around" }
     ]
   },

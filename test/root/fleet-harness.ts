@@ -341,7 +341,7 @@ export class Fleet {
     await Authority.init(directory)
     const both = { client: true, server: true }
     const daemons = this.hostNames.map((name, i) =>
-      Authority.issue(directory, name, { ...both, hosts: [this.address(i + 1), name], role: "daemon" as Authority.Role }, 30)
+      Authority.issue(directory, name, { ...both, hosts: [this.address(i + 1), name], role: "daemon" }, 30)
     )
     const etcdHosts = this.members.map(({ address }) => address)
     await Promise.all([
