@@ -10,15 +10,18 @@
  *       delay-line.ts packet-ring.ts                              where packets wait
  *     timer-wheel.ts when something has to be done next
  *     worker.ts      the loop around system calls
- *     native/src/engine.cc segment.cc                             batches of frames, memory, cutting super-frames
+ *     tunnel.ts      the other end of a TAP is another host
+ *     native/src/    engine.cc memory and waiting; lane.cc segment.cc train.cc frames between TAPs;
+ *                    tunnel.cc sender.cc encapsulation.cc frames of tunnels
  *
  * Limits: 131,072 packets of up to 2 KiB and 4096 larger frames may be on their way at once in all links together; what
  * has no room is counted as dropped by the queue. Times count from when a frame was read: the kernel has no earlier stamp.
  */
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads"
 import { addon } from "../native/index.ts"
-import type { LinkProfiles } from "./profile.ts"
-import type { Command, LinkCounters, Reply, WorkerData } from "./worker.ts"
+import type { LinkProfile, LinkProfiles } from "./profile.ts"
+import type { TunnelEnd } from "./tunnel.ts"
+import type { Command, LinkCounters, Reply, Stats, WorkerData } from "./worker.ts"
 
 /** A link's TAPs, opened with virtio-net headers. The engine owns the descriptors from now on. */
 export interface EngineLink {
@@ -36,9 +39,10 @@ export class Engine {
   private readonly worker: Worker
   private readonly port: MessagePort
   private readonly event: number
-  private readonly links = new Map<string, readonly [number, number]>()
+  /** Descriptors of TAPs by link or tunnel. */
+  private readonly links = new Map<string, ReadonlyArray<number>>()
   /** Of links that are being removed, by ticket. */
-  private readonly closing = new Map<number, readonly [number, number]>()
+  private readonly closing = new Map<number, ReadonlyArray<number>>()
   private readonly waiting = new Map<number, Waiting>()
   private readonly ready: Promise<void>
   private readonly ended: Promise<void>
@@ -50,18 +54,18 @@ export class Engine {
   private exitCallback: ((error: Error) => void) | undefined
   private faultCallback: ((id: string, reason: string) => void) | undefined
 
-  /** Starts the engine's thread. It does not keep the process alive. */
-  static async start(): Promise<Engine> {
-    const engine = new Engine()
+  /** Starts the engine's thread. It does not keep the process alive. `underlay`: as in `WorkerData`. */
+  static async start({ underlay = -1 }: { readonly underlay?: number } = {}): Promise<Engine> {
+    const engine = new Engine(underlay)
     await engine.ready
     return engine
   }
 
-  private constructor() {
+  private constructor(underlay: number) {
     const { port1, port2 } = new MessageChannel()
     this.event = addon.eventOpen()
     this.port = port1
-    const data: WorkerData = { port: port2, event: this.event }
+    const data: WorkerData = { port: port2, event: this.event, underlay }
     // Little lives long there: a small young generation is collected within microseconds.
     this.worker = new Worker(new URL("./worker.ts", import.meta.url), {
       name: "weft-engine",
@@ -102,6 +106,35 @@ export class Engine {
     this.tell({ kind: "profiles", id, profiles })
   }
 
+  /**
+   * Has the TAP's frames sent through a tunnel, and the tunnel's written to the TAP. The id is new, among those of links
+   * too. Rejects, and closes the TAP, when the sockets cannot be had: the port is taken, or the address is not ours.
+   */
+  addTunnel(id: string, tap: number, end: TunnelEnd): Promise<void> {
+    if (this.links.has(id)) throw new Error(`Cannot add engine tunnel "${id}": there is one already`)
+    this.links.set(id, [tap])
+    return new Promise((done, fail) => {
+      const ticket = ++this.lastTicket
+      const read = (reply: Reply): void => {
+        if (reply.kind !== "added" || reply.failure === undefined) return done()
+        this.links.delete(id)
+        addon.close(tap)
+        fail(new Error(reply.failure))
+      }
+      this.ask(ticket, { kind: "tunnel", id, tap, end, ticket }, { done: read, fail })
+    })
+  }
+
+  /** Changes what happens to frames before they are sent; the seed stays. */
+  setTunnelProfile(id: string, profile: LinkProfile): void {
+    this.tell({ kind: "tunnel-profile", id, profile })
+  }
+
+  /** `removeLink` of a tunnel. */
+  removeTunnel(id: string): Promise<void> {
+    return this.removeLink(id)
+  }
+
   /** Drops what is on its way. Resolves when the descriptors are closed, so that somebody else may open the TAPs. */
   removeLink(id: string): Promise<void> {
     const descriptors = this.links.get(id)
@@ -121,10 +154,17 @@ export class Engine {
   }
 
   /** What passed and what did not, by link. Rejects when the thread has ended. */
-  stats(): Promise<ReadonlyMap<string, LinkCounters>> {
+  async stats(): Promise<ReadonlyMap<string, LinkCounters>> {
+    return (await this.allStats()).links
+  }
+
+  /** `stats` with those of tunnels. */
+  allStats(): Promise<Stats> {
     return new Promise((done, fail) => {
       const ticket = ++this.lastTicket
-      const read = (reply: Reply) => done(reply.kind === "stats" ? reply.links : new Map())
+      const read = (reply: Reply): void => {
+        if (reply.kind === "stats") done(reply.stats)
+      }
       this.ask(ticket, { kind: "stats", ticket }, { done: read, fail })
     })
   }

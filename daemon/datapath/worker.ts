@@ -2,21 +2,25 @@
  * The engine's thread: one loop that waits for frames, times and commands, and never returns to Node's own.
  *
  *     epoll -- a TAP is readable   -> read a batch -> Direction.arrive
- *           -- time                -> Direction.advance, take -> write a batch
+ *           -- time                -> Direction.advance, take -> write a batch, or send it through a tunnel
  *           -- the event of main's -> commands, from the message port, without Node's event loop
+ *           -- the underlay, or a TAP whose profile is empty -> passed on at once, in native code: this file hears nothing of it
  *
- * What a link's profile does not need is not done: with an empty profile, frames go from TAP to TAP inside one call.
+ * What a profile does not need is not done. The thread goes before ordinary ones only while some profile needs exact times.
  */
 import { receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads"
-import { addon, EngineResult } from "../native/index.ts"
+import { addon, EngineResult, Encapsulation } from "../native/index.ts"
 import { Count, Direction, type Counters } from "./direction.ts"
-import type { LinkProfiles } from "./profile.ts"
+import type { LinkProfile, LinkProfiles } from "./profile.ts"
 import { TimerWheel } from "./timer-wheel.ts"
+import { readRefusals, readTunnel, type Refusals, type TunnelCounters, type TunnelEnd } from "./tunnel.ts"
 
 /** From the main thread to this one. */
 export type Command =
   | { readonly kind: "add"; readonly id: string; readonly tapA: number; readonly tapB: number; readonly profiles: LinkProfiles }
   | { readonly kind: "profiles"; readonly id: string; readonly profiles: LinkProfiles }
+  | { readonly kind: "tunnel"; readonly id: string; readonly tap: number; readonly end: TunnelEnd; readonly ticket: number }
+  | { readonly kind: "tunnel-profile"; readonly id: string; readonly profile: LinkProfile }
   | { readonly kind: "remove"; readonly id: string; readonly ticket: number }
   | { readonly kind: "stats"; readonly ticket: number }
   | { readonly kind: "close" }
@@ -26,26 +30,42 @@ export interface LinkCounters {
   readonly bToA: Counters
 }
 
+export interface Stats {
+  readonly links: ReadonlyMap<string, LinkCounters>
+  readonly tunnels: ReadonlyMap<string, TunnelCounters>
+  /** Of all tunnels: what came from the underlay and was not delivered. */
+  readonly refusals: Refusals
+}
+
 /** From this thread to the main one. */
 export type Reply =
   | { readonly kind: "ready" }
   | { readonly kind: "removed"; readonly ticket: number }
+  /** Of a tunnel: it is there, or why not. */
+  | { readonly kind: "added"; readonly ticket: number; readonly failure?: string }
   /** The link's TAP cannot be read: it is deaf on that side until it is removed and added again. */
   | { readonly kind: "fault"; readonly id: string; readonly reason: string }
-  | { readonly kind: "stats"; readonly ticket: number; readonly links: ReadonlyMap<string, LinkCounters> }
+  | { readonly kind: "stats"; readonly ticket: number; readonly stats: Stats }
 
 export interface WorkerData {
   readonly port: MessagePort
   /** Readable when there are commands. */
   readonly event: number
+  /** Descriptor of the namespace that has the tunnels' sockets; -1: the process's own. */
+  readonly underlay: number
 }
 
 /** A direction with its descriptors. Its key in the epoll set and in the wheel is its index. */
 interface Lane {
   readonly id: string
   readonly from: number
+  /** The other TAP, or -1. */
   readonly to: number
+  /** The tunnel that the frames go into, or -1. */
+  readonly tunnel: number
   readonly direction: Direction
+  /** Frames are passed on in native code. */
+  isDirect: boolean
 }
 
 const commandKey = -1
@@ -67,10 +87,16 @@ class Engine {
   private readonly lanes: Array<Lane | undefined> = []
   private readonly links = new Map<string, number>()
   private readonly freeIndexes: number[] = []
+  /** Tunnels by id: the index of their lane. */
+  private readonly tunnels = new Map<string, number>()
+  private readonly freeTunnelIndexes: number[] = []
+  /** How many lanes have a profile. */
+  private impaired = 0
   private readonly wheel: TimerWheel
   private readonly expired = new Int32Array(256)
   private readonly port: MessagePort
   private readonly event: number
+  private readonly underlay: number
   private readonly eventOctets = new Uint8Array(8)
   /** How much later than asked for the thread usually wakes up: the median, as far as it is known. */
   private lagNs = 0
@@ -86,6 +112,7 @@ class Engine {
   constructor(data: WorkerData) {
     this.port = data.port
     this.event = data.event
+    this.underlay = data.underlay
     this.wheel = new TimerWheel(this.now())
   }
 
@@ -103,7 +130,7 @@ class Engine {
       const now = result[EngineResult.clockNs]!
       if (ready === 0 && timeout > 0) this.learnLag(now - before - timeout)
       // Waiting took time, so the first frame came at its end.
-      this.sinceNs = timeout !== 0 && now - before > 2 * this.lagNs ? this.lagNs : 0
+      this.sinceNs = timeout !== 0 && result[EngineResult.waitedNs]! > 2 * this.lagNs ? this.lagNs : 0
       for (let i = 0; i < ready; i++) {
         const key = events[i]!
         if (key === commandKey) this.obey()
@@ -133,12 +160,6 @@ class Engine {
     const { direction } = lane
     const { slots, sizes, times, result } = this.memory
     const counts = direction.counts
-    if (direction.isTransparent && direction.queued === 0) {
-      addon.engineForward(this.handle, lane.from, lane.to, framesPerRead)
-      this.countWritten(counts)
-      this.checkFault(lane)
-      return
-    }
     const count = addon.engineRead(this.handle, lane.from, framesPerRead, direction.isPerPacket)
     counts[Count.error]! += result[EngineResult.errors]!
     counts[Count.queue]! += result[EngineResult.exhausted]!
@@ -166,11 +187,39 @@ class Engine {
     for (;;) {
       const count = direction.take(now + earlyNs, outgoing)
       if (count === 0) break
-      addon.engineWrite(this.handle, lane.to, count)
-      this.countWritten(direction.counts)
+      this.write(lane, count)
       if (count < outgoing.length) break
     }
     this.wheel.set(index, direction.next())
+    if (direction.isTransparent !== lane.isDirect) this.route(index)
+  }
+
+  private write(lane: Lane, count: number): void {
+    const { counts } = lane.direction
+    if (lane.tunnel < 0) {
+      addon.engineWrite(this.handle, lane.to, count)
+    } else {
+      addon.tunnelWrite(this.handle, lane.tunnel, count)
+      counts[Count.queue]! += this.memory.result[EngineResult.exhausted]!
+    }
+    this.countWritten(counts)
+  }
+
+  /** Who passes a lane's frames on. What is on its way goes first. */
+  private route(index: number): void {
+    const lane = this.lanes[index]!
+    const { direction } = lane
+    const isDirect = direction.isTransparent && direction.queued === 0
+    if (isDirect !== lane.isDirect) this.hurry(isDirect ? -1 : 1)
+    lane.isDirect = isDirect
+    addon.engineLane(this.handle, index, lane.from, lane.to, lane.tunnel, isDirect)
+  }
+
+  /** Counts lanes with a profile. */
+  private hurry(change: number): void {
+    const before = this.impaired
+    this.impaired += change
+    if (before === 0 || this.impaired === 0) addon.engineUrgent(this.impaired > 0)
   }
 
   private countWritten(counts: Float64Array): void {
@@ -199,11 +248,15 @@ class Engine {
         return this.add(command)
       case "profiles":
         return this.configure(this.links.get(command.id), command.profiles)
+      case "tunnel":
+        return this.addTunnel(command)
+      case "tunnel-profile":
+        return this.configureLane(this.tunnels.get(command.id), command.profile)
       case "remove":
         this.remove(command.id)
         return this.reply({ kind: "removed", ticket: command.ticket })
       case "stats":
-        return this.reply({ kind: "stats", ticket: command.ticket, links: this.stats() })
+        return this.reply({ kind: "stats", ticket: command.ticket, stats: this.stats() })
       case "close":
         this.isOpen = false
         return
@@ -211,16 +264,41 @@ class Engine {
     command satisfies never
   }
 
-  /** A link's directions have neighbouring indexes, the first one even. */
+  /** A link's directions have neighbouring indexes. */
   private add({ id, tapA, tapB, profiles }: Extract<Command, { kind: "add" }>): void {
     const index = this.freeIndexes.pop() ?? this.lanes.length
-    this.lanes[index] = { id, from: tapA, to: tapB, direction: new Direction(this.packets, profiles.seed, "aToB") }
-    this.lanes[index + 1] = { id, from: tapB, to: tapA, direction: new Direction(this.packets, profiles.seed, "bToA") }
+    const lane = (from: number, to: number, name: "aToB" | "bToA"): Lane => {
+      return { id, from, to, tunnel: -1, direction: new Direction(this.packets, profiles.seed, name), isDirect: true }
+    }
+    this.lanes[index] = lane(tapA, tapB, "aToB")
+    this.lanes[index + 1] = lane(tapB, tapA, "bToA")
     this.links.set(id, index)
     this.configure(index, profiles)
+    this.watch(index)
+    this.watch(index + 1)
+  }
+
+  private addTunnel({ id, tap, end, ticket }: Extract<Command, { kind: "tunnel" }>): void {
+    const { encapsulation, port, vni, remote, local, profile, seed } = end
     try {
-      addon.engineWatch(this.handle, tapA, index)
-      addon.engineWatch(this.handle, tapB, index + 1)
+      const kind = Encapsulation[encapsulation]
+      const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local)
+      const index = this.freeTunnelIndexes.pop() ?? this.lanes.length
+      const direction = new Direction(this.packets, seed, "out")
+      this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true }
+      this.tunnels.set(id, index)
+      this.configureLane(index, profile)
+      this.watch(index)
+      this.reply({ kind: "added", ticket })
+    } catch (error) {
+      this.reply({ kind: "added", ticket, failure: error instanceof Error ? error.message : String(error) })
+    }
+  }
+
+  private watch(index: number): void {
+    const { from, id } = this.lanes[index]!
+    try {
+      addon.engineWatch(this.handle, from, index)
     } catch (error) {
       // One link's descriptor must not take the others' thread down.
       this.reply({ kind: "fault", id, reason: error instanceof Error ? error.message : String(error) })
@@ -229,30 +307,64 @@ class Engine {
 
   private configure(index: number | undefined, profiles: LinkProfiles): void {
     if (index === undefined) return
-    const now = this.now()
-    this.lanes[index]!.direction.configure(profiles.aToB, now)
-    this.lanes[index + 1]!.direction.configure(profiles.bToA, now)
+    this.configureLane(index, profiles.aToB)
+    this.configureLane(index + 1, profiles.bToA)
+  }
+
+  private configureLane(index: number | undefined, profile: LinkProfile): void {
+    if (index === undefined) return
+    this.lanes[index]!.direction.configure(profile, this.now())
+    this.route(index)
     this.deliver(index)
-    this.deliver(index + 1)
   }
 
   private remove(id: string): void {
     const index = this.links.get(id)
-    if (index === undefined) return
-    for (const at of [index, index + 1]) {
-      const lane = this.lanes[at]!
-      addon.engineUnwatch(this.handle, lane.from)
-      this.wheel.clear(at)
-      lane.direction.flush()
-      this.lanes[at] = undefined
+    if (index !== undefined) {
+      this.links.delete(id)
+      this.dropLane(index)
+      this.dropLane(index + 1)
+      this.freeIndexes.push(index)
     }
-    this.links.delete(id)
-    this.freeIndexes.push(index)
+    const tunnel = this.tunnels.get(id)
+    if (tunnel === undefined) return
+    this.tunnels.delete(id)
+    addon.tunnelClose(this.handle, this.lanes[tunnel]!.tunnel)
+    this.dropLane(tunnel)
+    this.freeTunnelIndexes.push(tunnel)
   }
 
-  private stats(): ReadonlyMap<string, LinkCounters> {
-    const counters = (index: number) => this.lanes[index]!.direction.counters()
-    return new Map(Array.from(this.links, ([id, index]) => [id, { aToB: counters(index), bToA: counters(index + 1) }]))
+  private dropLane(index: number): void {
+    const lane = this.lanes[index]!
+    addon.engineUnwatch(this.handle, lane.from)
+    addon.engineLane(this.handle, index, -1, -1, -1, false)
+    this.wheel.clear(index)
+    lane.direction.flush()
+    if (!lane.isDirect) this.hurry(-1)
+    this.lanes[index] = undefined
+  }
+
+  private stats(): Stats {
+    const direct = (index: number): Counters => {
+      const { result } = this.memory
+      addon.engineLaneCounters(this.handle, index)
+      const counters = this.lanes[index]!.direction.counters()
+      return {
+        ...counters,
+        packets: counters.packets + result[EngineResult.packets]!,
+        octets: counters.octets + result[EngineResult.octets]!,
+        drops: { ...counters.drops, error: counters.drops.error + result[EngineResult.errors]! }
+      }
+    }
+    const tunnel = (index: number): TunnelCounters => {
+      const lane = this.lanes[index]!
+      return readTunnel(this.handle, lane.tunnel, lane.direction.counters())
+    }
+    return {
+      links: new Map(Array.from(this.links, ([id, index]) => [id, { aToB: direct(index), bToA: direct(index + 1) }])),
+      tunnels: new Map(Array.from(this.tunnels, ([id, index]) => [id, tunnel(index)])),
+      refusals: readRefusals(this.handle)
+    }
   }
 }
 

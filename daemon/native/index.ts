@@ -65,7 +65,10 @@ export interface EngineHandle {
 }
 
 /** Fields of `EngineMemory.result`, as in engine.cc. */
-export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6 } as const
+export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6, waitedNs: 7 } as const
+
+/** As in encapsulation.h. */
+export const Encapsulation = { vxlan: 0, geneve: 1, gre: 2 } as const
 
 export interface Addon {
   // netns.cc
@@ -160,15 +163,19 @@ export interface Addon {
   // engine.cc: descriptors are of TAPs; times are ns
   engineOpen(small: number, large: number): EngineMemory
   engineThread(): void
+  /** Whether the calling thread goes before ordinary ones. */
+  engineUrgent(urgent: boolean): void
   engineWatch(engine: EngineHandle, descriptor: number, key: number): void
   engineUnwatch(engine: EngineHandle, descriptor: number): void
-  /** How many `events`; sets `clockNs`. A negative timeout waits for ever. */
+  /** How many `events`; sets `clockNs` and `waitedNs`. A negative timeout waits for ever. */
   engineWait(engine: EngineHandle, timeoutNs: number): number
   engineClock(engine: EngineHandle): void
   /** How many packets were read; sets `frames`, `errors`, `exhausted`, `fault` (errno). `cut`: super-frames become packets. */
   engineRead(engine: EngineHandle, descriptor: number, frames: number, cut: boolean): number
-  /** How many frames went from one TAP to the other; sets `packets`, `octets`, `errors`, `fault`. */
-  engineForward(engine: EngineHandle, from: number, to: number, frames: number): number
+  /** Frames of the TAP `from`, whose key `lane` is, go to the TAP `to` or the tunnel; inside `engineWait` if `direct`. */
+  engineLane(engine: EngineHandle, lane: number, from: number, to: number, tunnel: number, direct: boolean): void
+  /** Sets `packets`, `octets`, `errors` of what passed directly. */
+  engineLaneCounters(engine: EngineHandle, lane: number): void
   /** Writes and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`. */
   engineWrite(engine: EngineHandle, descriptor: number, count: number): void
   engineFree(engine: EngineHandle, slot: number): void
@@ -183,8 +190,30 @@ export interface Addon {
   segmentFrame(frame: Uint8Array, complete: boolean): ReadonlyArray<Uint8Array>
 
   // train.cc
-  /** One frame of as many of the first packets as may go together, and how many these are. */
-  joinPackets(packets: ReadonlyArray<Uint8Array>): readonly [Uint8Array, number]
+  /** One frame of as many of the first packets as may go together, and how many these are. `closed`: without virtio-net headers. */
+  joinPackets(packets: ReadonlyArray<Uint8Array>, closed?: boolean): readonly [Uint8Array, number]
+
+  // encapsulation.cc
+  /** `[verdict, VNI, offset of the frame, octets of options]`; the verdict is -1 or an index of `refusalReasons`. */
+  openTunnelPacket(encapsulation: number, packet: Uint8Array): readonly [number, number, number, number]
+
+  // tunnel.cc
+  /** The number of a new tunnel. `remote`, `local`: octets of addresses, `local` may be empty. */
+  tunnelOpen(
+    engine: EngineHandle,
+    underlay: number,
+    tap: number,
+    encapsulation: number,
+    port: number,
+    vni: number,
+    remote: Uint8Array,
+    local: Uint8Array
+  ): number
+  tunnelClose(engine: EngineHandle, tunnel: number): void
+  /** Sends and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`, `exhausted`. */
+  tunnelWrite(engine: EngineHandle, tunnel: number, count: number): void
+  tunnelCounters(engine: EngineHandle, tunnel: number, target: Float64Array): void
+  tunnelRefusals(engine: EngineHandle, target: Float64Array): void
 
   // bpf.cc
   /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */

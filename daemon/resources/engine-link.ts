@@ -23,6 +23,7 @@ import { openTap, type Tap } from "../linux/tap.ts"
 import type { LinkProfile, LinkProfiles } from "../plan/link-profile.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
+import { type EngineTunnel, type EngineTunnelSpec, sameTunnel, type TunnelEnd, tunnelEnd, tunnelTapName } from "./engine-tunnel.ts"
 
 /** What carries the frames: `datapath/engine.ts`, which `main.ts` brings. */
 export interface LinkEngine {
@@ -32,6 +33,10 @@ export interface LinkEngine {
   setProfiles(id: string, profiles: LinkProfiles): void
   /** Resolves when the descriptors are closed. */
   removeLink(id: string): Promise<void>
+  /** Takes the TAP's descriptor over; rejects when the sockets cannot be had. */
+  addTunnel(id: string, tap: number, end: TunnelEnd): Promise<void>
+  setTunnelProfile(id: string, profile: LinkProfile): void
+  removeTunnel(id: string): Promise<void>
   /** Called when the engine ends without having been closed; its descriptors are closed by then. */
   onExit(callback: (error: Error) => void): void
   close(): Promise<void>
@@ -109,6 +114,7 @@ export class EngineLinks {
   private readonly links = new Map<string, EngineLink>()
   /** ifindex of a TAP -> that of the link's other one. */
   private readonly twins = new Map<number, number>()
+  private readonly tunnels = new Map<string, EngineTunnel>()
   private engine: LinkEngine | undefined
   private closing = false
   /** Labs change side by side; the engine's links change one after the other. */
@@ -127,9 +133,15 @@ export class EngineLinks {
     return link?.draining === undefined && this.engine !== undefined ? link : undefined
   }
 
-  /** Whether the interface `index` is the TAP of a link. */
+  /** The tunnel `id` as it is carried now; undefined when it is not. */
+  getTunnel(id: string): EngineTunnel | undefined {
+    const tunnel = this.tunnels.get(id)
+    return tunnel?.draining === undefined && this.engine !== undefined ? tunnel : undefined
+  }
+
+  /** Whether the interface `index` is the TAP of a link or a tunnel. */
   uses(index: number): boolean {
-    return this.twins.has(index)
+    return this.twins.has(index) || [...this.tunnels.values()].some(({ tap }) => tap === index)
   }
 
   /** The host side at the far end of the link of host side `index`: its own far end, or the one behind the TAPs. */
@@ -170,6 +182,51 @@ export class EngineLinks {
     })
   }
 
+  /**
+   * Has the engine carry the tunnel, and returns it. Its TAP is up; nothing leads to it yet. Changing the profile is done
+   * in place, anything else makes the tunnel, and its TAP, anew. Rejects with KernelError when the port is taken.
+   * `interfaces`: as for `set`.
+   */
+  setTunnel(id: string, spec: EngineTunnelSpec, interfaces: ReadonlyMap<number, unknown>): Promise<EngineTunnel> {
+    return this.alone(id, async () => {
+      if (this.closing) throw new Error("weftd is stopping")
+      const before = this.tunnels.get(id)
+      if (before !== undefined && sameTunnel(before, spec) && interfaces.has(before.tap)) {
+        clearTimeout(before.draining)
+        const engine = await this.running()
+        engine.setTunnelProfile(id, spec.profile ?? {})
+        const tunnel = { ...spec, tap: this.tunnels.get(id)!.tap }
+        this.tunnels.set(id, tunnel)
+        return tunnel
+      }
+      if (before !== undefined) await this.dropTunnels([id])
+      const tunnel = await this.carryTunnel(await this.running(), id, spec)
+      this.tunnels.set(id, tunnel)
+      return tunnel
+    })
+  }
+
+  /** Nothing leads to the tunnel's TAP any more: ends it when what is on its way has left. */
+  releaseTunnel(id: string): void {
+    const tunnel = this.tunnels.get(id)
+    if (tunnel === undefined || tunnel.draining !== undefined) return
+    const draining = setTimeout(() => {
+      if (this.tunnels.get(id)?.draining === draining) this.removeTunnel(id).catch((error) => this.parts.tell(reasonOf(error)))
+    }, drainMs({ aToB: tunnel.profile ?? {}, bToA: {}, seed: 0 }))
+    this.tunnels.set(id, { ...tunnel, draining })
+  }
+
+  /** Ends the tunnel at once. Fine when there is none. */
+  removeTunnel(id: string): Promise<void> {
+    const tunnel = this.tunnels.get(id)
+    if (tunnel === undefined) return Promise.resolve()
+    clearTimeout(tunnel.draining)
+    this.tunnels.set(id, { ...tunnel, draining: "now" })
+    return this.alone(id, async () => {
+      if (this.tunnels.get(id)?.draining !== undefined) await this.dropTunnels([id])
+    })
+  }
+
   /** Nothing leads to the link's TAPs any more: ends it when what is on its way has arrived. */
   release(id: string): void {
     const link = this.links.get(id)
@@ -203,6 +260,11 @@ export class EngineLinks {
 
   /** The interface `index` is gone. If it was a link's TAP the link is down, and the next look at the lab says so. */
   lost(index: number): void {
+    for (const [id, { tap }] of this.tunnels) {
+      if (tap !== index) continue
+      this.parts.tell(`somebody removed the TAP of ${id}: weft deploy mends it`)
+      this.removeTunnel(id).catch((error) => this.parts.tell(reasonOf(error)))
+    }
     for (const [id, { taps }] of this.twins.has(index) ? this.links : []) {
       if (![...taps.values()].includes(index)) continue
       this.parts.tell(`somebody removed a TAP of ${id}: weft deploy mends it`)
@@ -214,10 +276,11 @@ export class EngineLinks {
   async close(): Promise<void> {
     this.closing = true
     await this.turn
-    for (const link of this.links.values()) clearTimeout(link.draining)
+    for (const { draining } of [...this.links.values(), ...this.tunnels.values()]) clearTimeout(draining)
     await this.engine?.close()
-    Fabric.removeLinks(this.parts.fabric.fd, [...this.twins.keys()])
+    Fabric.removeLinks(this.parts.fabric.fd, [...this.twins.keys(), ...Array.from(this.tunnels.values(), ({ tap }) => tap)])
     this.links.clear()
+    this.tunnels.clear()
   }
 
   private alone<A>(id: string, action: () => Promise<A>): Promise<A> {
@@ -242,7 +305,30 @@ export class EngineLinks {
     for (const index of indexes) this.twins.delete(index)
     await Promise.all(ids.map((id) => this.engine?.removeLink(id)))
     Fabric.removeLinks(this.parts.fabric.fd, indexes)
-    if (this.links.size > 0) return
+    await this.endIfIdle()
+  }
+
+  private async dropTunnels(ids: ReadonlyArray<string>): Promise<void> {
+    const indexes: number[] = []
+    for (const id of ids) {
+      const tunnel = this.tunnels.get(id)
+      if (tunnel === undefined) continue
+      clearTimeout(tunnel.draining)
+      this.tunnels.delete(id)
+      indexes.push(tunnel.tap)
+    }
+    this.parts.program.removePorts(indexes)
+    await Promise.all(ids.map((id) => this.engine?.removeTunnel(id)))
+    Fabric.removeLinks(this.parts.fabric.fd, indexes)
+    await this.endIfIdle()
+  }
+
+  private get carried(): number {
+    return this.links.size + this.tunnels.size
+  }
+
+  private async endIfIdle(): Promise<void> {
+    if (this.carried > 0) return
     const engine = this.engine
     this.engine = undefined
     await engine?.close()
@@ -253,7 +339,7 @@ export class EngineLinks {
     const opened: Tap[] = []
     try {
       const [portA, portB] = spec.ports.toSorted() as [string, string]
-      for (const port of [portA, portB]) opened.push(this.openTap(id, spec.lab, port))
+      for (const port of [portA, portB]) opened.push(this.openTap(tapName(id, port), spec.lab, port))
       const [a, b] = opened as [Tap, Tap]
       this.twins.set(a.index, b.index).set(b.index, a.index)
       engine.addLink(id, { tapA: a.fd, tapB: b.fd, profiles: engineProfiles(spec) })
@@ -265,14 +351,28 @@ export class EngineLinks {
     }
   }
 
-  /** The TAP beside `port`, marked, up and with our program at its ingress. */
-  private openTap(id: string, lab: string, port: string): Tap {
+  /** Opens the tunnel's TAP, making it when it is not there, and has the engine carry its frames. */
+  private async carryTunnel(engine: LinkEngine, id: string, spec: EngineTunnelSpec): Promise<EngineTunnel> {
+    const end = tunnelEnd(spec)
+    const tap = this.openTap(tunnelTapName(id, spec), spec.lab, spec.label)
+    try {
+      await engine.addTunnel(id, tap.fd, end)
+    } catch (error) {
+      // The engine has closed the descriptor.
+      Fabric.removeLinks(this.parts.fabric.fd, [tap.index])
+      if (!this.tunnels.has(id)) await this.endIfIdle()
+      throw error
+    }
+    return { ...spec, tap: tap.index }
+  }
+
+  /** A TAP, marked, up and with our program at its ingress. `label`: the port beside it, or the tunnel's. */
+  private openTap(name: string, lab: string, label: string): Tap {
     const { fabric, program } = this.parts
-    const name = tapName(id, port)
     const tap = openTap(fabric.fd, name, { mtu: tapMtu })
     const batch = new Batch(fabric.fd)
-    if (!this.twins.has(tap.index)) {
-      Link.addAltName(batch.out, tap.index, Fabric.tapMarkOf(lab, port))
+    if (!this.uses(tap.index)) {
+      Link.addAltName(batch.out, tap.index, Fabric.tapMarkOf(lab, label))
       batch.note("mark TAP", name)
     }
     Tc.addClsact(batch.out, tap.index)
@@ -293,11 +393,12 @@ export class EngineLinks {
     engine.onExit(({ message }) => {
       if (this.closing || this.engine !== engine) return
       this.engine = undefined
-      this.parts.tell(`${message}: starting it again with ${this.links.size} links`)
+      this.parts.tell(`${message}: starting it again with ${this.carried} links and tunnels`)
       void this.restart()
     })
     try {
       for (const [id, link] of this.links) this.links.set(id, { ...link, ...this.carry(engine, id, link) })
+      for (const [id, tunnel] of this.tunnels) this.tunnels.set(id, { ...tunnel, ...(await this.carryTunnel(engine, id, tunnel)) })
     } catch (error) {
       await engine.close()
       throw error
@@ -308,10 +409,10 @@ export class EngineLinks {
 
   /** Starts the engine again, for the links that there are; goes on trying. */
   private async restart(): Promise<void> {
-    while (!this.closing && this.engine === undefined && this.links.size > 0) {
+    while (!this.closing && this.engine === undefined && this.carried > 0) {
       try {
         await this.alone("all", async () => {
-          if (this.links.size > 0) await this.running()
+          if (this.carried > 0) await this.running()
         })
       } catch (error) {
         this.parts.tell(reasonOf(error))

@@ -169,6 +169,8 @@ NAPI_MODULE_INIT() {
   weft::registerEngine(env, exports);
   weft::registerSegment(env, exports);
   weft::registerTrain(env, exports);
+  weft::registerEncapsulation(env, exports);
+  weft::registerTunnel(env, exports);
   weft::registerCapture(env, exports);
   return exports;
 }

@@ -74,6 +74,8 @@ void registerTap(napi_env env, napi_value exports);
 void registerEngine(napi_env env, napi_value exports);
 void registerSegment(napi_env env, napi_value exports);
 void registerTrain(napi_env env, napi_value exports);
+void registerEncapsulation(napi_env env, napi_value exports);
+void registerTunnel(napi_env env, napi_value exports);
 void registerCapture(napi_env env, napi_value exports);
 
 }  // namespace weft

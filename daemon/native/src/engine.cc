@@ -1,9 +1,7 @@
 // What the packet engine needs of the machine: waiting with nanoseconds, frames in and out in batches, and the memory in
 // which packets wait. Which packet goes when is decided elsewhere; here a packet is a slot number.
 //
-// Memory: two arenas of address space, one of small slots for packets and one of large slots for super-frames and jumbo
-// frames. Pages are the system's until a packet first needs them, and again after a burst. Free slots form a stack, so
-// that the few which are used while little happens stay in the cache.
+// Frames that need no decision (a lane without a profile, packets of a tunnel) are passed on inside `engineWait`.
 //
 // Arguments and results that are lists live in arrays that are shared for good (engineOpen returns them): a call passes
 // nothing but numbers, and allocates nothing.
@@ -23,97 +21,16 @@
 #include <cstring>
 
 #include "addon.h"
+#include "engine.h"
 #include "segment.h"
-#include "train.h"
+#include "tap.h"
 
 namespace weft {
-namespace {
 
-constexpr size_t smallOctets = 2048;
-// The longest super-frame, its headers included, in whole pages.
-constexpr size_t largeOctets = 68 * 1024;
-constexpr int32_t batchCapacity = 4096;
-constexpr int32_t eventCapacity = 64;
-// Slots in use at once before which giving memory back is not worth a system call.
-constexpr int32_t trimFrom = 4096;
-
-// Fields of `result`; TypeScript has the same table.
-enum Result : int { clockNs, packets, octets, errors, exhausted, frames, fault, resultCount };
-
-struct Arena {
-  uint8_t* memory = nullptr;
-  size_t octetsEach = 0;
-  int32_t count = 0;
-  // Slots from here on were never used since the last trim.
-  int32_t untouched = 0;
-  std::vector<int32_t> free;
-
-  bool open(size_t size, int32_t slots) {
-    octetsEach = size;
-    count = slots;
-    void* at = mmap(nullptr, size * slots, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    memory = at == MAP_FAILED ? nullptr : static_cast<uint8_t*>(at);
-    return memory != nullptr;
-  }
-  ~Arena() {
-    if (memory != nullptr) munmap(memory, octetsEach * count);
-  }
-  // A slot, or -1 when all are in use.
-  int32_t take() {
-    if (!free.empty()) {
-      const int32_t slot = free.back();
-      free.pop_back();
-      return slot;
-    }
-    return untouched < count ? untouched++ : -1;
-  }
-  void give(int32_t slot) { free.push_back(slot); }
-  // When nothing is in use after a burst, the memory goes back to the system.
-  void trim() {
-    if (untouched < trimFrom || static_cast<size_t>(untouched) != free.size()) return;
-    madvise(memory, octetsEach * untouched, MADV_DONTNEED);
-    untouched = 0;
-    free.clear();
-    free.shrink_to_fit();
-  }
-};
-
-struct Engine {
-  int epoll = -1;
-  Arena small;
-  Arena large;
-  // By slot: length with the virtio-net header.
-  uint32_t* lengths = nullptr;
-  // Where frames are read that are then cut into packets.
-  std::vector<uint8_t> scratch = std::vector<uint8_t>(largeOctets);
-  Train train;
-  int32_t* events = nullptr;
-  int32_t* slots = nullptr;
-  int32_t* sizes = nullptr;
-  double* times = nullptr;
-  int32_t* outgoing = nullptr;
-  double* result = nullptr;
-
-  size_t lengthsOctets() const { return sizeof(uint32_t) * (small.count + large.count); }
-  ~Engine() {
-    if (epoll >= 0) close(epoll);
-    if (lengths != nullptr) munmap(lengths, lengthsOctets());
-  }
-  uint8_t* at(int32_t slot) {
-    return slot < small.count ? small.memory + slot * smallOctets : large.memory + (slot - small.count) * largeOctets;
-  }
-  int32_t take(size_t length) {
-    if (length <= smallOctets) return small.take();
-    const int32_t slot = large.take();
-    return slot < 0 ? slot : slot + small.count;
-  }
-  void give(int32_t slot) { slot < small.count ? small.give(slot) : large.give(slot - small.count); }
-};
-
-double now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * 1e9 + time.tv_nsec;
+Engine::~Engine() {
+  closeTunnels(tunnels);
+  if (epoll >= 0) close(epoll);
+  if (lengths != nullptr) munmap(lengths, lengthsOctets());
 }
 
 Engine* engineOf(const Arguments& arguments) {
@@ -121,6 +38,10 @@ Engine* engineOf(const Arguments& arguments) {
   napi_get_value_external(arguments.env, arguments.value[0], &data);
   return static_cast<Engine*>(data);
 }
+
+double faultOf(int error) { return error == EAGAIN || error == EINTR ? 0 : error; }
+
+namespace {
 
 // Adds a typed array of `length` elements to `target` and returns its memory, which stays where it is.
 template <typename T>
@@ -176,24 +97,59 @@ struct Scheduling {
   uint64_t period;
 };
 
-// engineThread(): makes the calling thread one that wakes up on time: no timer slack, and before ordinary threads, which on
-// a busy machine would delay packets by tens of milliseconds. A real-time thread that never sleeps leaves the others a
-// twentieth of its CPU, by the kernel's own limit (sched(7): sched_rt_runtime_us), and the other CPUs.
+// engineThread(): makes the calling thread the engine's: no timer slack, and a name to find it by.
 napi_value engineThread(napi_env env, napi_callback_info) {
   prctl(PR_SET_TIMERSLACK, 1UL);
   prctl(PR_SET_NAME, "weft-engine");
+  return undefinedValue(env);
+}
+
+// engineUrgent(urgent): has the calling thread wake up before ordinary threads, which on a busy machine would delay
+// packets by tens of milliseconds. A real-time thread that never sleeps leaves the others a twentieth of its CPU, by the
+// kernel's own limit (sched(7): sched_rt_runtime_us), and the other CPUs. Otherwise it takes its turn: threads that send
+// and receive get to do so, and frames come in batches.
+napi_value engineUrgent(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
   Scheduling scheduling{};
   scheduling.size = sizeof scheduling;
   scheduling.policy = SCHED_RR;
   scheduling.priority = 1;
-  if (syscall(SYS_sched_setattr, 0, &scheduling, 0) == 0) return undefinedValue(env);
+  if (arguments.flag(0) && syscall(SYS_sched_setattr, 0, &scheduling, 0) == 0) return undefinedValue(env);
   // EPERM, for instance where a control group has no real-time share. Since Linux 6.12 an ordinary thread may ask for a
   // short slice instead and goes before those with longer ones. If that fails too, the thread is only less exact.
   scheduling.policy = SCHED_OTHER;
   scheduling.priority = 0;
-  scheduling.nice = -19;
-  scheduling.runtime = 100'000;
+  scheduling.nice = arguments.flag(0) ? -19 : 0;
+  scheduling.runtime = arguments.flag(0) ? 100'000 : 0;
   syscall(SYS_sched_setattr, 0, &scheduling, 0);
+  return undefinedValue(env);
+}
+
+// engineLane(handle, lane, from, to, tunnel, direct): what becomes of the frames of the TAP `from`, whose key `lane` is.
+// They go to the TAP `to` or, if that is negative, into the tunnel, inside `engineWait` if `direct`. A negative `from`
+// ends the lane.
+napi_value engineLane(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const auto index = static_cast<size_t>(arguments.integer(1));
+  if (index >= engine->lanes.size()) engine->lanes.resize(index + 1);
+  Lane& lane = engine->lanes[index];
+  if (arguments.integer(2) != lane.from) lane.passed = {};
+  lane.from = arguments.integer(2);
+  lane.to = arguments.integer(3);
+  lane.tunnel = arguments.integer(4);
+  lane.isDirect = lane.from >= 0 && arguments.flag(5);
+  return undefinedValue(env);
+}
+
+// engineLaneCounters(handle, lane): sets `result`: packets, octets, errors of what passed directly.
+napi_value engineLaneCounters(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  const Passed& passed = engine->lanes[static_cast<size_t>(arguments.integer(1))].passed;
+  engine->result[packets] = passed.packets;
+  engine->result[octets] = passed.octets;
+  engine->result[errors] = passed.errors;
   return undefinedValue(env);
 }
 
@@ -216,8 +172,36 @@ napi_value engineUnwatch(napi_env env, napi_callback_info info) {
   return undefinedValue(env);
 }
 
-// engineWait(handle, timeout): waits for descriptors or `timeout` nanoseconds, for ever if negative. Returns how many
-// `events` there are; `result[clockNs]` is the time then.
+// Waits for descriptors or `timeout` nanoseconds, for ever if negative. Returns how many events there are, 0 too when a
+// signal came.
+int waitOnce(int epoll, epoll_event* events, double timeout) {
+  timespec limit;
+  limit.tv_sec = static_cast<time_t>(timeout / 1e9);
+  limit.tv_nsec = static_cast<long>(std::fmod(timeout, 1e9));
+  int count = epoll_pwait2(epoll, events, eventCapacity, timeout < 0 ? nullptr : &limit, nullptr);
+  // ENOSYS: before Linux 5.11 there are only milliseconds.
+  if (count < 0 && errno == ENOSYS) {
+    count = epoll_wait(epoll, events, eventCapacity, timeout < 0 ? -1 : static_cast<int>(timeout / 1e6));
+  }
+  return count < 0 ? 0 : count;
+}
+
+// Does what needs no decision; false when TypeScript must hear of it.
+bool passOn(Engine& engine, int32_t key) {
+  if (key <= firstHubKey) {
+    pumpHub(engine, key);
+    return true;
+  }
+  if (key < 0 || static_cast<size_t>(key) >= engine.lanes.size()) return false;
+  Lane& lane = engine.lanes[key];
+  if (!lane.isDirect) return false;
+  lane.isDirect = lane.tunnel >= 0 ? pumpIntoTunnel(engine, lane) : pumpLane(engine, lane);
+  return lane.isDirect;
+}
+
+// engineWait(handle, timeout): passes frames on until there are other events, or for `timeout` nanoseconds, for ever if
+// negative. Returns how many `events` there are; `result[clockNs]` is the time then, `result[waitedNs]` how long there
+// was nothing to do before.
 napi_value engineWait(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Engine* engine = engineOf(arguments);
@@ -227,17 +211,28 @@ napi_value engineWait(napi_env env, napi_callback_info info) {
     engine->large.trim();
   }
   epoll_event events[eventCapacity];
-  timespec limit;
-  limit.tv_sec = static_cast<time_t>(timeout / 1e9);
-  limit.tv_nsec = static_cast<long>(std::fmod(timeout, 1e9));
-  int count = epoll_pwait2(engine->epoll, events, eventCapacity, timeout < 0 ? nullptr : &limit, nullptr);
-  // ENOSYS: before Linux 5.11 there are only milliseconds.
-  if (count < 0 && errno == ENOSYS) {
-    count = epoll_wait(engine->epoll, events, eventCapacity, timeout < 0 ? -1 : static_cast<int>(timeout / 1e6));
+  double time = now();
+  const double end = time + timeout;
+  for (;;) {
+    const double before = time;
+    const int count = waitOnce(engine->epoll, events, timeout <= 0 ? timeout : std::max(0.0, end - before));
+    time = now();
+    engine->result[clockNs] = time;
+    engine->result[waitedNs] = time - before;
+    int32_t left = 0;
+    for (int i = 0; i < count; i++) {
+      const auto key = static_cast<int32_t>(events[i].data.u32);
+      if (!passOn(*engine, key)) engine->events[left++] = key;
+    }
+    if (left > 0 || count == 0) return fromInteger(env, left);
+    if (timeout >= 0) {
+      time = now();
+      if (time >= end) {
+        engine->result[clockNs] = time;
+        return fromInteger(env, 0);
+      }
+    }
   }
-  for (int i = 0; i < count; i++) engine->events[i] = static_cast<int32_t>(events[i].data.u32);
-  engine->result[clockNs] = now();
-  return fromInteger(env, count < 0 ? 0 : count);
 }
 
 // engineClock(handle): sets `result[clockNs]`.
@@ -245,10 +240,6 @@ napi_value engineClock(napi_env env, napi_callback_info info) {
   engineOf(Arguments(env, info))->result[clockNs] = now();
   return undefinedValue(env);
 }
-
-// Why a read gave nothing: 0 when there is nothing to be read, else the errno. A TAP whose interface was removed reports
-// EBADFD, and is readable for ever.
-double faultOf(int error) { return error == EAGAIN || error == EINTR ? 0 : error; }
 
 // Puts one packet into the batch, in a slot of its own. False when there is no room.
 bool store(Engine* engine, int32_t index, int32_t slot, size_t length, double time) {
@@ -315,39 +306,6 @@ napi_value engineRead(napi_env env, napi_callback_info info) {
   return fromInteger(env, count);
 }
 
-void countWritten(Engine* engine, const uint8_t* frame, size_t length, bool isWritten) {
-  size_t wireOctets = 0;
-  const size_t wire = wirePackets(frame, length, &wireOctets);
-  engine->result[isWritten ? packets : errors] += wire;
-  if (isWritten) engine->result[octets] += wireOctets;
-}
-
-// engineForward(handle, from, to, frames): passes up to `frames` frames on as they are; returns how many there were.
-// `result`: packets and octets as on the wire, errors.
-napi_value engineForward(napi_env env, napi_callback_info info) {
-  const Arguments arguments(env, info);
-  Engine* engine = engineOf(arguments);
-  const int from = arguments.integer(1);
-  const int to = arguments.integer(2);
-  const int32_t limit = arguments.integer(3);
-  engine->result[packets] = engine->result[octets] = engine->result[errors] = engine->result[fault] = 0;
-  uint8_t* frame = engine->scratch.data();
-  int32_t count = 0;
-  for (; count < limit; count++) {
-    const ssize_t length = read(from, frame, largeOctets);
-    if (length < 0) {
-      engine->result[fault] = faultOf(errno);
-      break;
-    }
-    if (length < static_cast<ssize_t>(vnetLength + 14)) {
-      engine->result[errors]++;
-      continue;
-    }
-    countWritten(engine, frame, length, write(to, frame, length) == length);
-  }
-  return fromInteger(env, count);
-}
-
 // engineWrite(handle, descriptor, count): writes the packets in `outgoing`, those together that may go together, and
 // frees their slots. `result` as above.
 napi_value engineWrite(napi_env env, napi_callback_info info) {
@@ -357,22 +315,23 @@ napi_value engineWrite(napi_env env, napi_callback_info info) {
   const int32_t count = arguments.integer(2);
   engine->result[packets] = engine->result[octets] = engine->result[errors] = 0;
   Train& train = engine->train;
+  const bool udp = takesUdpSuperFrames();
+  const auto packetOf = [&](int32_t index) {
+    const int32_t slot = engine->outgoing[index];
+    VnetHeader header;
+    memcpy(&header, engine->at(slot), vnetLength);
+    return openPacket(header, engine->at(slot) + vnetLength, engine->lengths[slot] - vnetLength);
+  };
   for (int32_t i = 0; i < count;) {
     const int32_t begin = i;
-    const auto frameAt = [&](int32_t index) { return engine->at(engine->outgoing[index]); };
-    const auto lengthAt = [&](int32_t index) { return engine->lengths[engine->outgoing[index]]; };
-    train.start(frameAt(begin), lengthAt(begin));
-    for (i++; i < count && train.add(frameAt(i), lengthAt(i)); i++) {
+    train.start(packetOf(begin), udp);
+    for (i++; i < count && train.add(packetOf(i)); i++) {
     }
     int parts = 0;
     const iovec* vectors = train.finish(&parts);
     const bool isWritten = writev(tap, vectors, parts) == static_cast<ssize_t>(train.written());
-    if (parts == 1) {
-      countWritten(engine, frameAt(begin), lengthAt(begin), isWritten);
-    } else {
-      engine->result[isWritten ? packets : errors] += train.packets();
-      if (isWritten) engine->result[octets] += train.octets();
-    }
+    engine->result[isWritten ? packets : errors] += static_cast<double>(train.packets());
+    if (isWritten) engine->result[octets] += static_cast<double>(train.octets());
     for (int32_t done = begin; done < i; done++) engine->give(engine->outgoing[done]);
   }
   return undefinedValue(env);
@@ -440,7 +399,9 @@ void registerEngine(napi_env env, napi_value exports) {
   define(env, exports, "engineWait", engineWait);
   define(env, exports, "engineClock", engineClock);
   define(env, exports, "engineRead", engineRead);
-  define(env, exports, "engineForward", engineForward);
+  define(env, exports, "engineLane", engineLane);
+  define(env, exports, "engineLaneCounters", engineLaneCounters);
+  define(env, exports, "engineUrgent", engineUrgent);
   define(env, exports, "engineWrite", engineWrite);
   define(env, exports, "engineFree", engineFree);
   define(env, exports, "engineCopy", engineCopy);

@@ -6,11 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include "addon.h"
 #include "segment.h"
+#include "tap.h"
 
 // Since Linux 6.2; missing from the headers of older distributions.
 #ifndef TUN_F_USO4
@@ -20,6 +22,9 @@
 
 namespace weft {
 namespace {
+
+// Set when a TAP is opened; all TAPs of a machine are alike.
+std::atomic<bool> isUdpTaken{false};
 
 // Frames that may wait for the reader, and octets that may wait inside the kernel after a write.
 constexpr int queueLength = 2000;
@@ -78,6 +83,7 @@ napi_value tapOpen(napi_env env, napi_callback_info info) {
   if (ioctl(tap, TUNSETSNDBUF, &sendBuffer) != 0) return fail(errno, "TUNSETSNDBUF");
   const unsigned long tcp = arguments.flag(4) ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
   const bool uso = tcp != 0 && ioctl(tap, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0;
+  if (uso) isUdpTaken = true;
   if (!uso && ioctl(tap, TUNSETOFFLOAD, tcp) != 0) return fail(errno, "TUNSETOFFLOAD");
   if (arguments.flag(3) && ioctl(tap, TUNSETPERSIST, 1) != 0) return fail(errno, "TUNSETPERSIST");
   int index = 0;
@@ -95,6 +101,8 @@ napi_value tapOpen(napi_env env, napi_callback_info info) {
 }
 
 }  // namespace
+
+bool takesUdpSuperFrames() { return isUdpTaken; }
 
 void registerTap(napi_env env, napi_value exports) { define(env, exports, "tapOpen", tapOpen); }
 

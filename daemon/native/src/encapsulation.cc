@@ -1,0 +1,157 @@
+#include "encapsulation.h"
+
+#include <arpa/inet.h>
+
+#include <cstring>
+#include <limits>
+
+#include "addon.h"
+#include "segment.h"
+
+namespace weft {
+namespace {
+
+constexpr size_t ethernetLength = 14;
+// RFC 1701: transparent Ethernet bridging; RFC 8926 3.4 takes the same numbers.
+constexpr uint16_t transparentEthernet = 0x6558;
+
+constexpr uint8_t vxlanHasVni = 0x08;
+
+constexpr uint8_t geneveControl = 0x80;
+constexpr uint8_t geneveCriticalOption = 0x80;
+
+constexpr uint16_t greChecksum = 0x8000;
+constexpr uint16_t greKey = 0x2000;
+constexpr uint16_t greSequence = 0x1000;
+
+uint16_t bits16(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
+uint32_t bits24(const uint8_t* at) { return uint32_t{at[0]} << 16 | uint32_t{at[1]} << 8 | at[2]; }
+
+Refusal openVxlan(const uint8_t* packet, size_t length, Inner& inner) {
+  if (length < 8) return truncated;
+  // RFC 7348 5: the I flag must be set; reserved bits are ignored on receipt.
+  if (!(packet[0] & vxlanHasVni)) return flags;
+  inner.vni = bits24(packet + 4);
+  inner.offset = 8;
+  return accepted;
+}
+
+Refusal openGeneve(const uint8_t* packet, size_t length, Inner& inner) {
+  if (length < 8) return truncated;
+  // RFC 8926 3.4: drop what has an unknown version; never forward a control packet.
+  if ((packet[0] & 0xc0) != 0 || (packet[1] & geneveControl)) return flags;
+  const size_t end = 8 + (packet[0] & 0x3f) * 4u;
+  if (length < end) return truncated;
+  if (bits16(packet + 2) != transparentEthernet) return protocol;
+  // RFC 8926 3.5: options whose lengths do not add up make the packet invalid; 3.5.1: an unknown critical one drops it. No
+  // option is known here. The C flag alone must not be trusted, nor its absence.
+  for (size_t at = 8; at < end;) {
+    if (end - at < 4) return options;
+    const size_t size = 4 + (packet[at + 3] & 0x1f) * 4u;
+    if (size > end - at || (packet[at + 2] & geneveCriticalOption)) return options;
+    at += size;
+  }
+  inner.vni = bits24(packet + 4);
+  inner.offset = end;
+  inner.optionOctets = end - 8;
+  return accepted;
+}
+
+Refusal openGre(const uint8_t* packet, size_t length, Inner& inner) {
+  if (length < 4) return truncated;
+  const uint16_t first = bits16(packet);
+  // RFC 2784 2.2: bits 1-5 must be zero unless RFC 1701 is implemented, where RFC 2890 gives K and S back their meaning;
+  // 2.3: so must the version. The other reserved bits are ignored.
+  if ((first & 0x4c07) != 0) return flags;
+  if (bits16(packet + 2) != transparentEthernet) return protocol;
+  // Without a key it is nobody's.
+  if (!(first & greKey)) return flags;
+  const size_t beforeKey = 4 + (first & greChecksum ? 4 : 0);
+  inner.offset = beforeKey + 4 + (first & greSequence ? 4 : 0);
+  if (length < inner.offset) return truncated;
+  if ((first & greChecksum) && static_cast<uint16_t>(~sum16(packet, length)) != 0) return checksum;
+  memcpy(&inner.vni, packet + beforeKey, 4);
+  inner.vni = ntohl(inner.vni);
+  return accepted;
+}
+
+uint32_t mix(uint32_t hash, const uint8_t* at, size_t words) {
+  for (size_t i = 0; i < words; i++) {
+    uint32_t value;
+    memcpy(&value, at + i * 4, 4);
+    hash = (hash ^ value) * 0x9e3779b1u;
+    hash ^= hash >> 15;
+  }
+  return hash;
+}
+
+}  // namespace
+
+Refusal decapsulate(Encapsulation kind, const uint8_t* packet, size_t length, Inner& inner) {
+  inner = {};
+  const Refusal refusal = kind == Encapsulation::vxlan    ? openVxlan(packet, length, inner)
+                          : kind == Encapsulation::geneve ? openGeneve(packet, length, inner)
+                                                          : openGre(packet, length, inner);
+  if (refusal != accepted) return refusal;
+  return length < inner.offset + ethernetLength ? truncated : accepted;
+}
+
+void encapsulate(Encapsulation kind, uint32_t vni, uint8_t* target) {
+  memset(target, 0, encapsulationLength);
+  const uint32_t shifted = htonl(kind == Encapsulation::gre ? vni : vni << 8);
+  memcpy(target + 4, &shifted, 4);
+  if (kind == Encapsulation::vxlan) {
+    target[0] = vxlanHasVni;
+    return;
+  }
+  if (kind == Encapsulation::gre) target[0] = greKey >> 8;
+  target[2] = transparentEthernet >> 8;
+  target[3] = transparentEthernet & 0xff;
+}
+
+uint32_t flowHash(const uint8_t* frame, size_t length) {
+  size_t network = ethernetLength;
+  uint16_t type = bits16(frame + 12);
+  for (int tags = 0; tags < 2 && (type == 0x8100 || type == 0x88a8) && network + 4 <= length; tags++) {
+    type = bits16(frame + network + 2);
+    network += 4;
+  }
+  const uint8_t* ip = frame + network;
+  size_t ports = 0;
+  uint32_t hash = type;
+  if (type == 0x0800 && length >= network + 20) {
+    hash = mix(hash ^ ip[9], ip + 12, 2);
+    const bool isFragment = (bits16(ip + 6) & 0x3fff) != 0;
+    if ((ip[9] == 6 || ip[9] == 17) && !isFragment) ports = network + (ip[0] & 15) * 4u;
+  } else if (type == 0x86dd && length >= network + 40) {
+    hash = mix(hash ^ ip[6], ip + 8, 8);
+    if (ip[6] == 6 || ip[6] == 17) ports = network + 40;
+  } else {
+    return mix(hash, frame, 3);
+  }
+  return ports != 0 && ports + 4 <= length ? mix(hash, frame + ports, 1) : hash;
+}
+
+namespace {
+
+// openTunnelPacket(encapsulation, packet): [verdict, VNI, offset of the frame, octets of options] of a packet. For tests.
+napi_value openTunnelPacket(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  size_t length = 0;
+  const uint8_t* packet = arguments.octets(1, &length);
+  Inner inner;
+  const Refusal refusal = decapsulate(static_cast<Encapsulation>(arguments.integer(0)), packet, length, inner);
+  napi_value result;
+  napi_create_array_with_length(env, 4, &result);
+  napi_set_element(env, result, 0, fromInteger(env, refusal));
+  napi_set_element(env, result, 1, fromInteger(env, inner.vni));
+  napi_set_element(env, result, 2, fromInteger(env, static_cast<int64_t>(inner.offset)));
+  napi_set_element(env, result, 3, fromInteger(env, static_cast<int64_t>(inner.optionOctets)));
+  return result;
+}
+
+}  // namespace
+
+void registerEncapsulation(napi_env env, napi_value exports) { define(env, exports, "openTunnelPacket", openTunnelPacket); }
+
+}  // namespace weft
