@@ -21,7 +21,7 @@ export const requireEtcd = async (): Promise<void> => {
   if (isInstalled()) return
   const setup = fileURLToPath(new URL("../../scripts/setup.sh", import.meta.url))
   const child = spawn(setup, ["--fleet"], { stdio: ["ignore", "inherit", "inherit"] })
-  const code = await new Promise<number>((resolve) => child.once("error", () => resolve(-1)).once("close", (status) => resolve(status ?? -1)))
+  const code = await new Promise<number | null>((resolve) => child.once("error", () => resolve(null)).once("close", resolve))
   if (code === 0 && isInstalled()) return
   throw new Failure(
     Exit.failed,

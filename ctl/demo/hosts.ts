@@ -159,7 +159,7 @@ const gathered = async (client: Client, names: ReadonlyArray<string>): Promise<v
     if (missing.length === 0) return
     if (performance.now() > deadline) {
       const reason = error === "" ? "" : `: ${error}`
-      throw new Failure(Exit.failed, `Not all hosts found each other within ${gatherPatienceMs / 1000} s, ${missing.join(", ")} are missing${reason}`)
+      throw new Failure(Exit.failed, `${missing.join(", ")} did not register within ${gatherPatienceMs / 1000} s${reason}`)
     }
     await wait(40)
   }

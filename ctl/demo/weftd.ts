@@ -65,7 +65,8 @@ export const startWeftd = ({ address, instance, logFile, netns, stateDirectory, 
       for (;;) {
         if (spawnError !== undefined) throw new Failure(Exit.failed, `Cannot start ${command}: ${spawnError.message}`)
         if (!isAlive()) {
-          throw new Failure(Exit.failed, `weftd (instance ${instance}) ended at once (${child.signalCode ?? `exit ${child.exitCode}`})`, tailOf(logFile))
+          const how = child.signalCode ?? `exit ${child.exitCode}`
+          throw new Failure(Exit.failed, `weftd (instance ${instance}) ended at once (${how})`, tailOf(logFile))
         }
         const client = await healthy(address)
         if (client !== undefined) return client

@@ -111,7 +111,8 @@ const trunkPath = ({ children, parent, x, y }: Trunk, { places }: Layout): strin
 const routePath = ({ between, curve, edge }: Route): string => {
   const [a, b, c, d] = curve.map(({ x, y }) => `${round(x)} ${round(y)}`)
   const tip = [edge.aLabel, edge.label, edge.bLabel].filter((text) => text !== "").join(" — ")
-  return `<path class="wire${between ? " between" : ""}${edge.tunnel ? " tunnel" : ""}" d="M${a}C${b} ${c} ${d}"><title>${escape(tip)}</title></path>`
+  const kind = `wire${between ? " between" : ""}${edge.tunnel ? " tunnel" : ""}`
+  return `<path class="${kind}" d="M${a}C${b} ${c} ${d}"><title>${escape(tip)}</title></path>`
 }
 
 const drawElement = (element: Element, place: Placed): string => {
@@ -197,7 +198,8 @@ const stylesheet = (): string => {
     + ".small,.label{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}"
     + ".label{font-size:10px;paint-order:stroke;stroke-width:3.5px;stroke-linejoin:round}.label.link{font-weight:700}"
     + ".legend{font-size:12px}"
-    + `.wire{fill:none;stroke-width:1.5}.between{stroke-width:2}.tunnel{stroke-dasharray:7 4}${theme(false)}@media (prefers-color-scheme:dark){${theme(true)}}`
+    + `.wire{fill:none;stroke-width:1.5}.between{stroke-width:2}.tunnel{stroke-dasharray:7 4}`
+    + `${theme(false)}@media (prefers-color-scheme:dark){${theme(true)}}`
   )
 }
 

@@ -21,7 +21,10 @@ export const mermaid = (graph: Graph): string => {
   let at = 0
   for (const [cluster, elements] of Map.groupBy(graph.elements, (element) => element.cluster)) {
     if (cluster === "") lines.push(...elements.map((element) => `  ${node(element)}`))
-    else lines.push(`  subgraph c${at++}["${text(clusterTitle(graph, cluster))}"]`, ...elements.map((element) => `    ${node(element)}`), "  end")
+    else {
+      const title = text(clusterTitle(graph, cluster))
+      lines.push(`  subgraph c${at++}["${title}"]`, ...elements.map((element) => `    ${node(element)}`), "  end")
+    }
   }
   for (const { a, aLabel, b, bLabel, label, tunnel } of graph.edges) {
     const words = [aLabel, label, bLabel]
