@@ -126,6 +126,8 @@ export class PeerClients {
   ): AsyncGenerator<Response, void, undefined> {
     const client = this.#connection(host).clients[service] as unknown as Callable
     const call = client[method]!(request, this.metadata(options), deadlineOf(options)) as grpc.ClientReadableStream<Response>
+    // Whoever has left the loop does not want to hear how the call ended.
+    call.on("error", () => {})
     const cancel = (): void => call.cancel()
     options.signal?.addEventListener("abort", cancel)
     if (options.signal?.aborted === true) cancel()
@@ -149,6 +151,7 @@ export class PeerClients {
   ): grpc.ClientDuplexStream<Request, Response> {
     const client = this.#connection(host).clients[service] as unknown as Callable
     const call = client[method]!(this.metadata(options), deadlineOf(options)) as grpc.ClientDuplexStream<Request, Response>
+    call.on("error", () => {})
     options.signal?.addEventListener("abort", () => call.cancel(), { once: true })
     if (options.signal?.aborted === true) call.cancel()
     return call

@@ -1,35 +1,52 @@
-/** Finding nodes by the names that people type: `NODE` where one lab has it, `LAB/NODE` always. */
+/**
+ * Finding nodes by the names that people type: `NODE` where one lab has it, `LAB/NODE` always. Labs are those of this host
+ * alone, or those that many hosts share: then nodes say where they are.
+ */
 import * as Netns from "../linux/netns.ts"
-import type { LabEntry } from "../store/store.ts"
+import type { Plan } from "../plan/resource.ts"
 import { closest } from "../topology/diagnostic.ts"
+
+/** What is needed of a lab: both `LabEntry` and `FleetLab` have it. */
+export interface NamedLab {
+  readonly name: string
+  readonly plan: Plan
+}
 
 export interface FoundNode {
   readonly lab: string
   readonly node: string
   readonly netnsPath: string
   readonly etcDir: string
+  /** The other host that has it; absent: this one. */
+  readonly host?: string
 }
 
 export type NotFound = { readonly error: string; readonly suggestion?: string; readonly ambiguous?: boolean }
 
-const found = (lab: string, node: string): FoundNode => {
+const found = ({ name: lab, plan }: NamedLab, node: string, here: string | undefined): FoundNode => {
   const name = Netns.nodeName(lab, node)
-  return { lab, node, netnsPath: Netns.path(name), etcDir: Netns.etcPath(name) }
+  const host = here === undefined ? undefined : plan.nodes.find((info) => info.name === node)?.host
+  const elsewhere = host === undefined || host === here ? {} : { host }
+  return { lab, node, netnsPath: Netns.path(name), etcDir: Netns.etcPath(name), ...elsewhere }
 }
 
-const has = (entry: LabEntry, node: string): boolean => entry.plan.nodes.some((info) => info.name === node)
+const has = (lab: NamedLab, node: string): boolean => lab.plan.nodes.some((info) => info.name === node)
 
 const withSuggestion = (error: string, word: string, candidates: ReadonlyArray<string>): NotFound => {
   const suggestion = closest(word, candidates)
   return suggestion === undefined ? { error } : { error, suggestion }
 }
 
-/** The node called `name`, or why there is none. */
-export const findNode = (labs: ReadonlyArray<LabEntry>, name: string): FoundNode | NotFound => {
+/**
+ * The node called `name`, or why there is none.
+ *
+ * @param here name of this host; undefined: it has all nodes, whatever they say
+ */
+export const findNode = (labs: ReadonlyArray<NamedLab>, name: string, here?: string): FoundNode | NotFound => {
   const slash = name.indexOf("/")
-  if (slash >= 0) return findInLab(labs, name.slice(0, slash), name.slice(slash + 1))
+  if (slash >= 0) return findInLab(labs, name.slice(0, slash), name.slice(slash + 1), here)
   const holders = labs.filter((entry) => has(entry, name))
-  if (holders.length === 1) return found(holders[0]!.name, name)
+  if (holders.length === 1) return found(holders[0]!, name, here)
   if (holders.length > 1) {
     const names = holders.map((entry) => `${entry.name}/${name}`).join(", ")
     return { error: `"${name}" is a node of several labs: say which (${names})`, ambiguous: true }
@@ -39,10 +56,10 @@ export const findNode = (labs: ReadonlyArray<LabEntry>, name: string): FoundNode
   return withSuggestion(`No node "${name}" in ${labs.map((entry) => entry.name).join(", ")}`, name, nodes)
 }
 
-const findInLab = (labs: ReadonlyArray<LabEntry>, lab: string, node: string): FoundNode | NotFound => {
+const findInLab = (labs: ReadonlyArray<NamedLab>, lab: string, node: string, here: string | undefined): FoundNode | NotFound => {
   const entry = labs.find((one) => one.name === lab)
   if (entry === undefined) return withSuggestion(`No lab "${lab}"`, lab, labs.map((one) => one.name))
-  if (has(entry, node)) return found(lab, node)
+  if (has(entry, node)) return found(entry, node, here)
   return withSuggestion(`No node "${node}" in lab "${lab}"`, node, entry.plan.nodes.map((info) => info.name))
 }
 
@@ -51,16 +68,19 @@ export interface ReachableNode {
   readonly netnsPath: string
   /** Without prefix lengths; loopback's first, then the ports' in order. */
   readonly addresses: ReadonlyArray<string>
+  /** The other host that has it; absent: this one. */
+  readonly host?: string
 }
 
 /** The nodes named, or all of kind host, with their addresses; `missing` says what does not exist. */
 export const reachableNodes = (
-  entry: LabEntry,
-  names: ReadonlyArray<string>
+  entry: NamedLab,
+  names: ReadonlyArray<string>,
+  here?: string
 ): ReadonlyArray<ReachableNode> | { readonly missing: string } => {
   const unknown = names.find((name) => !has(entry, name))
   if (unknown !== undefined) {
-    const lost = findInLab([entry], entry.name, unknown) as NotFound
+    const lost = findInLab([entry], entry.name, unknown, here) as NotFound
     return { missing: lost.suggestion === undefined ? lost.error : `${lost.error} (did you mean "${lost.suggestion}"?)` }
   }
   const wanted = names.length > 0 ? names : entry.plan.nodes.filter((info) => info.kind === "host").map((info) => info.name)
@@ -68,5 +88,8 @@ export const reachableNodes = (
   for (const resource of entry.plan.resources) {
     if (resource.kind === "address") addresses.get(resource.spec.node)?.push(resource.spec.address.split("/")[0]!)
   }
-  return wanted.map((name) => ({ name, netnsPath: found(entry.name, name).netnsPath, addresses: addresses.get(name)! }))
+  return wanted.map((name) => {
+    const { host, netnsPath } = found(entry, name, here)
+    return { name, netnsPath, addresses: addresses.get(name)!, ...(host === undefined ? {} : { host }) }
+  })
 }

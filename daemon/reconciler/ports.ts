@@ -1,6 +1,5 @@
 /** Finding interfaces by the names that people type: `NODE:IF` where one lab has the node, `LAB/NODE:IF` always. */
-import type { LabEntry } from "../store/store.ts"
-import { findNode, type FoundNode, type NotFound } from "./directory.ts"
+import { findNode, type FoundNode, type NamedLab, type NotFound } from "./directory.ts"
 
 export interface FoundPort extends FoundNode {
   readonly ifname: string
@@ -10,14 +9,14 @@ export interface FoundPort extends FoundNode {
   readonly known: ReadonlyArray<string>
 }
 
-/** The node part is looked up; whether the interface is there, only the kernel knows. */
-export const findPort = (labs: ReadonlyArray<LabEntry>, name: string): FoundPort | NotFound => {
+/** The node part is looked up (`here` as in `findNode`); whether the interface is there, only the kernel knows. */
+export const findPort = (labs: ReadonlyArray<NamedLab>, name: string, here?: string): FoundPort | NotFound => {
   const colon = name.indexOf(":")
   const ifname = name.slice(colon + 1)
   if (colon < 1 || ifname === "") {
     return { error: `"${name}" names no interface: NODE:IF is expected, for example "pc:eth0"`, ambiguous: true }
   }
-  const found = findNode(labs, name.slice(0, colon))
+  const found = findNode(labs, name.slice(0, colon), here)
   if ("error" in found) return found
   const { nodes, resources } = labs.find((entry) => entry.name === found.lab)!.plan
   const known = resources.flatMap((resource) =>

@@ -120,7 +120,7 @@ const printable = (text: string): string => text.replace(/[^\x20-\x7e]|["\\]/g, 
  * unix socket of this host.
  */
 export const callerOf = (call: Pick<grpc.ServerUnaryCall<unknown, unknown>, "getAuthContext">, host: string): string => {
-  const certificate = call.getAuthContext().sslPeerCertificate
+  const certificate = call.getAuthContext()?.sslPeerCertificate
   if (certificate === undefined) return `somebody at the socket of ${host}`
   const role = roleOf(certificate.subjectaltname ?? "")
   return `${nameOf(certificate)} (${role}, certificate ${certificate.serialNumber})`

@@ -10,9 +10,13 @@
  * cannot get its signal through cancels the call.
  *
  * A cancelled call hangs up: SIGHUP to the command, SIGKILL to what is left 2 s later.
+ *
+ * A node of another host: its daemon gets the call (forward.ts).
  */
 import type { Readable, Writable } from "node:stream"
 import { type ServerDuplexStream, status } from "@grpc/grpc-js"
+import { PeerError } from "../fleet/peer-clients.ts"
+import { checkForwarding, forward, type Forwarding } from "./forward.ts"
 
 export interface TerminalSize {
   readonly columns: number
@@ -40,9 +44,16 @@ export type ExecResponse =
   | { readonly stderr: Uint8Array }
   | { readonly exit: { readonly code: number; readonly signal: string } }
 
-/** A node that runs on this host, or why there is none. */
+/** A node, or why there is none. */
 export type ResolvedNode =
-  | { readonly lab: string; readonly node: string; readonly netnsPath: string; readonly etcDir?: string }
+  | {
+      readonly lab: string
+      readonly node: string
+      readonly netnsPath: string
+      readonly etcDir?: string
+      /** The other host that has it; absent: this one. */
+      readonly host?: string
+    }
   /** `ambiguous`: the name fits nodes of several labs. `suggestion`: the closest name that exists. */
   | { readonly error: string; readonly suggestion?: string; readonly ambiguous?: boolean }
 
@@ -72,6 +83,8 @@ export interface ExecDependencies {
   readonly spawn: (command: Command) => RunningCommand
   /** Signals that a client may send, by name. */
   readonly isSignal: (name: string) => boolean
+  /** Where there are other hosts. */
+  readonly forwarding?: Forwarding
 }
 
 export interface Exec {
@@ -79,7 +92,7 @@ export interface Exec {
   readonly handler: (call: ServerDuplexStream<ExecRequest, ExecResponse>) => void
   /**
    * Ends the commands of a node, of a lab, or all, and resolves when they have ended: before a node goes, and at shutdown.
-   * Their clients get the exit as usual.
+   * Their clients get the exit as usual. All includes those that another host runs for our clients.
    */
   readonly end: (where?: { readonly lab: string; readonly node?: string }) => Promise<void>
 }
@@ -105,6 +118,7 @@ interface Session {
 
 export const makeExec = (dependencies: ExecDependencies): Exec => {
   const sessions = new Set<Session>()
+  const ending = new AbortController()
 
   const serve = async (call: Call): Promise<void> => {
     const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterator<ExecRequest>
@@ -113,8 +127,15 @@ export const makeExec = (dependencies: ExecDependencies): Exec => {
     if (start === undefined || start === null) throw invalid("Cannot exec: the first message must be start")
     const resolved = await dependencies.resolveNode(start.node)
     if ("error" in resolved) throw unresolved(resolved)
+    const { host, lab, node } = resolved
+    if (host !== undefined) {
+      const forwarding = checkForwarding(dependencies.forwarding, call, { host, node })
+      // By its full name: what is one node here may be two there.
+      const named = { start: { ...start, node: `${lab}/${node}` } }
+      return forward(forwarding, { host, method: "Exec", call, first: named, requests, signal: ending.signal })
+    }
     const command = spawn(dependencies, commandOf(start, resolved))
-    const session = { lab: resolved.lab, node: resolved.node, command }
+    const session = { lab, node, command }
     sessions.add(session)
     void command.exit.catch(() => undefined).then(() => sessions.delete(session))
     if (call.cancelled || call.destroyed) return command.hangUp()
@@ -141,12 +162,13 @@ export const makeExec = (dependencies: ExecDependencies): Exec => {
     handler: (call) => {
       serve(call).catch((error: unknown) => {
         if (call.destroyed) return
-        const code = error instanceof Refusal ? error.code : status.INTERNAL
+        const code = error instanceof Refusal || error instanceof PeerError ? error.code : status.INTERNAL
         const details = error instanceof Error ? error.message : String(error)
         call.emit("error", { code, details, message: details })
       })
     },
     end: async (where) => {
+      if (where === undefined) ending.abort("weftd is ending")
       const chosen = [...sessions].filter(
         ({ lab, node }) => where === undefined || (lab === where.lab && (where.node === undefined || node === where.node))
       )

@@ -58,3 +58,12 @@ t.test("reachableNodes gives addresses without lengths, hosts unless named", asy
   t.match(reachableNodes(entry, ["r1", "web"]), [{ name: "r1", addresses: ["10.0.0.9"] }, { name: "web" }])
   t.strictSame(reachableNodes(entry, ["web", "wbe"]), { missing: 'No node "wbe" in lab "prod" (did you mean "web"?)' })
 })
+
+t.test("findNode and reachableNodes say which other host has a node", async (t) => {
+  const nodes = prod.plan.nodes.map((node) => ({ ...node, host: node.name === "db" ? "h2" : "h1" }))
+  const entry: LabEntry = { ...prod, plan: { ...prod.plan, nodes } }
+  t.match(findNode([entry], "db", "h1"), { node: "db", host: "h2" })
+  t.notOk("host" in findNode([entry], "web", "h1"), "not for one that is here")
+  t.notOk("host" in findNode([entry], "db"), "a weftd of its own has all nodes")
+  t.match(reachableNodes(entry, ["web", "db"], "h2"), [{ name: "web", host: "h1" }, { name: "db", host: undefined }])
+})
