@@ -7,10 +7,10 @@
 import { DelayLine } from "./delay-line.ts"
 import { JitterModel } from "./jitter.ts"
 import { LossModel } from "./loss.ts"
-import { isPerPacket, type LinkProfile } from "./profile.ts"
+import { hasPace, isPerPacket, type LinkProfile } from "./profile.ts"
 import { Random } from "./random.ts"
 import { Shaper, Verdict } from "./shaper.ts"
-import { Trace } from "./trace.ts"
+import { type Deliveries, isSame, replay, Samples } from "./trace.ts"
 
 /** Whoever keeps the packets. */
 export interface Packets {
@@ -75,7 +75,9 @@ export class Direction {
   private readonly corruptions: Random
   private readonly reorders: Random
   private profile: LinkProfile = {}
-  private trace: Trace | undefined
+  private trace: Samples | Deliveries | undefined
+  /** The recording, when it has more than times. */
+  private samples: Samples | undefined
   private isShaped = false
   /** Super-frames must be cut before they arrive. */
   isPerPacket = false
@@ -98,20 +100,21 @@ export class Direction {
 
   /** What holds for packets from now on. Those on their way keep their times; a recording starts now if it is a new one. */
   configure(profile: LinkProfile, nowNs: number): void {
-    if (!isSameTrace(profile, this.profile)) {
-      this.trace = profile.trace === undefined || profile.trace.length === 0 ? undefined : new Trace(profile.trace, nowNs)
+    if (!isSame(profile.trace, this.profile.trace)) {
+      this.trace = replay(profile.trace, nowNs)
+      this.samples = this.trace instanceof Samples ? this.trace : undefined
     }
     this.profile = profile
     this.loss.configure(profile.loss)
     const rateBps = profile.rateBps ?? 0
-    const hasTraceRate = profile.trace?.some((sample) => sample.rateBps !== undefined) ?? false
-    this.isShaped = rateBps > 0 || hasTraceRate
+    const pace = hasPace(profile.trace) ? this.trace : undefined
+    this.isShaped = rateBps > 0 || pace !== undefined
     this.shaper.configure({
       rateBps: rateBps > 0 ? rateBps : Infinity,
       queue: profile.queue,
       aqm: profile.aqm ?? "fifo",
-      trace: hasTraceRate ? this.trace : undefined
-    })
+      pace
+    }, nowNs)
     this.isPerPacket = isPerPacket(profile)
     this.isTransparent = !this.isPerPacket && this.trace === undefined && (profile.delayMs ?? 0) <= 0 && profile.down !== true
     if (profile.down === true) this.flush()
@@ -130,7 +133,7 @@ export class Direction {
       this.packets.free(slot)
       return
     }
-    if (this.loss.drops(this.trace?.at(nowNs).loss ?? -1)) {
+    if (this.loss.drops(this.samples?.at(nowNs).loss ?? -1)) {
       counts[Count.loss]!++
       this.packets.free(slot)
       return
@@ -227,7 +230,7 @@ export class Direction {
       this.packets.free(slot)
       return
     }
-    const constant = this.trace?.at(nowNs).delayMs ?? profile.delayMs ?? 0
+    const constant = this.samples?.at(nowNs).delayMs ?? profile.delayMs ?? 0
     if (profile.reorder !== undefined && this.reorders.unit() < profile.reorder) {
       this.counts[Count.reordered]!++
       this.line.push(slot, octets, nowNs)
@@ -244,6 +247,3 @@ export class Direction {
     this.line.push(slot, octets, last[0]!)
   }
 }
-
-const isSameTrace = (a: LinkProfile, b: LinkProfile): boolean =>
-  a.trace === b.trace || (a.trace !== undefined && b.trace !== undefined && JSON.stringify(a.trace) === JSON.stringify(b.trace))

@@ -16,7 +16,13 @@ export type Loss =
   /** Two states with their own loss; p: good to bad, r: bad to good, per packet. */
   | { readonly kind: "gilbert-elliott"; readonly p: number; readonly r: number; readonly lossBad: number; readonly lossGood: number }
 
-/** Each sample holds until the next. */
+/** Replayed in a loop. */
+export type Trace =
+  /** Each sample holds until the next; what it does not say is the profile's own. */
+  | { readonly kind: "samples"; readonly name: string; readonly periodMs: number; readonly samples: ReadonlyArray<TraceSample> }
+  /** `times`: of opportunities to send 1500 octets, as `wire/delivery-times.ts` writes them. */
+  | { readonly kind: "deliveries"; readonly name: string; readonly times: string }
+
 export interface TraceSample {
   readonly atMs: number
   readonly rateBps?: number
@@ -45,7 +51,7 @@ export interface LinkProfile {
   readonly queue?: QueueLimits
   readonly aqm?: Aqm
   readonly down?: boolean
-  readonly trace?: ReadonlyArray<TraceSample>
+  readonly trace?: Trace
 }
 
 export interface LinkProfiles {
@@ -62,4 +68,9 @@ export const isPerPacket = (profile: LinkProfile): boolean =>
   (profile.duplicate ?? 0) > 0 ||
   (profile.corrupt ?? 0) > 0 ||
   (profile.reorder ?? 0) > 0 ||
-  (profile.trace?.some((sample) => sample.rateBps !== undefined || sample.loss !== undefined) ?? false)
+  hasPace(profile.trace) ||
+  (profile.trace?.kind === "samples" && profile.trace.samples.some((sample) => sample.loss !== undefined))
+
+/** Whether the recording says when packets leave, and not only what happens to them. */
+export const hasPace = (trace: Trace | undefined): boolean =>
+  trace?.kind === "deliveries" || (trace?.samples.some((sample) => sample.rateBps !== undefined) ?? false)

@@ -4,12 +4,15 @@
  *
  * Time is what the caller says. A packet's transmission starts when it has arrived and the one before it has left, however
  * late the caller looks; so the rate is exact even where the caller is not.
+ *
+ * With a recording, which may have gaps of many seconds, the packet being sent stays here until it has left: when the
+ * recording is changed or taken away, it goes by what holds then.
  */
 import { Codel } from "./codel.ts"
 import { PacketRing } from "./packet-ring.ts"
 import type { Aqm, QueueLimits } from "./profile.ts"
 import { Red } from "./red.ts"
-import type { Trace } from "./trace.ts"
+import type { Pace } from "./trace.ts"
 
 /** What becomes of a packet that arrives. */
 export const Verdict = { queued: 0, full: 1, aqm: 2 } as const
@@ -20,42 +23,50 @@ export interface ShaperConfig {
   readonly rateBps: number
   readonly queue: QueueLimits | undefined
   readonly aqm: Aqm
-  /** Where it has a rate, that goes first. */
-  readonly trace: Trace | undefined
+  /** Goes before the rate. */
+  readonly pace: Pace | undefined
 }
 
 const defaultQueueMs = 100
 const defaultQueueOctets = 64 * 1024
-/** What a recording's rate changes make of a limit in ms is bounded by this. */
-const traceRateBps = 1e9
+/** For what depends on the rate where a recording has none. */
+const unlimitedBps = 1e9
 
 export class Shaper {
   private readonly waiting = new PacketRing()
   private readonly codel = new Codel()
   private readonly red: Red
-  private config: ShaperConfig = { rateBps: Infinity, queue: undefined, aqm: "fifo", trace: undefined }
+  private config: ShaperConfig = { rateBps: Infinity, queue: undefined, aqm: "fifo", pace: undefined }
+  /** With a recording, its mean. */
+  private meanBps = Infinity
   private maxPackets = Infinity
   private maxOctets = Infinity
   /** [when the link is free again] */
   private readonly clock = new Float64Array(1)
+  /** [when the head has left by the recording, or -1 when it has not been sent yet] */
+  private readonly sent = new Float64Array([-1])
 
   constructor(seed: number, direction: string) {
     this.red = new Red(seed, direction)
   }
 
-  configure(config: ShaperConfig): void {
-    const { rateBps, queue } = config
+  configure(config: ShaperConfig, nowNs: number): void {
+    const { pace, rateBps, queue } = config
+    if (pace !== this.config.pace || rateBps !== this.config.rateBps) this.abandon()
+    // What waited for another recording begins now, not when it came.
+    if (pace !== this.config.pace) this.clock[0] = Math.max(this.clock[0]!, nowNs)
     // What is on the wire already keeps its time, unless there is no rate any more.
-    if (rateBps === Infinity && config.trace === undefined) this.clock[0] = 0
-    const rate = Math.min(rateBps, traceRateBps)
-    const limitMs = (ms: number) => (Number.isFinite(rateBps) || config.trace !== undefined ? (rate * ms) / 8000 : Infinity)
+    if (rateBps === Infinity && pace === undefined) this.clock[0] = 0
+    const rate = pace === undefined ? rateBps : pace.mean(Math.min(rateBps, unlimitedBps))
+    const limitMs = (ms: number) => (Number.isFinite(rate) ? (rate * ms) / 8000 : Infinity)
+    this.meanBps = rate
     this.config = config
     this.maxPackets = queue?.packets ?? Infinity
     this.maxOctets = Math.min(queue?.octets ?? Infinity, queue?.ms === undefined ? Infinity : limitMs(queue.ms))
     if (queue?.packets === undefined && queue?.octets === undefined && queue?.ms === undefined) {
       this.maxOctets = Math.max(defaultQueueOctets, limitMs(defaultQueueMs))
     }
-    this.codel.configure(rate)
+    this.codel.configure(Math.min(rate, unlimitedBps))
   }
 
   get count(): number {
@@ -65,43 +76,68 @@ export class Shaper {
   /** A packet arrives; unless it is queued it is the caller's again. */
   offer(slot: number, octets: number, atNs: number): Verdict {
     const { waiting } = this
+    const isSending = this.sent[0]! >= 0
+    const count = isSending ? waiting.count - 1 : waiting.count
+    const backlog = isSending ? waiting.octets - waiting.headOctets() : waiting.octets
     // A queue has room for one packet at least, or nothing would ever pass.
-    if (waiting.count > 0 && (waiting.count >= this.maxPackets || waiting.octets + octets > this.maxOctets)) return Verdict.full
+    if (count > 0 && (count >= this.maxPackets || backlog + octets > this.maxOctets)) return Verdict.full
     if (this.config.aqm === "red") {
       const limit = this.maxOctets === Infinity ? this.maxPackets * 1514 : this.maxOctets
-      if (limit !== Infinity && this.red.drops(atNs, waiting.octets, limit, Math.min(this.config.rateBps, traceRateBps))) return Verdict.aqm
+      if (limit !== Infinity && this.red.drops(atNs, backlog, limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
     }
     waiting.push(slot, octets, atNs)
     return Verdict.queued
   }
 
-  /** When the transmission of the next packet starts; Infinity when none waits. */
+  /** When there is a packet to take: its transmission starts, or by a recording has ended; Infinity when none waits. */
   next(): number {
+    if (this.sent[0]! >= 0) return this.sent[0]!
     return this.waiting.count === 0 ? Infinity : Math.max(this.clock[0]!, this.waiting.headTime())
   }
 
   /**
-   * Takes the next packet whose transmission starts by `untilNs`: its slot, or -1. `finishNs[0]` is when its last bit has
-   * left, or -1 when queue management drops it. `octets` of it: `headOctets` before the call.
+   * Takes the next packet whose transmission starts (by a recording: has ended) by `untilNs`: its slot, or -1.
+   * `finishNs[0]` is when its last bit has left, or -1 when queue management drops it. `octets` of it: `headOctets` before the call.
    */
   take(untilNs: number, finishNs: Float64Array): number {
-    const { waiting, config, clock } = this
+    const { waiting, config, clock, sent } = this
     if (waiting.count === 0) return -1
+    if (sent[0]! >= 0) return this.takeSent(untilNs, finishNs)
     const arrived = waiting.headTime()
     const start = Math.max(clock[0]!, arrived)
     if (start > untilNs) return -1
     const octets = waiting.headOctets()
-    const slot = waiting.pop()
-    if (config.aqm === "codel" && this.codel.drops(start, start - arrived, waiting.octets)) {
+    if (config.aqm === "codel" && this.codel.drops(start, start - arrived, waiting.octets - octets)) {
       finishNs[0] = -1
-    } else {
-      const bits = octets * 8
-      clock[0] = config.trace === undefined ? start + (bits / config.rateBps) * 1e9 : config.trace.finish(start, bits, config.rateBps)
-      finishNs[0] = clock[0]
+      return this.pop()
     }
-    if (waiting.count === 0) {
+    if (config.pace !== undefined) {
+      sent[0] = config.pace.finish(start, octets, config.rateBps)
+      return this.takeSent(untilNs, finishNs)
+    }
+    clock[0] = start + ((octets * 8) / config.rateBps) * 1e9
+    finishNs[0] = clock[0]
+    return this.pop()
+  }
+
+  private abandon(): void {
+    if (this.sent[0]! >= 0) this.config.pace?.abandon()
+    this.sent[0] = -1
+  }
+
+  private takeSent(untilNs: number, finishNs: Float64Array): number {
+    const { clock, sent } = this
+    if (sent[0]! > untilNs) return -1
+    clock[0] = finishNs[0] = sent[0]!
+    sent[0] = -1
+    return this.pop()
+  }
+
+  private pop(): number {
+    const slot = this.waiting.pop()
+    if (this.waiting.count === 0) {
       this.codel.idle()
-      this.red.idle(clock[0]!)
+      this.red.idle(this.clock[0]!)
     }
     return slot
   }
@@ -112,6 +148,7 @@ export class Shaper {
 
   /** Takes a packet out, whatever its time: its slot, or -1. */
   flush(): number {
+    this.abandon()
     return this.waiting.count === 0 ? -1 : this.waiting.pop()
   }
 }

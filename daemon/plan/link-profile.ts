@@ -29,8 +29,33 @@ export interface LinkProfile {
   readonly aqm?: "fifo" | "codel" | "red"
   /** No packet passes. */
   readonly down?: boolean
-  /** A recording, replayed in a loop: each sample holds until the next. */
-  readonly trace?: ReadonlyArray<{ readonly atMs: number; readonly rateBps?: number; readonly delayMs?: number; readonly loss?: number }>
+  readonly trace?: Trace
+}
+
+/** A recording of a real link, replayed in a loop. `name`: its file, as the topology has it; for people. */
+export type Trace =
+  | {
+      readonly kind: "samples"
+      readonly name: string
+      /** When it begins again; after the last sample. */
+      readonly periodMs: number
+      /** In the order of their times, the first at 0. Each holds until the next; what it does not say is the profile's own. */
+      readonly samples: ReadonlyArray<TraceSample>
+    }
+  | {
+      /** As mm-link(1) of Mahimahi does it: at each of these times 1500 octets may leave, and if nothing waits they are lost. */
+      readonly kind: "deliveries"
+      readonly name: string
+      /** `wire/delivery-times.ts`; it begins again at the time of the last. */
+      readonly times: string
+    }
+
+export interface TraceSample {
+  readonly atMs: number
+  readonly rateBps?: number
+  readonly delayMs?: number
+  /** 0..1 */
+  readonly loss?: number
 }
 
 /** Both directions of a link, by the order of `SegmentSpec.endpoints`. */

@@ -199,15 +199,3 @@ t.test("Direction with codel keeps the wait short where fifo fills the queue", a
   t.ok(longest("red") < 400, `red ${longest("red")} ms`)
   t.ok(longest("codel") < fifo, `codel ${longest("codel")} ms`)
 })
-
-t.test("Direction replays a recording", async (t) => {
-  const trace = [{ atMs: 0, delayMs: 10, rateBps: 8e6 }, { atMs: 100, delayMs: 30, rateBps: 80e6 }]
-  const bench = new Bench({ trace })
-  for (const [slot, at] of [0, 100, 200].entries()) bench.arrive(slot, at * ms)
-  bench.run(1e12)
-  t.strictSame(bench.times(), [11, 130.1, 211])
-  const lossy = new Bench({ trace: [{ atMs: 0, loss: 1 }, { atMs: 50, loss: 0 }] })
-  for (const [slot, at] of [0, 60, 110].entries()) lossy.arrive(slot, at * ms)
-  lossy.run(1e12)
-  t.strictSame(lossy.slots(), [1])
-})

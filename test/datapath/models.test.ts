@@ -7,7 +7,6 @@ import { LossModel } from "../../daemon/datapath/loss.ts"
 import type { Jitter, Loss } from "../../daemon/datapath/profile.ts"
 import { Random } from "../../daemon/datapath/random.ts"
 import { Red } from "../../daemon/datapath/red.ts"
-import { Trace } from "../../daemon/datapath/trace.ts"
 
 const packets = 1_000_000
 /** Of the normal distribution: 99 % lie within so many standard deviations. */
@@ -101,25 +100,6 @@ t.test("JitterModel has the mean and spread of its distribution", async (t) => {
   const pareto = moments("pareto")
   // Lomax with shape 3: mean scale / 2; the median is where U is one half.
   t.ok(Math.abs(pareto.mean - 1) < 0.03 && pareto.least >= 0 && pareto.most > 20, JSON.stringify(pareto))
-})
-
-t.test("Trace repeats, holds each sample until the next, and integrates rates", async (t) => {
-  const start = 5e9
-  const trace = new Trace(
-    [
-      { atMs: 0, rateBps: 8e6, delayMs: 1 },
-      { atMs: 10, rateBps: 0, delayMs: 2 },
-      { atMs: 20, rateBps: 16e6, loss: 0.5 }
-    ],
-    start
-  )
-  const delays = [0, 9.9, 10, 19.9, 20, 29.9, 30, 40].map((ms) => trace.at(start + ms * 1e6).delayMs)
-  t.strictSame(delays, [1, 1, 2, 2, undefined, undefined, 1, 2], "a period is 30 ms: the last sample as long as the one before")
-  t.equal(trace.finish(start, 8000, Infinity), start + 1e6, "1000 octets at 8 Mbit/s")
-  t.equal(trace.finish(start + 9.5e6, 8000, Infinity), start + 20e6 + 0.25e6, "half before the outage, half after it at twice the rate")
-  const dead = new Trace([{ atMs: 0, rateBps: 0 }, { atMs: 10, rateBps: 0 }], 0)
-  t.equal(dead.finish(0, 8, Infinity), Infinity, "never")
-  t.equal(new Trace([{ atMs: 3, delayMs: 1 }], 0).finish(0, 8000, 8e6), 1e6, "the profile's own rate where a sample has none")
 })
 
 t.test("Codel holds a queue of an unresponsive sender's standing delay down, and leaves a short one alone", async (t) => {
