@@ -34,6 +34,7 @@ import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
 import type { Daemon } from "./resources/lab.ts"
+import { Tunnels } from "./resources/tunnel.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
@@ -199,7 +200,8 @@ const daemon = (config: Config) =>
     events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
     const tell = (message: string): void => events.emit({ lab: "", type: "daemon.engine", subject: "engine", message })
     const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell }), (it) => it.close())
-    const parts: Daemon = { instance: config.instance, fabric, program, links, runDirectory: config.runDirectory }
+    const tunnels = new Tunnels({ fabric, program, tell })
+    const parts: Daemon = { instance: config.instance, fabric, program, links, tunnels, runDirectory: config.runDirectory }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())

@@ -11,10 +11,13 @@ import { attempt, KernelError } from "./errors.ts"
 
 type Maps = Readonly<Record<"tunnels" | "origins", number>>
 
+const nothing: ReadonlySet<number> = new Set()
 const nobody = new Uint8Array(Layout.sizes.tunnels.value)
 
 export class Tunnels {
   private readonly ends = new Map<number, Layout.TunnelEnd>()
+  private readonly byVni = new Map<number, Set<number>>()
+  private readonly unused: number[] = []
   private readonly maps: Maps
 
   constructor(maps: Maps) {
@@ -29,11 +32,13 @@ export class Tunnels {
     const [, values] = attempt("read eBPF map", "origins", () => addon.bpfDump(this.maps.origins, key, value, maxEntries))
     const indexes = [...new Uint32Array(values.buffer)].filter(Layout.isTunnelEnd)
     this.ends.clear()
+    this.byVni.clear()
+    this.findUnused(new Set(indexes))
     if (indexes.length === 0) return
     const numbers = Layout.keys32(...indexes.map(numberOf))
     const length = Layout.sizes.tunnels.value
     const tunnels = attempt("read eBPF map", "tunnels", () => addon.bpfLookup(this.maps.tunnels, numbers, indexes.length, length))
-    indexes.forEach((index, i) => this.ends.set(index, Layout.decodeTunnel(tunnels, i * length)))
+    indexes.forEach((index, i) => this.remember(index, Layout.decodeTunnel(tunnels, i * length)))
   }
 
   /** By index of the port. */
@@ -41,12 +46,17 @@ export class Tunnels {
     return this.ends
   }
 
+  /** The indexes of the ends of one VNI. */
+  of(vni: number): ReadonlySet<number> {
+    return this.byVni.get(vni) ?? nothing
+  }
+
   /** The index of this end, made if it is not there. One that differs in nothing but `local` is changed. */
   add(end: Layout.TunnelEnd): number {
-    const index = this.find(end) ?? this.free()
-    const known = this.ends.get(index)
-    if (known?.local === end.local && known !== undefined) return index
-    this.ends.set(index, end)
+    const known = this.find(end)
+    if (known !== undefined && this.ends.get(known)!.local === end.local) return known
+    const index = known ?? this.takeUnused()
+    this.remember(index, end)
     attempt("add tunnel end", end.remote, () => {
       this.write(index, Layout.encodeTunnel(end))
       this.setOrigin({ device: end.device, vni: end.vni }, 0)
@@ -59,9 +69,12 @@ export class Tunnels {
     for (const index of indexes) {
       const end = this.ends.get(index)
       if (end === undefined) continue
-      this.ends.delete(index)
       const { device, vni } = end
-      const isLast = ![...this.ends.values()].some((other) => other.device === device && other.vni === vni)
+      this.ends.delete(index)
+      this.byVni.get(vni)!.delete(index)
+      this.unused.push(index)
+      const isLast = ![...this.of(vni)].some((other) => this.ends.get(other)!.device === device)
+      if (this.of(vni).size === 0) this.byVni.delete(vni)
       attempt("remove tunnel end", end.remote, () => {
         addon.bpfDelete(this.maps.origins, Layout.encodeOrigin(end), 1)
         if (isLast) addon.bpfDelete(this.maps.origins, Layout.encodeOrigin({ device, vni }), 1)
@@ -71,16 +84,30 @@ export class Tunnels {
   }
 
   private find({ device, vni, remote }: Layout.TunnelEnd): number | undefined {
-    for (const [index, end] of this.ends) if (end.device === device && end.vni === vni && end.remote === remote) return index
-    return undefined
+    return [...this.of(vni)].find((index) => {
+      const end = this.ends.get(index)!
+      return end.device === device && end.remote === remote
+    })
   }
 
-  private free(): number {
-    const { maxEntries } = addon.bpfMapInfo(this.maps.tunnels)
-    for (let number = 0; number < maxEntries; number++) {
-      if (!this.ends.has(Layout.firstTunnel + number)) return Layout.firstTunnel + number
+  private remember(index: number, end: Layout.TunnelEnd): void {
+    this.ends.set(index, end)
+    const others = this.byVni.get(end.vni)
+    if (others === undefined) this.byVni.set(end.vni, new Set([index]))
+    else others.add(index)
+  }
+
+  private findUnused(used: ReadonlySet<number>): void {
+    this.unused.length = 0
+    for (let number = addon.bpfMapInfo(this.maps.tunnels).maxEntries - 1; number >= 0; number--) {
+      if (!used.has(Layout.firstTunnel + number)) this.unused.push(Layout.firstTunnel + number)
     }
-    const detail = `the data path has room for ${maxEntries} of them`
+  }
+
+  private takeUnused(): number {
+    const index = this.unused.pop()
+    if (index !== undefined) return index
+    const detail = `the data path has room for ${this.ends.size} of them`
     throw new KernelError({ operation: "add", object: "tunnel end", code: "ENOSPC", detail })
   }
 

@@ -297,6 +297,11 @@ export class PortProgram {
     return this.tunnels.all()
   }
 
+  /** The indexes of one VNI's tunnel ends. */
+  tunnelEndsOf(vni: number): ReadonlySet<number> {
+    return this.tunnels.of(vni)
+  }
+
   /**
    * Whether what is delivered to the port passes the egress of its host side, where a capture sees it. Costs a trip
    * through the backlog; turn it on while the interface is promiscuous. Not a port: nothing happens.

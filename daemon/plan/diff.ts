@@ -41,7 +41,7 @@ export type Observed = ReadonlyMap<string, { readonly [K in Kind]: ObservedOf<K>
 const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   node: ["nodeKind", "sysctls"],
   port: ["mac", "mtu", "state"],
-  segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles"],
+  segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles", "tunnel"],
   address: [],
   nexthop: ["members"],
   route: ["type", "via", "nexthop"],
@@ -65,7 +65,7 @@ const equal = (a: unknown, b: unknown): boolean => {
 }
 
 /** Attributes whose parts are attributes of their own. */
-const deep = new Set(["sysctls", "profiles", "env", "files"])
+const deep = new Set(["sysctls", "profiles", "tunnel", "env", "files"])
 
 /** Spec as flat attributes: `sysctls` and the like give one for each value in them. */
 const flatten = (spec: object): ReadonlyMap<string, unknown> => {

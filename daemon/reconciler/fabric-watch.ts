@@ -11,10 +11,11 @@
  * While a host side is promiscuous its frames take the long way; see docs/adr/0007.
  *
  * **Interfaces that go** without weft (a namespace or an interface deleted by hand) leave their entries in the program:
- * they are taken out before the index is given out again.
+ * they are taken out before the index is given out again. A VXLAN device that goes is made again.
  *
  * All need a living daemon: while weftd is away, wires keep forwarding and lose only this.
  */
+import { isTunnelEnd } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import * as LinkWatch from "../linux/link-watch.ts"
 import { Batch } from "../linux/rtnetlink.ts"
@@ -36,7 +37,7 @@ export const decide = (a: Link.Link, b: Link.Link): { readonly index: number; re
 }
 
 /** Starts watching; returns what ends it. */
-export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) => {
+export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() => void) => {
   let someWent = false
   /** Host sides whose link was not whole when it was last looked at. */
   const troubled = new Set<number>()
@@ -67,8 +68,12 @@ export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) =>
   }
 
   const forgetGone = (now: LinksByIndex): void => {
-    for (const index of program.ports().keys()) {
-      if (now.has(index)) continue
+    for (const [index, { port }] of [...program.ports()]) {
+      if (now.has(index) || isTunnelEnd(index)) continue
+      if (port.kind === "tunnels") {
+        tunnels.lost(index)
+        continue
+      }
       links.lost(index)
       program.removePort(index)
     }
@@ -77,8 +82,8 @@ export const watchFabric = ({ fabric, links, program }: Daemon): (() => void) =>
   const changed = (messages: ReadonlyArray<Link.Link>): void => {
     const suspects = new Set<number>()
     for (const link of messages) {
-      // A TAP has no node behind it: what is handed to it leaves by its egress, always.
-      if (Fabric.isTap(link)) continue
+      // A TAP or a VXLAN device has no node behind it: what is handed to it leaves by its egress, always.
+      if (Fabric.isTap(link) || link.kind === "vxlan") continue
       program.setVisible(link.index, link.promiscuity > 0)
       const whole = link.up && link.carrier && !troubled.has(link.index)
       if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)

@@ -125,7 +125,8 @@ export class Reconciler {
    */
   async recover(): Promise<void> {
     const entries = await this.store.labs()
-    await sweep(this.daemon, new Set(entries.map((entry) => entry.name)), this.events)
+    const vnis = new Set(entries.flatMap((entry) => [...vnisOf(entry.plan.resources), ...vnisOf(entry.former)]))
+    await sweep(this.daemon, new Set(entries.map((entry) => entry.name)), vnis, this.events)
     let turn: Promise<void> = Promise.resolve()
     for (const { name } of entries) {
       turn = turn.then(() => this.adopt(name))

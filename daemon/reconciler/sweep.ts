@@ -1,8 +1,9 @@
 /**
  * Removes what carries our mark and belongs to no lab: namespaces, host sides of ports, interfaces whose making was cut
- * short, entries of the eBPF maps. Runs at start, before labs are looked at; a lab's own leftovers are its diff's business.
+ * short, VXLAN devices, entries of the eBPF maps. Runs at start, before labs are looked at; a lab's own leftovers are its diff's business.
  */
 import { readdirSync, rmSync } from "node:fs"
+import { isTunnelEnd } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import * as Netns from "../linux/netns.ts"
 import { endProcesses } from "../linux/process.ts"
@@ -11,7 +12,8 @@ import { labsDirectory, type Daemon } from "../resources/lab.ts"
 
 const endGraceMs = 500
 
-export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, events: EventLog): Promise<void> => {
+/** `labs`: names of the labs that there are; `vnis`: of their segments. */
+export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, vnis: ReadonlySet<number>, events: EventLog): Promise<void> => {
   const tell = (subject: string): void =>
     events.emit({ lab: "", type: "daemon.swept", subject, message: `${subject} belonged to no lab: removed` })
   const strangers = Netns.list().filter((name) => {
@@ -31,6 +33,7 @@ export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, events: E
   Fabric.removeLinks(daemon.fabric.fd, [...strays, ...unread].map((link) => link.index))
   for (const link of strays) tell(`fabric interface ${link.name}`)
   sweepProgram(daemon)
+  daemon.tunnels.sweep(vnis)
   for (const name of Netns.listEtc(`${labsDirectory(daemon)}/`)) {
     const parsed = Netns.parseNodeName(name)
     if (parsed === undefined || labs.has(parsed.lab)) continue
@@ -45,7 +48,10 @@ export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, events: E
 /** Entries of interfaces that are gone: an ifindex can be given out again. */
 const sweepProgram = ({ program, fabric }: Daemon): void => {
   const alive = new Set(Fabric.links(fabric.fd).map((link) => link.index))
-  for (const index of program.ports().keys()) if (!alive.has(index)) program.removePort(index)
+  for (const [index, { port }] of [...program.ports()]) {
+    // Tunnel ends are no interfaces, and a VXLAN device that is gone is made again.
+    if (!alive.has(index) && !isTunnelEnd(index) && port.kind !== "tunnels") program.removePort(index)
+  }
 }
 
 const existing = (directory: string): ReadonlyArray<string> => {

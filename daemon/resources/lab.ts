@@ -9,6 +9,7 @@ import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
 import type { EngineLinks } from "./engine-link.ts"
 import type { Snapshot } from "./snapshot.ts"
+import type { Tunnels } from "./tunnel.ts"
 
 /** One daemon's share of the machine. */
 export interface Daemon {
@@ -16,6 +17,7 @@ export interface Daemon {
   readonly fabric: Netns.Netns
   readonly program: PortProgram
   readonly links: EngineLinks
+  readonly tunnels: Tunnels
   /** `/run/weft/<instance>`: what must be gone after a reboot. */
   readonly runDirectory: string
 }

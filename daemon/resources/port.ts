@@ -6,6 +6,7 @@
  * What was cut short between them is found as an unmarked veth in the fabric and removed (`reconciler/sweep.ts`), or as a
  * marked one without a program, which `observe` reports as absent so that it is completed.
  */
+import { isTunnelEnd } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import { Batch } from "../linux/rtnetlink.ts"
 import type { StepOf } from "../plan/diff.ts"
@@ -103,7 +104,8 @@ const addAll = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   const batch = new Batch(lab.daemon.fabric.fd)
   // Never the index of an interface that is gone while the program still has an entry for it.
   const { fabric, program } = lab.daemon
-  let index = Math.max(1, ...Fabric.links(fabric.fd).map((link) => link.index), ...program.ports().keys())
+  const known = [...program.ports().keys()].filter((index) => !isTunnelEnd(index))
+  let index = Math.max(1, ...Fabric.links(fabric.fd).map((link) => link.index), ...known)
   for (const [tag, step] of steps.entries()) {
     try {
       add(lab, batch, step, tag, ++index)

@@ -2,16 +2,22 @@
  * Segments: what the eBPF program is told about a link or a network.
  *
  * A link is two entries that point at each other, or, when it has a profile, each at a TAP of the engine and the TAPs
- * back at them (engine-link.ts); a network is a member list and an entry for each port. The
- * program keeps no names, so what is observed are the ports of each segment that we know of, by their interface indexes.
+ * back at them (engine-link.ts); a network is a member list and an entry for each port. Each other host that has ports of
+ * the segment is one more port (tunnel-ways.ts). The program keeps no names, so what is observed are the ports of each segment that
+ * we know of, by their indexes.
+ *
+ *   port <--> tunnel end                              a link to another host
+ *   port --> TAP ~~ engine ~~> TAP --> tunnel end     with a profile, which only what is sent meets: what is received
+ *   port <---------------------------- tunnel end     has been through that of the other host
  */
-import type { PortEntry } from "../linux/bpf.ts"
+import { noMac, type PortEntry } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import type { SegmentSpec } from "../plan/resource.ts"
 import { type EngineLink, leadThrough } from "./engine-link.ts"
 import { eachAsync, type Handler } from "./handler.ts"
 import { KernelError } from "../linux/errors.ts"
 import type { Lab } from "./lab.ts"
+import * as TunnelWays from "./tunnel-ways.ts"
 
 /** The address of the node's side, which the program needs to hand frames over as the node's own. */
 const macOf = (lab: Lab, port: string): string => {
@@ -20,6 +26,14 @@ const macOf = (lab: Lab, port: string): string => {
 }
 
 type Entries = ReadonlyMap<number, PortEntry>
+
+/** What is looked at once for all segments. */
+interface Seen {
+  readonly entries: Entries
+  readonly carriers: TunnelWays.Carriers
+  /** Of ports, by ifindex. */
+  readonly names: ReadonlyMap<number, string>
+}
 
 /** What the engine knows a link by. */
 const engineId = (lab: Lab, id: string): string => `${lab.name}/${id}`
@@ -48,7 +62,9 @@ const engineEnds = (lab: Lab, { taps }: EngineLink, entries: Entries, programs: 
  * A link keeps its id when its ends change: it is as it should be now, or as it was before, or neither. One that the
  * engine carries is there as long as that is so, whatever the program's entries say: so that it is put right or ended.
  */
-const observeLink = (lab: Lab, id: string, spec: SegmentSpec, entries: Entries): SegmentSpec | undefined => {
+const observeLink = (lab: Lab, id: string, spec: SegmentSpec, seen: Seen): SegmentSpec | undefined => {
+  const { entries } = seen
+  if (TunnelWays.isTunnelled(spec)) return observeTunnelledLink(lab, id, spec, seen)
   const { endpoints: _, profiles: __, ...wire } = spec
   const link = lab.daemon.links.get(engineId(lab, id))
   if (link !== undefined) {
@@ -62,28 +78,79 @@ const observeLink = (lab: Lab, id: string, spec: SegmentSpec, entries: Entries):
   return ports.length > 0 ? { ...wire, ports } : undefined
 }
 
+/** A link whose other end is on another host. */
+const observeTunnelledLink = (lab: Lab, id: string, spec: TunnelWays.TunnelledSpec, seen: Seen): SegmentSpec | undefined => {
+  const { carriers, entries } = seen
+  const { endpoints: _, profiles: __, tunnel: ___, ...wire } = spec
+  const ways = TunnelWays.find(lab, spec, carriers)
+  const link = lab.daemon.links.get(engineId(lab, id))
+  if (ways === undefined && link === undefined) return undefined
+  const [port] = spec.ports as [string]
+  const index = lab.fabricIndex(port)
+  const [way = 0] = ways?.ports.values() ?? []
+  const near = index === undefined ? undefined : entries.get(index)?.port
+  const far = entries.get(way)?.port
+  const back = way === 0 || (far?.kind === "p2p" && far.peer === index && far.tunnel === true)
+  const out = near?.kind === "p2p" && near.mac === macOf(lab, port) && leadsTo(lab, link, { port, peer: near.peer, way }, entries)
+  return {
+    ...wire,
+    ports: ways !== undefined && back && out ? spec.ports : [],
+    ...(link === undefined ? {} : { endpoints: link.endpoints, profiles: link.profiles }),
+    ...(ways === undefined ? {} : { tunnel: ways.tunnel })
+  }
+}
+
+interface WayOut {
+  readonly port: string
+  /** Where the port's frames go first. */
+  readonly peer: number
+  /** Where they must go in the end. */
+  readonly way: number
+}
+
+/** Whether what leaves the port gets to the other host, through the engine if it carries the link. */
+const leadsTo = (lab: Lab, link: EngineLink | undefined, { port, peer, way }: WayOut, entries: Entries): boolean => {
+  if (link === undefined) return peer === way
+  const programs = Fabric.programIds(lab.daemon.fabric.fd, [...link.taps.values()])
+  const alive = [...link.taps.values()].every(
+    (tap) => lab.snapshot.taps.get(tap)?.up === true && programs.get(tap) === lab.daemon.program.programId
+  )
+  const last = entries.get(farTap(link, port))?.port
+  return alive && peer === link.taps.get(port) && last?.kind === "p2p" && last.peer === way
+}
+
+/** The TAP out of which comes what goes in at the one of `port`. */
+const farTap = ({ taps }: EngineLink, port: string): number => [...taps].find(([name]) => name !== port)![1]
+
 /**
  * A network's members. A wanted one that the program has no right entry for counts as missing; one that is not wanted,
  * also an interface that is gone, counts as there: so the segment is set again.
  */
-const observeNetwork = (lab: Lab, spec: SegmentSpec, entries: Entries, names: ReadonlyMap<number, string>): SegmentSpec | undefined => {
+const observeNetwork = (lab: Lab, spec: SegmentSpec, { carriers, entries, names }: Seen): SegmentSpec | undefined => {
   const segment = lab.daemon.program.segments().get(spec.vni)
   if (segment === undefined) return undefined
+  const { tunnel, ...plain } = spec
   const wanted = new Set(spec.ports)
+  const ways = TunnelWays.isTunnelled(spec) ? TunnelWays.find(lab, spec, carriers) : undefined
+  const leading = new Set(ways?.ports.values())
   const ports = segment.ports.flatMap((index) => {
+    if (leading.has(index)) return []
     const name = names.get(index) ?? `interface ${index}, which is gone`
     const entry = entries.get(index)?.port
     const right = entry?.kind === "network" && entry.segment === spec.vni && entry.mac === macOf(lab, name)
     return right || !wanted.has(name) ? [name] : []
   })
-  return { ...spec, ports, ageingS: segment.ageingS }
+  const observed = { ...plain, ports, ageingS: segment.ageingS }
+  if (tunnel === undefined || ways === undefined) return observed
+  const vteps = TunnelWays.memberVteps(spec.vni, ways, entries, new Set(segment.ports))
+  return { ...observed, tunnel: { ...ways.tunnel, vteps } }
 }
 
 function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
-  const entries = lab.daemon.program.ports()
   const names = new Map(Array.from(lab.snapshot.fabricPorts, ([name, { link }]) => [link.index, name]))
+  const seen: Seen = { entries: lab.daemon.program.ports(), carriers: TunnelWays.carriers(lab), names }
   for (const { id, spec } of lab.knownOf("segment")) {
-    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, entries) : observeNetwork(lab, spec, entries, names)
+    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, seen) : observeNetwork(lab, spec, seen)
     if (found !== undefined) yield [id, found]
   }
 }
@@ -116,7 +183,44 @@ const claimedByOther = (lab: Lab, port: string, before: SegmentSpec): boolean =>
   return false
 }
 
-const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
+/** Joins the ports here with the ways to other hosts, and returns the indexes of the latter. */
+const joinTunnelled = async (lab: Lab, id: string, spec: TunnelWays.TunnelledSpec): Promise<ReadonlySet<number>> => {
+  const { program } = lab.daemon
+  const ends = spec.ports.map((port) => ({ port, index: fabricIndex(lab, port), mac: macOf(lab, port) }))
+  const ways = [...(await TunnelWays.make(lab, spec)).values()]
+  if (spec.segmentKind === "network") {
+    program.setSegment(spec.vni, [...ends.map(({ index }) => index), ...ways], { ageingS: spec.ageingS })
+    program.setPorts([
+      ...ends.map(({ index, mac }) => [index, { kind: "network", segment: spec.vni, mac }] as const),
+      ...ways.map((way) => [way, TunnelWays.portOf(spec, 0)] as const)
+    ])
+    return new Set(ways)
+  }
+  const [{ index, mac, port }] = ends as [(typeof ends)[0]]
+  const way = ways[0]
+  if (way !== undefined) program.setPort(way, TunnelWays.portOf(spec, index))
+  const first = spec.profiles === undefined || way === undefined ? way : await leadOut(lab, id, spec, { port, index, way })
+  program.setPort(index, { kind: "p2p", peer: first ?? 0, mac })
+  return new Set(ways)
+}
+
+/** Has the engine carry what leaves the link's port for another host; returns the TAP to which the port is to lead. */
+const leadOut = async (
+  lab: Lab,
+  id: string,
+  { endpoints, profiles }: SegmentSpec,
+  { index, port, way }: { readonly port: string; readonly index: number; readonly way: number }
+): Promise<number> => {
+  const { links, program } = lab.daemon
+  const spec = { lab: lab.name, ports: endpoints!, endpoints: endpoints!, profiles: profiles! }
+  const link = await links.set(engineId(lab, id), spec, lab.snapshot.taps)
+  const [near, far] = [link.taps.get(port)!, farTap(link, port)]
+  program.setPorts([[near, { kind: "p2p", peer: index, mac: noMac }], [far, { kind: "p2p", peer: way, mac: noMac }]])
+  for (const tap of [near, far]) program.setVisible(tap, true)
+  return near
+}
+
+const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<undefined> => {
   const { program } = lab.daemon
   const indexes = spec.ports.map((port) => fabricIndex(lab, port))
   const macs = spec.ports.map((port) => macOf(lab, port))
@@ -134,14 +238,23 @@ const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
   program.setPorts(indexes.map((index, i) => [index, { kind: "network", segment: spec.vni, mac: macs[i]! }]))
 }
 
+/** The VNIs under which something of the segment may be in the kernel. */
+const vnisOf = (lab: Lab, id: string, before: SegmentSpec | undefined, after: SegmentSpec | undefined): ReadonlyArray<number> => {
+  const former = lab.previous.get(id)
+  const vnis = new Set([before?.vni, after?.vni, former?.kind === "segment" ? former.spec.vni : undefined])
+  if (vnis.size > 1) for (const other of lab.desiredOf("segment")) if (other.id !== id) vnis.delete(other.spec.vni)
+  return [...vnis].filter((vni) => vni !== undefined)
+}
+
 export const handler: Handler<"segment"> = {
   kind: "segment",
   observe,
   converge: (lab, steps) =>
     eachAsync(steps, async ({ after, before, id }) => {
       const { spec } = after!
-      await join(lab, id, spec)
+      const ways = TunnelWays.isTunnelled(spec) ? await joinTunnelled(lab, id, spec) : await join(lab, id, spec)
       if (before !== undefined) leave(lab, before, spec)
+      TunnelWays.drop(lab, vnisOf(lab, id, before, spec), ways ?? new Set())
       if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))
     }),
   remove: async (lab, steps) => {
@@ -150,6 +263,7 @@ export const handler: Handler<"segment"> = {
       steps.map((step) =>
         eachAsync([step], async ({ before, id }) => {
           leave(lab, before!, undefined)
+          TunnelWays.drop(lab, vnisOf(lab, id, before, undefined))
           await lab.daemon.links.remove(engineId(lab, id))
         })
       )
