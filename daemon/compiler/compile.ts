@@ -5,6 +5,7 @@
  *     routing.ts     routes, nexthop groups, default gateways, rules
  *     nat.ts         NAT and MSS clamping
  *     profile.ts     delay, loss, rate and the like of links
+ *     trace.ts       recordings of links
  *     transport.ts   how frames cross from host to host
  *     sysctls.ts     what nodes are set to
  *     container.ts   what runs in container nodes
@@ -26,6 +27,7 @@ import { compileNat } from "./nat.ts"
 import { compileProfile } from "./profile.ts"
 import { checkSegmentGateways, compileRoutes, compileRules, type RoutingContext, routingContext } from "./routing.ts"
 import { defaultSysctls } from "./sysctls.ts"
+import { Traces } from "./trace.ts"
 import { checkTransport, isByEngine, refuseKernelProfile, transportOf } from "./transport.ts"
 
 export type CompileResult =
@@ -65,11 +67,13 @@ class Builder {
   private readonly context: RoutingContext
   private readonly topology: Topology
   private readonly addressing: Addressing
+  private readonly traces: Traces
 
   constructor(context: RoutingContext) {
     this.context = context
     this.topology = context.topology
     this.addressing = context.addressing
+    this.traces = new Traces(context.topology, context.reporter)
   }
 
   plan(): Plan {
@@ -134,7 +138,7 @@ class Builder {
     if (profile === undefined) return {}
     const { reporter } = this.context
     const seed = Derive.seed(this.topology.lab, name)
-    const profiles = compileProfile(profile, seed, reporter)
+    const profiles = compileProfile(profile, { defaultSeed: seed, traces: this.traces, reporter })
     if (profiles !== undefined) {
       refuseKernelProfile(segment, reporter)
       return { endpoints: [a!, b!], profiles }

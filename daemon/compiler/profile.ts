@@ -4,11 +4,12 @@
  * What is 0 or false is left out, so that a profile holds only what does something; a link whose directions both end up
  * empty has none, and costs nothing.
  */
-import type { LinkProfile, LinkProfiles } from "../plan/link-profile.ts"
+import type { LinkProfile, LinkProfiles, Trace } from "../plan/link-profile.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import type { RawProfile } from "../topology/link-schema.ts"
 import type { Located } from "../topology/model.ts"
 import { parseLimit, parseRate, parseShare, parseTime } from "../topology/units.ts"
+import type { Traces } from "./trace.ts"
 
 type Direction = "a-to-b" | "b-to-a"
 const directions: ReadonlyArray<Direction> = ["a-to-b", "b-to-a"]
@@ -63,10 +64,14 @@ const readQueue = ({ queue }: RawProfile, direction: Direction): LinkProfile["qu
 const present = (profile: { readonly [K in keyof LinkProfile]: LinkProfile[K] | undefined | 0 | false }): LinkProfile =>
   Object.fromEntries(Object.entries(profile).filter(([, value]) => value !== undefined && value !== 0 && value !== false))
 
-const readDirection = (raw: RawProfile, direction: Direction): LinkProfile => {
+const hasPace = (trace: Trace | undefined): boolean =>
+  trace?.kind === "deliveries" || (trace?.samples.some((sample) => sample.rateBps !== undefined) ?? false)
+
+const readDirection = (raw: RawProfile, direction: Direction, trace: Trace | undefined): LinkProfile => {
   const rate = directed(raw.rate, direction)
   const rateBps = rate === undefined ? 0 : parseRate(rate)!
   const aqm = directed(raw.aqm, direction)
+  const waits = rateBps > 0 || hasPace(trace)
   return present({
     delayMs: readDelay(raw, direction),
     jitter: readJitter(raw, direction),
@@ -75,22 +80,47 @@ const readDirection = (raw: RawProfile, direction: Direction): LinkProfile => {
     corrupt: share(directed(raw.corrupt, direction)),
     reorder: share(directed(raw.reorder, direction)),
     rateBps,
-    queue: rateBps === 0 ? undefined : readQueue(raw, direction),
-    aqm: rateBps === 0 || aqm === "fifo" ? undefined : aqm,
-    down: directed(raw.down, direction)
+    queue: waits ? readQueue(raw, direction) : undefined,
+    aqm: waits && aqm !== "fifo" ? aqm : undefined,
+    down: directed(raw.down, direction),
+    trace
   })
 }
 
-/** Both directions, or undefined when the link is a plain wire. `defaultSeed` where the file gives none. */
-export const compileProfile = (profile: Located<RawProfile>, defaultSeed: number, reporter: Reporter): LinkProfiles | undefined => {
+export interface ProfileContext {
+  /** Where the file gives none. */
+  readonly defaultSeed: number
+  readonly traces: Traces
+  readonly reporter: Reporter
+}
+
+/** Both directions, or undefined when the link is a plain wire. */
+export const compileProfile = (profile: Located<RawProfile>, { defaultSeed, reporter, traces }: ProfileContext): LinkProfiles | undefined => {
   const raw = profile.value
   const before = reporter.errors
   refuseMixtures(raw, profile.path, reporter)
   refuseUseless(raw, profile.path, reporter)
   if (reporter.errors > before) return undefined
-  const [aToB, bToA] = [readDirection(raw, "a-to-b"), readDirection(raw, "b-to-a")]
+  const read = (direction: Direction): LinkProfile => readDirection(raw, direction, readTrace(profile, direction, traces))
+  const [aToB, bToA] = [read("a-to-b"), read("b-to-a")]
+  refuseTwoRates(profile, [aToB, bToA], reporter)
+  if (reporter.errors > before) return undefined
   if (Object.keys(aToB).length === 0 && Object.keys(bToA).length === 0) return undefined
   return { aToB, bToA, seed: raw.seed ?? defaultSeed }
+}
+
+const readTrace = ({ path, value }: Located<RawProfile>, direction: Direction, traces: Traces): Trace | undefined => {
+  const name = directed(value.trace, direction)
+  return name === undefined ? undefined : traces.get(name, [...path, "trace", ...(isDirected(value.trace) ? [direction] : [])])
+}
+
+/** A rate beside a recording that leaves no time without one. */
+const refuseTwoRates = ({ path }: Located<RawProfile>, profiles: ReadonlyArray<LinkProfile>, reporter: Reporter): void => {
+  const isRecorded = (trace: Trace | undefined): boolean =>
+    trace?.kind === "deliveries" || (trace?.samples.every(({ rateBps }) => rateBps !== undefined) ?? false)
+  const { trace } = profiles.find((profile) => profile.rateBps !== undefined && isRecorded(profile.trace)) ?? {}
+  if (trace === undefined) return
+  reporter.error([...path, "rate"], `does nothing: the recording ${quote(trace.name)} has the rate`, { at: "key" })
 }
 
 /** `{a-to-b: 1%, p: 1%}`, bursts without a way in or out, and the like. */
@@ -142,7 +172,7 @@ const refuseSpread = ({ delay, jitter }: RawProfile, path: Path, reporter: Repor
 /** Somebody expects something of these; beside a rate or delay that was set to 0 they may stay. */
 const refuseUseless = (raw: RawProfile, path: Path, reporter: Reporter): void => {
   for (const [key, needed] of [["queue", "rate"], ["aqm", "rate"], ["reorder", "delay"]] as const) {
-    if (raw[key] === undefined || raw[key] === 0 || raw[needed] !== undefined) continue
+    if (raw[key] === undefined || raw[key] === 0 || raw[needed] !== undefined || raw.trace !== undefined) continue
     reporter.error([...path, key], `does nothing without ${quote(needed)}`, { at: "key" })
   }
 }

@@ -37,7 +37,7 @@ const queueText = ({ ms, octets, packets }: NonNullable<LinkProfile["queue"]>): 
 
 /** One direction in words; `nothing` for a plain wire. */
 export const profileText = (profile: LinkProfile): string => {
-  const { aqm, corrupt, delayMs, down, duplicate, jitter, loss, queue, rateBps, reorder } = profile
+  const { aqm, corrupt, delayMs, down, duplicate, jitter, loss, queue, rateBps, reorder, trace } = profile
   const parts = [
     ...(down === true ? ["down"] : []),
     ...(delayMs === undefined ? [] : [`delay ${time(delayMs)}`]),
@@ -48,7 +48,8 @@ export const profileText = (profile: LinkProfile): string => {
     ...(reorder === undefined ? [] : [`reorder ${share(reorder)}`]),
     ...(rateBps === undefined ? [] : [`rate ${rate(rateBps)}`]),
     ...(queue === undefined ? [] : [queueText(queue)]),
-    ...(aqm === undefined ? [] : [`aqm ${aqm}`])
+    ...(aqm === undefined ? [] : [`aqm ${aqm}`]),
+    ...(trace === undefined ? [] : [`trace ${trace.name}`])
   ]
   return parts.length === 0 ? "nothing" : parts.join(" ")
 }
@@ -81,6 +82,7 @@ export const profileLabel = ({ aToB, bToA }: LinkProfiles): string => {
     both.every((profile) => profile.down === true) ? "down" : both.some((profile) => profile.down === true) ? "one way" : "",
     show((profile) => profile.rateBps, rate, "no limit"),
     show((profile) => profile.delayMs, time, "0ms"),
-    loss === "" ? bursts : `${loss} loss`
+    loss === "" ? bursts : `${loss} loss`,
+    both.some((profile) => profile.trace !== undefined) ? "trace" : ""
   ].filter((part) => part !== "").join(" ")
 }

@@ -126,6 +126,14 @@ export class Reporter {
     this.add("warning", path, message, {})
   }
 
+  /** In another file than the document: what it says there. */
+  errorIn(filename: string, { line, column }: { readonly line: number; readonly column: number }, message: string): void {
+    this.errors++
+    if (this.diagnostics.length < mostDiagnostics) {
+      this.diagnostics.push({ severity: "error", filename, line, column, path: "", message })
+    }
+  }
+
   private add(severity: Diagnostic["severity"], path: Path, message: string, hints: Hints): void {
     const text = formatPath(path)
     const once = `${severity} ${text}`

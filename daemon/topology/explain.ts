@@ -24,8 +24,7 @@ const hints: Readonly<Record<string, string>> = {
   encapsulation: "a lab has one, at the top level of the file",
   latency: 'called "delay" here',
   bw: 'called "rate" here',
-  bandwidth: 'called "rate" here',
-  trace: "recorded traces are not supported yet: give delay, rate and loss"
+  bandwidth: 'called "rate" here'
 }
 
 /** Decodes `value` (found at `path`), reporting everything that is wrong with it. */

@@ -5,7 +5,7 @@
  * more than one value to judge is checked in `compiler/profile.ts`.
  */
 import { Schema } from "effect"
-import { integer, optional } from "./schema-parts.ts"
+import { integer, optional, text } from "./schema-parts.ts"
 import { parseLimit, parseRate, parseShare, parseTime } from "./units.ts"
 
 /** A text with a unit, or 0. */
@@ -15,7 +15,7 @@ const measure = (description: string, problem: (value: string | number) => strin
     .check(Schema.makeFilter((value: string | number) => problem(value)))
 
 const maxTimeMs = 60_000
-const timeProblem = (value: string | number): string | undefined => {
+export const timeProblem = (value: string | number): string | undefined => {
   const ms = parseTime(value)
   if (ms === undefined) return "expected a time with its unit such as 4ms, 300us or 1.5s"
   return ms > maxTimeMs ? "expected at most 60s" : undefined
@@ -23,7 +23,7 @@ const timeProblem = (value: string | number): string | undefined => {
 const Time = measure("a time such as 4ms or 300us", timeProblem)
 
 const [minRate, maxRate] = [1000, 100e9]
-const rateProblem = (value: string | number): string | undefined => {
+export const rateProblem = (value: string | number): string | undefined => {
   const rate = parseRate(value)
   if (rate === undefined) {
     const octets = /bps$/i.test(String(value)) ? " (tc means octets by bps: weft counts bits)" : ""
@@ -33,9 +33,9 @@ const rateProblem = (value: string | number): string | undefined => {
 }
 const Rate = measure("a rate such as 200mbit", rateProblem)
 
-const Share = measure("a share such as 1%", (value) =>
+export const shareProblem = (value: string | number): string | undefined =>
   parseShare(value) === undefined ? "expected a share from 0% to 100%, with its sign, such as 0.5%" : undefined
-)
+const Share = measure("a share such as 1%", shareProblem)
 
 const Limit = measure("a time, size or number of packets such as 100ms, 64kb or 1000p", (value) =>
   parseLimit(value) === undefined ? "expected a time, a size or a number of packets such as 100ms, 64kb or 1000p" : undefined
@@ -93,6 +93,16 @@ const Queue = Schema.Union([
   description: "What may wait for the rate; of several limits the first that is reached counts"
 })
 
+const longestFileName = 255
+const fileProblem = (value: string): string | undefined => {
+  if (value.trim() === "" || value.length > longestFileName) return `expected the name of a file, of at most ${longestFileName} characters`
+  if (/[\u0000-\u001f\u007f]/.test(value)) return "a file's name cannot have control characters here"
+  return value.startsWith("/") || value.split("/").includes("..")
+    ? "expected a file in the topology's folder or below it: copy it there"
+    : undefined
+}
+const File = text({ description: "a file in the topology's folder, such as lte.down", problem: fileProblem })
+
 const Aqm = Schema.Literals(["fifo", "codel", "red"])
 
 export const profileKeys = {
@@ -106,6 +116,7 @@ export const profileKeys = {
   queue: optional(Queue),
   aqm: optional(directed(Aqm, '"fifo", "codel" or "red"', "How the queue is kept short")),
   down: optional(directed(Schema.Boolean, "true or false", "No packet passes")),
+  trace: optional(directed(File, "a file in the topology's folder", "A recording to replay, of Mahimahi's or CSV: time,rate,delay,loss")),
   seed: optional(integer(0, 4294967295, "The same seed and the same packets give the same drops"))
 }
 

@@ -28,6 +28,8 @@ export interface Topology {
   readonly nodes: ReadonlyMap<string, Node>
   /** Networks, then links, in document order. */
   readonly segments: ReadonlyArray<Segment>
+  /** Files that came with it, by the names that it uses for them. */
+  readonly files: ReadonlyMap<string, Uint8Array>
   readonly locate: Locate
 }
 

@@ -22,6 +22,8 @@ import { checkReferences, wire } from "./wiring.ts"
 export interface TopologySource extends Source {
   /** Deploy under this name instead of the one in the file. */
   readonly lab?: string
+  /** Recordings that it names, by these names. */
+  readonly files?: ReadonlyMap<string, Uint8Array>
 }
 
 export type ParseResult =
@@ -110,6 +112,7 @@ export const examine = (source: TopologySource): Examined => {
     },
     nodes: resolved,
     segments: wiring.segments,
+    files: source.files ?? new Map(),
     locate: read.locate
   }
   return { topology, diagnostics }

@@ -11,6 +11,7 @@ const cases: ReadonlyArray<readonly [LinkProfile, text: string]> = [
     "loss 0.05% duplicate 7% corrupt 1% reorder 100%"],
   [{ loss: { kind: "gilbert-elliott", p: 0.01, r: 0.25, lossBad: 1, lossGood: 0 } }, "loss in bursts p 1% r 25% bad 100% good 0%"],
   [{ rateBps: 1.5e9, queue: { ms: 100, octets: 65_536, packets: 9 }, aqm: "codel" }, "rate 1.5gbit queue 100ms 64kb 9p aqm codel"],
+  [{ aqm: "red", trace: { kind: "deliveries", name: "air/lte.down", times: "1" } }, "aqm red trace air/lte.down"],
   [{ down: true, rateBps: 64_000, queue: { octets: 1500 } }, "down rate 64kbit queue 1500b"]
 ]
 
@@ -34,4 +35,5 @@ t.test("profileLabel says once what both directions share", async (t) => {
   t.equal(label({ down: true }, {}), "one way")
   t.equal(label({ down: true }, { down: true }), "down")
   t.equal(label({}, { corrupt: 0.1 }), "")
+  t.equal(label({ delayMs: 4, trace: { kind: "deliveries", name: "lte.down", times: "1" } }, { delayMs: 4 }), "4ms trace")
 })
