@@ -133,7 +133,8 @@ export class EtcdClient {
   /** Keys from `key` to before `end`; without `end`, one key. */
   range(what: string, request: { key: string; end?: string; keysOnly?: boolean; revision?: string }): Promise<RangeResponse> {
     const { key, end, keysOnly = false, revision = "0" } = request
-    const message = { key: Buffer.from(key), rangeEnd: Buffer.from(end ?? ""), keysOnly, revision }
+    // An empty end is sent as such, and means: all keys from here on.
+    const message = { key: Buffer.from(key), ...(end === undefined ? {} : { rangeEnd: Buffer.from(end) }), keysOnly, revision }
     return this.#call<RangeResponse>(what, "KV", "Range", message)
   }
 
