@@ -139,6 +139,12 @@ export class EngineLinks {
     return tunnel?.draining === undefined && this.engine !== undefined ? tunnel : undefined
   }
 
+  /** The tunnels whose ids begin with `prefix`, as they are carried now, by id. */
+  tunnelsOf(prefix: string): ReadonlyMap<string, EngineTunnel> {
+    const ids = [...this.tunnels.keys()].filter((id) => id.startsWith(prefix))
+    return new Map(ids.flatMap((id) => (this.getTunnel(id) === undefined ? [] : [[id, this.getTunnel(id)!] as const])))
+  }
+
   /** Whether the interface `index` is the TAP of a link or a tunnel. */
   uses(index: number): boolean {
     return this.twins.has(index) || [...this.tunnels.values()].some(({ tap }) => tap === index)

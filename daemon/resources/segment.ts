@@ -82,7 +82,7 @@ const observeLink = (lab: Lab, id: string, spec: SegmentSpec, seen: Seen): Segme
 const observeTunnelledLink = (lab: Lab, id: string, spec: TunnelWays.TunnelledSpec, seen: Seen): SegmentSpec | undefined => {
   const { carriers, entries } = seen
   const { endpoints: _, profiles: __, tunnel: ___, ...wire } = spec
-  const ways = TunnelWays.find(lab, spec, carriers)
+  const ways = TunnelWays.find(lab, id, spec, carriers)
   const link = lab.daemon.links.get(engineId(lab, id))
   if (ways === undefined && link === undefined) return undefined
   const [port] = spec.ports as [string]
@@ -95,9 +95,25 @@ const observeTunnelledLink = (lab: Lab, id: string, spec: TunnelWays.TunnelledSp
   return {
     ...wire,
     ports: ways !== undefined && back && out ? spec.ports : [],
-    ...(link === undefined ? {} : { endpoints: link.endpoints, profiles: link.profiles }),
+    ...(link === undefined ? profilesOf(lab, id, spec, ways) : { endpoints: link.endpoints, profiles: link.profiles }),
     ...(ways === undefined ? {} : { tunnel: ways.tunnel })
   }
+}
+
+/** The profile that the engine's tunnel has, as the segment would say it. */
+const profilesOf = (
+  lab: Lab,
+  id: string,
+  spec: SegmentSpec,
+  ways: TunnelWays.Ways | undefined
+): Pick<SegmentSpec, "endpoints" | "profiles"> => {
+  if (ways?.profile === undefined) return {}
+  const { profile, seed } = ways.profile
+  const former = lab.previous.get(id)
+  const named = spec.endpoints ?? (former?.kind === "segment" ? former.spec.endpoints : undefined)
+  const endpoints = named ?? ([spec.ports[0]!, "the other end"] as const)
+  const profiles = endpoints[0] === spec.ports[0] ? { aToB: profile, bToA: {}, seed } : { aToB: {}, bToA: profile, seed }
+  return { endpoints, profiles }
 }
 
 interface WayOut {
@@ -126,12 +142,12 @@ const farTap = ({ taps }: EngineLink, port: string): number => [...taps].find(([
  * A network's members. A wanted one that the program has no right entry for counts as missing; one that is not wanted,
  * also an interface that is gone, counts as there: so the segment is set again.
  */
-const observeNetwork = (lab: Lab, spec: SegmentSpec, { carriers, entries, names }: Seen): SegmentSpec | undefined => {
+const observeNetwork = (lab: Lab, id: string, spec: SegmentSpec, { carriers, entries, names }: Seen): SegmentSpec | undefined => {
   const segment = lab.daemon.program.segments().get(spec.vni)
   if (segment === undefined) return undefined
   const { tunnel, ...plain } = spec
   const wanted = new Set(spec.ports)
-  const ways = TunnelWays.isTunnelled(spec) ? TunnelWays.find(lab, spec, carriers) : undefined
+  const ways = TunnelWays.isTunnelled(spec) ? TunnelWays.find(lab, id, spec, carriers) : undefined
   const leading = new Set(ways?.ports.values())
   const ports = segment.ports.flatMap((index) => {
     if (leading.has(index)) return []
@@ -142,7 +158,7 @@ const observeNetwork = (lab: Lab, spec: SegmentSpec, { carriers, entries, names 
   })
   const observed = { ...plain, ports, ageingS: segment.ageingS }
   if (tunnel === undefined || ways === undefined) return observed
-  const vteps = TunnelWays.memberVteps(spec.vni, ways, entries, new Set(segment.ports))
+  const vteps = TunnelWays.memberVteps(lab, spec.vni, ways, new Set(segment.ports))
   return { ...observed, tunnel: { ...ways.tunnel, vteps } }
 }
 
@@ -150,7 +166,7 @@ function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
   const names = new Map(Array.from(lab.snapshot.fabricPorts, ([name, { link }]) => [link.index, name]))
   const seen: Seen = { entries: lab.daemon.program.ports(), carriers: TunnelWays.carriers(lab), names }
   for (const { id, spec } of lab.knownOf("segment")) {
-    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, seen) : observeNetwork(lab, spec, seen)
+    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, seen) : observeNetwork(lab, id, spec, seen)
     if (found !== undefined) yield [id, found]
   }
 }
@@ -187,7 +203,8 @@ const claimedByOther = (lab: Lab, port: string, before: SegmentSpec): boolean =>
 const joinTunnelled = async (lab: Lab, id: string, spec: TunnelWays.TunnelledSpec): Promise<ReadonlySet<number>> => {
   const { program } = lab.daemon
   const ends = spec.ports.map((port) => ({ port, index: fabricIndex(lab, port), mac: macOf(lab, port) }))
-  const ways = [...(await TunnelWays.make(lab, spec)).values()]
+  const { datapath, ports } = await TunnelWays.make(lab, id, spec)
+  const ways = [...ports.values()]
   if (spec.segmentKind === "network") {
     program.setSegment(spec.vni, [...ends.map(({ index }) => index), ...ways], { ageingS: spec.ageingS })
     program.setPorts([
@@ -199,8 +216,10 @@ const joinTunnelled = async (lab: Lab, id: string, spec: TunnelWays.TunnelledSpe
   const [{ index, mac, port }] = ends as [(typeof ends)[0]]
   const way = ways[0]
   if (way !== undefined) program.setPort(way, TunnelWays.portOf(spec, index))
-  const first = spec.profiles === undefined || way === undefined ? way : await leadOut(lab, id, spec, { port, index, way })
+  const throughEngine = spec.profiles !== undefined && datapath === "kernel" && way !== undefined
+  const first = throughEngine ? await leadOut(lab, id, spec, { port, index, way }) : way
   program.setPort(index, { kind: "p2p", peer: first ?? 0, mac })
+  if (!throughEngine) lab.daemon.links.release(engineId(lab, id))
   return new Set(ways)
 }
 
@@ -220,7 +239,7 @@ const leadOut = async (
   return near
 }
 
-const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<undefined> => {
+const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
   const { program } = lab.daemon
   const indexes = spec.ports.map((port) => fabricIndex(lab, port))
   const macs = spec.ports.map((port) => macOf(lab, port))
@@ -249,21 +268,25 @@ const vnisOf = (lab: Lab, id: string, before: SegmentSpec | undefined, after: Se
 export const handler: Handler<"segment"> = {
   kind: "segment",
   observe,
-  converge: (lab, steps) =>
-    eachAsync(steps, async ({ after, before, id }) => {
+  converge: async (lab, steps) => {
+    for (const { after, id } of steps) if (TunnelWays.isTunnelled(after!.spec)) await TunnelWays.vacate(lab, id, after!.spec)
+    return eachAsync(steps, async ({ after, before, id }) => {
       const { spec } = after!
-      const ways = TunnelWays.isTunnelled(spec) ? await joinTunnelled(lab, id, spec) : await join(lab, id, spec)
+      let kept: ReadonlySet<number> = new Set()
+      if (TunnelWays.isTunnelled(spec)) kept = await joinTunnelled(lab, id, spec)
+      else await join(lab, id, spec)
       if (before !== undefined) leave(lab, before, spec)
-      TunnelWays.drop(lab, vnisOf(lab, id, before, spec), ways ?? new Set())
+      await TunnelWays.drop(lab, id, vnisOf(lab, id, before, spec), { at: "leisure", kept })
       if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))
-    }),
+    })
+  },
   remove: async (lab, steps) => {
     const failures = await Promise.all(
       // All of them begin before the first one ends: their TAPs go together.
       steps.map((step) =>
         eachAsync([step], async ({ before, id }) => {
           leave(lab, before!, undefined)
-          TunnelWays.drop(lab, vnisOf(lab, id, before, undefined))
+          await TunnelWays.drop(lab, id, vnisOf(lab, id, before, undefined), { at: "once" })
           await lab.daemon.links.remove(engineId(lab, id))
         })
       )

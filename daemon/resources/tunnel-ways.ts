@@ -6,8 +6,10 @@
  *
  * To the program both are ports: members of a network, or the far end of a link. `segment.ts` places them.
  */
-import { noMac, type Port, type PortEntry } from "../linux/bpf.ts"
+import { noMac, type Port } from "../linux/bpf.ts"
 import { KernelError } from "../linux/errors.ts"
+import * as Fabric from "../linux/fabric.ts"
+import type { LinkProfile } from "../plan/link-profile.ts"
 import type { SegmentSpec, TunnelSpec } from "../plan/resource.ts"
 import type { Lab } from "./lab.ts"
 
@@ -16,8 +18,11 @@ export type Datapath = "kernel" | "engine"
 /** The ways of one segment as they are. */
 export interface Ways {
   readonly tunnel: TunnelSpec
+  readonly datapath: Datapath
   /** By underlay address of the other host, the index of the port; only those that work. */
   readonly ports: ReadonlyMap<string, number>
+  /** What the engine's tunnel does to what it sends; a profile before a kernel tunnel is the business of `segment.ts`. */
+  readonly profile?: { readonly profile: LinkProfile; readonly seed: number }
 }
 
 /** A segment that spans hosts. */
@@ -37,6 +42,12 @@ export const portOf = ({ segmentKind, vni }: SegmentSpec, peer: number): Port =>
     ? { kind: "p2p", peer, mac: noMac, tunnel: true }
     : { kind: "network", segment: vni, mac: noMac, tunnel: true }
 
+/** The profile of what leaves this host: the other direction is the other host's. */
+const leaving = ({ endpoints, ports, profiles }: SegmentSpec): LinkProfile | undefined =>
+  endpoints?.[0] === ports[0] ? profiles?.aToB : profiles?.bToA
+
+const prefixOf = (lab: Lab, id: string): string => `${lab.name}/${id}@`
+
 /** What carries tunnels on this host: UDP ports of the VXLAN devices that are whole, by ifindex. */
 export type Carriers = ReadonlyMap<number, number>
 
@@ -45,49 +56,130 @@ export const carriers = (lab: Lab): Carriers =>
   new Map([...lab.daemon.tunnels.look()].flatMap(([port, { index, whole }]) => (whole ? [[index, port] as const] : [])))
 
 /** What is there for the segment; undefined: nothing. */
-export const find = (lab: Lab, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
-  const ends = [...lab.daemon.tunnels.endsOf(spec.vni)]
-  if (ends.length === 0) return spec.tunnel.vteps.length === 0 ? { tunnel: spec.tunnel, ports: new Map() } : undefined
-  const alive = ends.filter(([, end]) => carried.has(end.device) && lab.daemon.tunnels.isFromHere(end))
-  const port = alive[0] === undefined ? 0 : carried.get(alive[0][1].device)!
-  const here = alive.filter(([, end]) => carried.get(end.device) === port)
-  const ports = new Map(here.map(([index, { remote }]) => [remote, index]))
-  const datapath = datapathOf(lab, spec.tunnel) === "kernel" ? spec.tunnel.datapath : "kernel"
-  return { tunnel: { encapsulation: "vxlan", port, datapath, vteps: [...ports.keys()].toSorted() }, ports }
+export const find = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
+  const wanted = datapathOf(lab, spec.tunnel)
+  if (spec.tunnel.vteps.length === 0 && !hasAny(lab, id, spec)) return { tunnel: spec.tunnel, datapath: wanted, ports: new Map() }
+  const [kernel, engine] = [findKernel(lab, spec, carried), findEngine(lab, id, spec)]
+  return wanted === "kernel" ? (kernel ?? engine) : (engine ?? kernel)
 }
 
-/** The entries of a network's ways that are as they should be. */
-export const memberVteps = (
-  vni: number,
-  ways: Ways,
-  entries: ReadonlyMap<number, PortEntry>,
-  members: ReadonlySet<number>
-): ReadonlyArray<string> =>
-  [...ways.ports].flatMap(([remote, index]) => {
-    const entry = entries.get(index)?.port
-    const right = entry?.kind === "network" && entry.segment === vni && entry.tunnel === true && members.has(index)
-    return right ? [remote] : []
-  }).toSorted()
+const hasAny = (lab: Lab, id: string, { vni }: SegmentSpec): boolean =>
+  lab.daemon.program.tunnelEndsOf(vni).size > 0 || lab.daemon.links.tunnelsOf(prefixOf(lab, id)).size > 0
 
-/** Makes what is missing, and returns the port towards each other host. */
-export const make = async (lab: Lab, spec: TunnelledSpec): Promise<ReadonlyMap<string, number>> => {
+const findKernel = (lab: Lab, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
+  const { tunnels } = lab.daemon
+  const ends = [...tunnels.endsOf(spec.vni)]
+  if (ends.length === 0) return undefined
+  const alive = ends.filter(([, { device, local, remote }]) => carried.has(device) && local === tunnels.localFor(remote))
+  const port = alive[0] === undefined ? 0 : carried.get(alive[0][1].device)!
+  const ports = new Map(alive.flatMap(([index, { device, remote }]) => (carried.get(device) === port ? [[remote, index] as const] : [])))
+  const datapath = datapathOf(lab, spec.tunnel) === "kernel" ? spec.tunnel.datapath : "kernel"
+  return { tunnel: { encapsulation: "vxlan", port, datapath, vteps: [...ports.keys()].toSorted() }, datapath: "kernel", ports }
+}
+
+const findEngine = (lab: Lab, id: string, spec: TunnelledSpec): Ways | undefined => {
+  const { fabric, links, program, tunnels } = lab.daemon
+  const found = [...links.tunnelsOf(prefixOf(lab, id)).values()]
+  const [first] = found
+  if (first === undefined) return undefined
+  const programs = Fabric.programIds(fabric.fd, found.map(({ tap }) => tap))
+  const { encapsulation, port, profile, seed } = first
+  const alive = found.filter((tunnel) => {
+    const { local, remote, tap, vni } = tunnel
+    const isSame = tunnel.encapsulation === encapsulation && tunnel.port === port && vni === spec.vni && local === tunnels.localFor(remote)
+    return isSame && lab.snapshot.taps.get(tap)?.up === true && programs.get(tap) === program.programId
+  })
+  const ports = new Map(alive.map(({ remote, tap }) => [remote, tap]))
+  const datapath = datapathOf(lab, spec.tunnel) === "engine" ? spec.tunnel.datapath : "engine"
+  return {
+    tunnel: { encapsulation, port, datapath, vteps: [...ports.keys()].toSorted() },
+    datapath: "engine",
+    ports,
+    ...(profile === undefined ? {} : { profile: { profile, seed } })
+  }
+}
+
+/** The other hosts of a network whose ways are members as they should be. */
+export const memberVteps = (lab: Lab, vni: number, ways: Ways, members: ReadonlySet<number>): ReadonlyArray<string> =>
+  [...ways.ports]
+    .filter(([, index]) => {
+      const entry = lab.daemon.program.ports().get(index)?.port
+      return entry?.kind === "network" && entry.segment === vni && entry.tunnel === true && members.has(index)
+    })
+    .map(([remote]) => remote)
+    .toSorted()
+
+/** Makes what is missing, and returns the port towards each other host, and who carries it. */
+export const make = async (lab: Lab, id: string, spec: TunnelledSpec): Promise<Pick<Ways, "datapath" | "ports">> => {
   const { datapath, encapsulation, port, vteps } = spec.tunnel
   if (datapathOf(lab, spec.tunnel) === "kernel") {
     if (encapsulation !== "vxlan") {
-      const detail = `the kernel's path carries VXLAN only; use \`datapath: engine\` for ${encapsulation}`
+      const detail = `the kernel's path carries VXLAN only: ${encapsulation} needs datapath engine`
       throw new KernelError({ operation: "tunnel segment", object: spec.name, code: "EOPNOTSUPP", detail })
     }
     try {
-      return new Map(vteps.map((remote) => [remote, lab.daemon.tunnels.add(port, spec.vni, remote)]))
+      return { datapath: "kernel", ports: new Map(vteps.map((remote) => [remote, lab.daemon.tunnels.add(port, spec.vni, remote)])) }
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== "EOPNOTSUPP" || datapath !== "auto") throw error
     }
   }
-  throw new KernelError({ operation: "tunnel segment", object: spec.name, code: "EOPNOTSUPP", detail: "the engine has no tunnels yet" })
+  const ports = new Map<string, number>()
+  for (const remote of vteps) ports.set(remote, await carry(lab, id, spec, remote))
+  return { datapath: "engine", ports }
 }
 
-/** Removes the ways of these VNIs but the ports in `kept`. */
-export const drop = (lab: Lab, vnis: ReadonlyArray<number>, kept: ReadonlySet<number> = new Set()): void => {
-  const { tunnels } = lab.daemon
+/** Has the engine carry frames to `remote`; returns the TAP. */
+const carry = async (lab: Lab, id: string, spec: TunnelledSpec, remote: string): Promise<number> => {
+  const { links, tunnels } = lab.daemon
+  const { encapsulation, port } = spec.tunnel
+  const local = tunnels.localFor(remote)
+  const profile = leaving(spec)
+  // No colon may be in an alternative name (net/core/dev.c, dev_valid_name).
+  const label = `${spec.vni}@${remote.replaceAll(":", "-")}`
+  const { tap } = await links.setTunnel(
+    `${prefixOf(lab, id)}${remote}`,
+    {
+      lab: lab.name,
+      label,
+      encapsulation,
+      port,
+      vni: spec.vni,
+      remote,
+      ...(local === undefined ? {} : { local }),
+      ...(profile === undefined ? {} : { profile }),
+      seed: spec.profiles?.seed ?? 0
+    },
+    lab.snapshot.taps
+  )
+  return tap
+}
+
+/** Ends tunnels of the other kind on the UDP port that the segment is to have from now on: two cannot have it. */
+export const vacate = async (lab: Lab, id: string, spec: TunnelledSpec): Promise<void> => {
+  const { links, tunnels } = lab.daemon
+  const { port } = spec.tunnel
+  if (datapathOf(lab, spec.tunnel) === "engine") {
+    const device = tunnels.look().get(port)?.index
+    tunnels.remove([...tunnels.endsOf(spec.vni)].flatMap(([index, end]) => (end.device === device ? [index] : [])))
+    return
+  }
+  for (const [tunnel, { encapsulation, port: used }] of links.tunnelsOf(prefixOf(lab, id))) {
+    if (encapsulation !== "gre" && used === port) await links.removeTunnel(tunnel)
+  }
+}
+
+/** Removes the segment's ways: those with these VNIs but the ports in `kept`. `at`: what is on its way is lost, or arrives. */
+export const drop = async (
+  lab: Lab,
+  id: string,
+  vnis: ReadonlyArray<number>,
+  { at, kept = new Set() }: { readonly at: "once" | "leisure"; readonly kept?: ReadonlySet<number> }
+): Promise<void> => {
+  const { links, tunnels } = lab.daemon
   tunnels.remove(vnis.flatMap((vni) => [...tunnels.endsOf(vni).keys()].filter((index) => !kept.has(index))))
+  for (const [tunnel, { tap }] of links.tunnelsOf(prefixOf(lab, id))) {
+    if (kept.has(tap)) continue
+    if (at === "once") await links.removeTunnel(tunnel)
+    else links.releaseTunnel(tunnel)
+  }
 }

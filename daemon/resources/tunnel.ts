@@ -85,9 +85,10 @@ export class Tunnels {
     return new Map(Array.from(program.tunnelEndsOf(vni), (index) => [index, program.tunnelEnds().get(index)!]))
   }
 
-  /** Whether the end sends from the address that this host has now. */
-  isFromHere({ local, remote }: TunnelEnd): boolean {
-    return local === this.localFor(remote)
+  /** The address from which to send to `remote`; undefined: whichever the route says. */
+  localFor(remote: string): string | undefined {
+    const { address } = this.parts
+    return address !== undefined && familyOf(address) === familyOf(remote) ? address : undefined
   }
 
   /** Removes these tunnel ends, and devices that no other uses. */
@@ -124,11 +125,6 @@ export class Tunnels {
     const known = program.ports()
     Fabric.removeLinks(fabric.fd, links.flatMap((link) => (isOurs(link) && known.has(link.index) ? [] : [link.index])))
     this.prune()
-  }
-
-  private localFor(remote: string): string | undefined {
-    const { address } = this.parts
-    return address !== undefined && familyOf(address) === familyOf(remote) ? address : undefined
   }
 
   private prune(): void {

@@ -62,9 +62,10 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
   const program = Bpf.load(objectPath)
   const told: string[] = []
   const tell = (message: string): void => void told.push(message)
-  const links = new EngineLinks({ fabric, program, start: Engine.start, tell })
+  const links = new EngineLinks({ fabric, program, start: () => Engine.start({ underlay: underlay.fd }), tell })
   const tunnels = new Tunnels({ fabric, program, address, underlay: { ...underlay, inode: 0 }, tell })
-  const daemon: Daemon = { instance, fabric, program, links, tunnels, runDirectory: join(directory, "run") }
+  // No lab here has containers.
+  const daemon = { instance, fabric, program, links, tunnels, runDirectory: join(directory, "run") } as unknown as Daemon
   const store = await LevelStore.open(join(directory, "state"))
   const reconciler = new Reconciler({ daemon, store, events: new EventLog() })
   await reconciler.recover()
