@@ -31,6 +31,8 @@ const implementations: {
   deploy: () => import("./commands/deploy.ts"),
   destroy: () => import("./commands/destroy.ts"),
   list: () => import("./commands/list.ts"),
+  hosts: () => import("./commands/hosts.ts"),
+  drain: () => import("./commands/drain.ts"),
   inspect: () => import("./commands/inspect.ts"),
   exec: () => import("./commands/exec.ts"),
   capture: () => import("./commands/capture.ts"),

@@ -6,9 +6,9 @@
  *
  * A daemon that ends leaves its labs forwarding; one with no labs leaves nothing.
  */
-import { mkdirSync, rmSync, rmdirSync, statSync } from "node:fs"
+import { mkdirSync, readFileSync, rmSync, rmdirSync, statSync } from "node:fs"
 import { flushCompileCache } from "node:module"
-import { hostname, release } from "node:os"
+import { release } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -18,6 +18,8 @@ import * as Exit from "effect/Exit"
 import type { Scope } from "effect/Scope"
 import { load } from "./compiler/load.ts"
 import { Engine } from "./datapath/engine.ts"
+import { type FleetSettings, fleetOptions, fleetSettings, fleetUsage, hostName } from "./fleet/flags.ts"
+import { type RunningFleet, startFleet } from "./fleet/start.ts"
 import * as Bpf from "./linux/bpf.ts"
 import { doctor } from "./linux/doctor.ts"
 import * as Fabric from "./linux/fabric.ts"
@@ -27,7 +29,8 @@ import * as Netns from "./linux/netns.ts"
 import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
-import { findNode, reachableNodes } from "./reconciler/directory.ts"
+import type { TunnelSpec } from "./plan/resource.ts"
+import { findNode, type NamedLab, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort } from "./reconciler/ports.ts"
 import { OneHost } from "./reconciler/one-host.ts"
@@ -39,17 +42,26 @@ import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
+import type { Forwarding } from "./rpc/forward.ts"
+import { makeHosts, onlyHost } from "./rpc/hosts.ts"
 import { makeLabs } from "./rpc/labs.ts"
+import { makePeers } from "./rpc/peers-service.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
 import { serve, serveTls } from "./rpc/server.ts"
 import { defaultTlsFiles, type Endpoint, parseEndpoint, readTlsFiles, type TlsFiles, type TlsMaterial } from "./rpc/tls.ts"
-import { versionHandler } from "./rpc/version.ts"
+import { version, versionHandler } from "./rpc/version.ts"
 import { cached } from "./store/cache.ts"
+import type { Tls as EtcdTls } from "./store/etcd-client.ts"
+import * as Etcd from "./store/etcd.ts"
 import * as LevelStore from "./store/level.ts"
 import type { Store } from "./store/store.ts"
 
 interface Config {
   readonly instance: string
+  /** Name of this host. */
+  readonly host: string
+  /** Undefined: no other host shares its labs. */
+  readonly fleet: FleetSettings | undefined
   readonly socket: string
   readonly state: string
   readonly runDirectory: string
@@ -67,14 +79,15 @@ const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR] [--l
   --listen ADDR:PORT  also serve on the network, with TLS and for clients with a certificate only (docs/remote.md)
   --tls-ca FILE, --tls-cert FILE, --tls-key FILE
                    for --listen (default: ca.pem, cert.pem and key.pem in /etc/weft/pki/weftd, as weft pki makes them)
-`
+${fleetUsage}`
 
 /** Reads the command line; prints and exits on a bad one. */
 const configure = (argv: ReadonlyArray<string>): Config => {
   try {
     const text = { type: "string" } as const
     const tls = { "tls-ca": text, "tls-cert": text, "tls-key": text }
-    const options = { instance: text, socket: text, state: text, listen: text, ...tls, help: { type: "boolean" } } as const
+    const own = { instance: text, socket: text, state: text, listen: text, ...tls, help: { type: "boolean" } } as const
+    const options = { ...own, ...fleetOptions }
     const { values } = parseArgs({ args: [...argv], options })
     if (values.help === true) {
       process.stdout.write(usage)
@@ -85,7 +98,9 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     if (!isName) throw new Error(`Bad instance name "${instance}": letters, digits and dashes`)
     const runDirectory = `/run/weft/${instance}`
     const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
-    return { instance, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory, remote: remoteOf(values) }
+    const remote = remoteOf(values)
+    const fleet = fleetSettings(values, remote?.endpoint.host)
+    return { instance, host: hostName(values), fleet, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory, remote }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
     process.exit(2)
@@ -93,7 +108,7 @@ const configure = (argv: ReadonlyArray<string>): Config => {
 }
 
 /** What --listen and the TLS flags ask for. @throws Error that says what to type */
-const remoteOf = (flags: Readonly<Record<string, string | boolean | undefined>>): Config["remote"] => {
+const remoteOf = (flags: Readonly<Record<string, unknown>>): Config["remote"] => {
   const named = { ca: flags["tls-ca"], cert: flags["tls-cert"], key: flags["tls-key"] }
   const missing = Object.entries(named).flatMap(([name, file]) => (file === undefined ? [`--tls-${name}`] : []))
   if (missing.length > 0 && missing.length < 3) throw new Error(`The three TLS files belong together: ${missing.join(" and ")} missing`)
@@ -158,35 +173,95 @@ const closeFabric = (fabric: Netns.Netns): void => {
   if (empty) Netns.remove(fabric.name)
 }
 
-const execDependencies = (store: Store, instance: string): ExecDependencies => ({
+/** Labs by which nodes are found: of all hosts, or of this one. */
+interface Directory {
+  readonly labs: () => Promise<ReadonlyArray<NamedLab>>
+  readonly instance: string
+  /** Name of this host, where there are others: nodes say where they are. */
+  readonly here: string | undefined
+  readonly forwarding: Forwarding | undefined
+}
+
+/** What is not there, of a node that should be on this host. */
+const missing = ({ instance }: Directory, { lab, node }: { readonly lab: string; readonly node: string }): string | undefined => {
+  const netns = Netns.nodeName(lab, node)
+  return Netns.owner(netns) === instance ? undefined : `Node "${node}" is not there: namespace ${netns} is missing or not ours`
+}
+
+const execDependencies = (directory: Directory): ExecDependencies => ({
   resolveNode: async (name) => {
-    const node = findNode(await store.labs(), name)
-    if ("error" in node) return node
-    const netns = Netns.nodeName(node.lab, node.node)
-    return Netns.owner(netns) === instance ? node : { error: `Node "${name}" is not there: namespace ${netns} is missing or not ours` }
+    const node = findNode(await directory.labs(), name, directory.here)
+    if ("error" in node || node.host !== undefined) return node
+    const error = missing(directory, node)
+    return error === undefined ? node : { error }
   },
   spawn: spawnInNetns,
-  isSignal
+  isSignal,
+  ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
-const captureDependencies = (store: Store, instance: string): CaptureDependencies => ({
+const captureDependencies = (directory: Directory): CaptureDependencies => ({
   resolvePort: async (name) => {
-    const port = findPort(await store.labs(), name)
+    const port = findPort(await directory.labs(), name)
     if ("error" in port) return port
-    const netns = Netns.nodeName(port.lab, port.node)
-    return Netns.owner(netns) === instance ? port : { error: `Node "${port.node}" is not there: namespace ${netns} is missing or not ours` }
+    const error = missing(directory, port)
+    return error === undefined ? port : { error }
   }
 })
 
-const reachDependencies = (store: Store, reconciler: Reconciler): ReachDependencies => ({
+const reachDependencies = (directory: Directory, onlyLab: () => Promise<string>): ReachDependencies => ({
   resolveNodes: async (lab, nodes) => {
-    const entry = await store.lab(lab === "" ? await reconciler.onlyLab() : lab)
-    return entry === undefined ? { missing: `No lab "${lab}"` } : reachableNodes(entry, nodes)
+    const name = lab === "" ? await onlyLab() : lab
+    const entry = (await directory.labs()).find((one) => one.name === name)
+    return entry === undefined ? { missing: `No lab "${name}"` } : reachableNodes(entry, nodes)
   }
 })
+
+/** The certificate to show to etcd: files of its own, else those of --listen. @throws Error that names the file */
+const etcdTls = ({ fleet, remote }: Config): EtcdTls | undefined => {
+  const files = fleet?.etcdTls
+  if (files === undefined) return remote?.material
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path)
+    } catch (error) {
+      throw new Error(`Cannot read "${path}": ${(error as NodeJS.ErrnoException).code}`)
+    }
+  }
+  return { ca: read(files.ca), cert: read(files.cert), key: read(files.key) }
+}
 
 const log = (message: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${message}\n`)
+}
+
+interface Local {
+  readonly store: Store
+  readonly reconciler: Reconciler
+  readonly events: EventLog
+  readonly tunnels: Tunnels
+}
+
+/** Has this host follow what all share. It is registered later, when it can be asked. */
+const joinFleet = (config: Config, settings: FleetSettings, local: Local): Effect.Effect<RunningFleet, Error, Scope> =>
+  Effect.gen(function* () {
+    const { host, instance, remote } = config
+    const { etcd } = settings
+    if (etcd === "new") return yield* Effect.fail(new Error("--etcd new: not there yet"))
+    const tls = etcdTls(config)
+    const open = () => Etcd.open({ endpoints: etcd, log, ...(tls === undefined ? {} : { tls }) })
+    const shared = yield* acquire("Cannot start", open, (it) => it.close())
+    const datapathOf = ({ encapsulation }: TunnelSpec): string =>
+      encapsulation === "vxlan" && local.tunnels.supported ? "kernel" : "engine"
+    const start = () =>
+      startFleet({ ...local, host, instance, version, settings, shared, material: remote?.material, datapathOf })
+    return yield* acquire("Cannot start", start, (it) => it.close())
+  })
+
+/** Where other daemons find this one: at its underlay address, when it listens on all. */
+const advertised = ({ host, port }: Endpoint, fleet: FleetSettings | undefined): string => {
+  const address = /^[0:.]+$/.test(host) ? (fleet?.underlay ?? host) : host
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`
 }
 
 const daemon = (config: Config) =>
@@ -207,20 +282,39 @@ const daemon = (config: Config) =>
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())
     flushCompileCache()
     Memory.release()
-    const host = hostname()
-    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(store, config.instance)), (it) => it.end())
-    const capture = makeCapture(captureDependencies(store, config.instance))
+    const { host, instance, remote } = config
+    const fleet = config.fleet === undefined ? undefined : yield* joinFleet(config, config.fleet, { store, reconciler, events, tunnels })
+    const control = fleet?.fleet ?? new OneHost(reconciler, host)
+    const directory: Directory = {
+      labs: () => fleet?.fleet.namedLabs() ?? store.labs(),
+      instance,
+      here: fleet === undefined ? undefined : host,
+      forwarding: fleet?.peers === undefined ? undefined : { here: host, peers: fleet.peers }
+    }
+    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(directory)), (it) => it.end())
+    const capture = makeCapture(captureDependencies(directory))
+    const reach = reachHandler(reachDependencies(directory, () => control.onlyLab()))
     const services = {
-      Labs: makeLabs({ load, control: new OneHost(reconciler, host), events: eventsHandler(events, host) }),
-      Nodes: { exec: exec.handler, reach: reachHandler(reachDependencies(store, reconciler)), capture: capture.handler },
-      Host: { version: versionHandler({ instance: config.instance, host }), doctor: doctorHandler(() => doctor({ bpfObject, leftovers })) }
+      Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
+      Nodes: { exec: exec.handler, reach, capture: capture.handler },
+      Host: {
+        version: versionHandler({ instance, host }),
+        doctor: doctorHandler(() => doctor({ bpfObject, leftovers })),
+        ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler }))
+      },
+      ...(fleet === undefined ? {} : { Peers: makePeers({ fleet: fleet.fleet, events, host }) })
     }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
-    const { remote } = config
+    let endpoint = ""
     if (remote !== undefined) {
       const open = () => serveTls(remote.endpoint, remote.material, services, log)
-      const { endpoint } = yield* acquire("Cannot serve on the network", open, (serving) => serving.close(2000))
-      log(`weftd listens on ${endpoint.host}:${endpoint.port} with TLS`)
+      const serving = yield* acquire("Cannot serve on the network", open, (it) => it.close(2000))
+      log(`weftd listens on ${serving.endpoint.host}:${serving.endpoint.port} with TLS`)
+      endpoint = advertised(serving.endpoint, config.fleet)
+    }
+    if (fleet !== undefined) {
+      if (remote === undefined) log("without --listen, nodes and links of other hosts cannot be looked at from here, nor ours from there")
+      yield* acquire("Cannot start", () => fleet.register(endpoint), () => {})
     }
     // Before the servers close, so that clients get their last packets and the counts.
     yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))

@@ -120,12 +120,38 @@ export const specs = {
   },
   list: {
     summary: "List labs",
-    description: "Every lab of this daemon with its state.",
+    description: "Every lab with its state: of this daemon, or of all hosts that share labs with it.",
     args: {},
     flags: { output, format: { kind: "string", short: "f", metavar: "FORMAT", summary: "same as -o, as containerlab has it" } },
     examples: [
       { command: "weft list", description: "as a table" },
       { command: "weft list -o json | jq -r '.[].name'", description: "names only" }
+    ]
+  },
+  hosts: {
+    summary: "List the hosts that share labs",
+    description: "Every host of the fleet with what it has; the one that was asked in bold. A weftd of its own is the only one.",
+    args: {},
+    flags: { output },
+    examples: [
+      { command: "weft hosts", description: "who is there, and with how many nodes" },
+      { command: "weft hosts -o json | jq -r '.[] | select(.state == \"lost\").name'", description: "hosts that are gone" }
+    ]
+  },
+  drain: {
+    summary: "Move all nodes away from a host",
+    description:
+      "Places nothing more on the host and moves its nodes to others, lab after lab; nodes elsewhere stay where they are. "
+      + "Nodes that their topology wants on this host cannot move and are named.",
+    args: { host: { kind: "required", summary: "name of the host, as weft hosts shows it", complete: "none" } },
+    flags: {
+      undo: { kind: "boolean", summary: "let nodes be placed there again; moves nothing" },
+      forget: { kind: "boolean", summary: "also take a lost host out of the list: it will not come back" },
+      output
+    },
+    examples: [
+      { command: "weft drain h3", description: "before its maintenance" },
+      { command: "weft drain h3 --undo", description: "and after it" }
     ]
   },
   inspect: {
@@ -185,11 +211,13 @@ export const specs = {
       },
       count: { kind: "string", short: "c", metavar: "N", summary: "end after N packets", complete: "none" },
       duration: { kind: "string", metavar: "D", summary: "end after this time: 10s, 500ms, 5m", complete: "none" },
-      snaplen: { kind: "string", short: "s", metavar: "N", summary: "keep only the first N octets of each packet", complete: "none" }
+      snaplen: { kind: "string", short: "s", metavar: "N", summary: "keep only the first N octets of each packet", complete: "none" },
+      tunnel: { kind: "boolean", summary: "instead, what carries these ports' frames to other hosts: packets of the underlay" }
     },
     examples: [
       { command: "weft capture pc:eth0", description: "look at what passes, a line for each packet" },
       { command: "weft capture pc:eth0 -w - | wireshark -k -i -", description: "live in Wireshark" },
+      { command: "weft capture pc:eth0 --tunnel", description: "the same frames inside their tunnel" },
       { command: "weft capture pc:eth0 fw:wan -w trip.pcapng --filter icmp --duration 10s", description: "the same packets at two places" }
     ]
   },

@@ -11,6 +11,7 @@ const groups: ReadonlyArray<{ readonly title: string; readonly verbs: ReadonlyAr
   { title: "START HERE", verbs: ["demo", "doctor"] },
   { title: "LABS", verbs: ["validate", "plan", "deploy", "destroy"] },
   { title: "LOOK INSIDE", verbs: ["list", "inspect", "graph", "exec", "events"] },
+  { title: "MANY HOSTS", verbs: ["hosts", "drain"] },
   { title: "THIS TOOL", verbs: ["pki", "completion", "version"] }
 ]
 

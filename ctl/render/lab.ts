@@ -10,7 +10,7 @@ import type { Cell, Column } from "./table.ts"
 export const stateOf = (state: string, style: Style): string =>
   ["ready", "up"].includes(state)
     ? style.green(state)
-    : ["failed", "missing", "down"].includes(state)
+    : ["failed", "missing", "down", "lost", "orphaned", "unreachable"].includes(state)
       ? style.red(state)
       : style.yellow(printable(state))
 

@@ -37,7 +37,13 @@ export interface Change {
   readonly host: string
 }
 
-const json = (value: unknown): string => (value === undefined ? "" : JSON.stringify(value))
+/** Characters of a value; more of one is not for reading: a recording of a link has hundreds of thousands. */
+const longestValue = 4000
+
+const json = (value: unknown): string => {
+  const text = value === undefined ? "" : JSON.stringify(value)
+  return text.length <= longestValue ? text : JSON.stringify(`${text.slice(0, 80)}… (${text.length} characters)`)
+}
 
 export const changeOf = (step: Step, host: string): Change => ({
   action: step.action.toUpperCase() as Change["action"],
@@ -188,6 +194,8 @@ export interface LabControl {
   labs(): Promise<{ readonly labs: ReadonlyArray<LabSummary>; readonly error: string }>
   /** `lab` empty: the only one. @throws Refused */
   inspect(lab: string): Promise<Inspection>
+  /** The name of the lab when there is exactly one. @throws Refused */
+  onlyLab(): Promise<string>
 }
 
 /** One of the hosts that share labs, as `weft hosts` shows it. */

@@ -27,13 +27,13 @@ export class OneHost implements LabControl {
 
   async plan(plan: Plan): ReturnType<LabControl["plan"]> {
     const { exists, steps } = await this.#reconciler.plan(this.#here(plan))
-    return { exists, changes: steps.map((step) => changeOf(step, this.#host)), notes: notesOn(plan, this.#host) }
+    return { exists, changes: steps.map((step) => changeOf(step, this.#host)), notes: this.#notes(plan) }
   }
 
   async deploy(plan: Plan, options: { readonly filename: string; readonly rollback: boolean }, watch: ChangeWatch): Promise<ChangeOutcome> {
     const failures: ChangeFailure[] = []
     const outcome = await this.#reconciler.deploy(this.#here(plan), options, watching(this.#collecting(watch, failures)))
-    for (const note of notesOn(plan, this.#host)) watch.note(note)
+    for (const note of this.#notes(plan)) watch.note(note)
     return this.#outcome(outcome, failures)
   }
 
@@ -49,8 +49,21 @@ export class OneHost implements LabControl {
   }
 
   async inspect(lab: string): Promise<Inspection> {
-    const found = await this.#reconciler.inspect(lab === "" ? await this.#reconciler.onlyLab() : lab)
+    const found = await this.#reconciler.inspect(lab === "" ? await this.onlyLab() : lab)
     return inspectionOf({ ...found, host: this.#host, summary: this.#summary(found.entry) })
+  }
+
+  onlyLab(): Promise<string> {
+    return this.#reconciler.onlyLab()
+  }
+
+  /** Somebody may have written `host` for many hosts. */
+  #notes(plan: Plan): ReadonlyArray<string> {
+    const elsewhere = plan.nodes.filter(({ host }) => host !== undefined && host !== this.#host)
+    if (elsewhere.length === 0) return []
+    const [first, ...others] = elsewhere
+    const nodes = others.length === 0 ? `"${first!.name}"` : `"${first!.name}" and ${others.length} more`
+    return [`this weftd shares labs with no other host, so everything is on it: "host" of ${nodes} is not obeyed`]
   }
 
   #here(plan: Plan): Plan {
@@ -80,13 +93,4 @@ export class OneHost implements LabControl {
     const unreported = failures.map(({ id, error }) => this.#failure(id, error))
     return { changed, failures: failures.length > 0 && reported.length > 0 ? reported : unreported, rolledBack }
   }
-}
-
-/** Somebody wrote `host:` for a fleet. */
-const notesOn = (plan: Plan, here: string): ReadonlyArray<string> => {
-  const elsewhere = plan.nodes.filter(({ host }) => host !== undefined && host !== here)
-  if (elsewhere.length === 0) return []
-  const [first, ...others] = elsewhere
-  const nodes = others.length === 0 ? `"${first!.name}"` : `"${first!.name}" and ${others.length} more`
-  return [`this weftd shares labs with no other host, so everything is on it: "host" of ${nodes} is not obeyed`]
 }

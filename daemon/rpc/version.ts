@@ -4,7 +4,8 @@ import { release } from "node:os"
 import { unary } from "./server.ts"
 import { toStatus } from "./status.ts"
 
-const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
+/** Of this weft. */
+export const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
 
 export const versionHandler = (about: { readonly instance: string; readonly host: string }) =>
   unary(toStatus, () => ({ version, ...about, kernel: release(), node: process.version, pid: process.pid }))
