@@ -3,6 +3,7 @@
 #
 #   daemon/native/src/*.cc        -> .weft/native/weft.node     loaded by daemon/native, Node-API only, links libbpf and libpcap
 #   daemon/native/src/enter/*.cc  -> .weft/native/weft-enter    a small program of its own, no Node in it
+#   daemon/native/src/hold/hold.c -> .weft/native/weft-hold     static, the only file of the image that holds containers' namespaces
 #   bpf/*.bpf.c                   -> .weft/bpf/*.bpf.o          loaded by libbpf; bpf/lib holds shared headers
 #
 # Each result is written beside its place and then renamed, so that a running daemon, or a build that is killed, never
@@ -26,7 +27,7 @@ ENTER_OBJECTS := $(patsubst daemon/native/src/enter/%.cc,$(OUT)/build/enter/%.o,
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,$(OUT)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 
 # A result is made only when it has sources, so that a tree without them builds too.
-ALL := $(if $(ADDON_OBJECTS),$(OUT)/native/weft.node) $(if $(ENTER_OBJECTS),$(OUT)/native/weft-enter) $(BPF_OBJECTS)
+ALL := $(if $(ADDON_OBJECTS),$(OUT)/native/weft.node) $(if $(ENTER_OBJECTS),$(OUT)/native/weft-enter) $(OUT)/native/weft-hold $(BPF_OBJECTS)
 
 .PHONY: all clean
 .DELETE_ON_ERROR:
@@ -52,6 +53,11 @@ $(OUT)/native/weft.node: $(ADDON_OBJECTS) daemon/native/src
 $(OUT)/native/weft-enter: $(ENTER_OBJECTS) daemon/native/src/enter
 	@mkdir -p $(@D)
 	$(CXX) -o $@.new $(filter %.o,$^)
+	@mv -f $@.new $@
+
+$(OUT)/native/weft-hold: daemon/native/src/hold/hold.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -Os -Wall -Wextra -static -s -o $@.new $<
 	@mv -f $@.new $@
 
 $(OUT)/bpf/%.bpf.o: bpf/%.bpf.c Makefile

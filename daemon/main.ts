@@ -17,6 +17,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Scope } from "effect/Scope"
 import { load } from "./compiler/load.ts"
+import { Containers } from "./containers/containers.ts"
+import { connectTo, socketPathOf } from "./containers/engine.ts"
+import type { Happening } from "./containers/watch.ts"
 import { Engine } from "./datapath/engine.ts"
 import { type FleetSettings, fleetOptions, fleetSettings, fleetUsage, hostName } from "./fleet/flags.ts"
 import { type RunningFleet, startFleet } from "./fleet/start.ts"
@@ -37,6 +40,7 @@ import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
 import type { Daemon } from "./resources/lab.ts"
+import { Relays } from "./resources/publish.ts"
 import { Tunnels } from "./resources/tunnel.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
@@ -65,6 +69,8 @@ interface Config {
   readonly socket: string
   readonly state: string
   readonly runDirectory: string
+  /** Socket of the Docker engine, for container nodes. */
+  readonly docker: string
   /** Where to serve on the network; undefined: nowhere. */
   readonly remote: { readonly endpoint: Endpoint; readonly material: TlsMaterial } | undefined
 }
@@ -100,7 +106,8 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
     const remote = remoteOf(values)
     const fleet = fleetSettings(values, remote?.endpoint.host)
-    return { instance, host: hostName(values), fleet, socket, state: values.state ?? `/var/lib/weft/${instance}`, runDirectory, remote }
+    const state = values.state ?? `/var/lib/weft/${instance}`
+    return { instance, host: hostName(values), fleet, socket, state, runDirectory, docker: socketPathOf(process.env["DOCKER_HOST"]), remote }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
     process.exit(2)
@@ -188,14 +195,17 @@ const missing = ({ instance }: Directory, { lab, node }: { readonly lab: string;
   return Netns.owner(netns) === instance ? undefined : `Node "${node}" is not there: namespace ${netns} is missing or not ours`
 }
 
-const execDependencies = (directory: Directory): ExecDependencies => ({
+const execDependencies = (directory: Directory, containers: Containers): ExecDependencies => ({
   resolveNode: async (name) => {
     const node = findNode(await directory.labs(), name, directory.here)
     if ("error" in node || node.host !== undefined) return node
     const error = missing(directory, node)
     return error === undefined ? node : { error }
   },
-  spawn: spawnInNetns,
+  spawn: (command) =>
+    command.containerOf === undefined
+      ? spawnInNetns(command)
+      : containers.command({ lab: command.containerOf, node: command.hostname }, command),
   isSignal,
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
@@ -276,7 +286,12 @@ const daemon = (config: Config) =>
     const tell = (message: string): void => events.emit({ lab: "", type: "daemon.engine", subject: "engine", message })
     const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell }), (it) => it.close())
     const tunnels = new Tunnels({ fabric, program, tell })
-    const parts: Daemon = { instance: config.instance, fabric, program, links, tunnels, runDirectory: config.runDirectory }
+    const docker = connectTo(config.docker, config.instance, config.host)
+    const tellOf = ({ lab, message, node, type }: Happening): void => events.emit({ lab, type, subject: node, message })
+    const containers = yield* acquire("Cannot start", () => new Containers(docker, tellOf), (it) => it.close())
+    const relays = yield* acquire("Cannot start", () => new Relays(), (it) => it.closeAll())
+    const own = { instance: config.instance, runDirectory: config.runDirectory }
+    const parts: Daemon = { ...own, fabric, program, links, tunnels, containers, relays }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     yield* Effect.promise(() => reconciler.recover())
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())
@@ -291,7 +306,7 @@ const daemon = (config: Config) =>
       here: fleet === undefined ? undefined : host,
       forwarding: fleet?.peers === undefined ? undefined : { here: host, peers: fleet.peers }
     }
-    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(directory)), (it) => it.end())
+    const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(directory, containers)), (it) => it.end())
     const capture = makeCapture(captureDependencies(directory))
     const reach = reachHandler(reachDependencies(directory, () => control.onlyLab()))
     const services = {

@@ -259,11 +259,16 @@ export interface Finished extends Exit {
  * @param limits `timeoutMs`: when it is ended with SIGHUP, then SIGKILL. `outputOctets`: how much of stdout and of stderr
  *   is kept; the rest is read and dropped. `stdin`: what it reads.
  */
-export const runInNetns = async (
-  command: Command,
-  limits: { readonly timeoutMs: number; readonly outputOctets?: number; readonly stdin?: string | Uint8Array }
-): Promise<Finished> => {
-  const running = spawnInNetns(command)
+export const runInNetns = (command: Command, limits: RunLimits): Promise<Finished> => runToEnd(spawnInNetns(command), limits)
+
+export interface RunLimits {
+  readonly timeoutMs: number
+  readonly outputOctets?: number
+  readonly stdin?: string | Uint8Array
+}
+
+/** Waits for the end of a command that has been started: see `runInNetns`. */
+export const runToEnd = async (running: Omit<RunningCommand, "pid">, limits: RunLimits): Promise<Finished> => {
   const outputOctets = limits.outputOctets ?? 65536
   let timedOut = false
   const timer = setTimeout(() => {

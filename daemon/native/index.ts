@@ -65,7 +65,7 @@ export interface EngineHandle {
 }
 
 /** Fields of `EngineMemory.result`, as in engine.cc. */
-export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6, waitedNs: 7 } as const
+export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6, waitedNs: 7, nappedNs: 8 } as const
 
 /** As in encapsulation.h. */
 export const Encapsulation = { vxlan: 0, geneve: 1, gre: 2 } as const
@@ -130,6 +130,8 @@ export interface Addon {
   receiveStamped(descriptor: number, target: Uint8Array, stamp: Float64Array): number
   tcpBind(netns: number, address: Uint8Array): number
   tcpConnect(netns: number, address: Uint8Array, port: number): number
+  /** Connecting (TCP) or connected (UDP). */
+  relayConnect(netns: number, address: Uint8Array, port: number, datagrams: boolean): number
   /** A positive errno, or 0. */
   socketError(descriptor: number): number
   localAddress(descriptor: number): Uint8Array
@@ -164,10 +166,10 @@ export interface Addon {
   engineOpen(small: number, large: number): EngineMemory
   engineThread(): void
   /** Whether the calling thread goes before ordinary ones. */
-  engineUrgent(urgent: boolean): void
+  engineUrgent(engine: EngineHandle, urgent: boolean): void
   engineWatch(engine: EngineHandle, descriptor: number, key: number): void
   engineUnwatch(engine: EngineHandle, descriptor: number): void
-  /** How many `events`; sets `clockNs` and `waitedNs`. A negative timeout waits for ever. */
+  /** How many `events`; sets `clockNs`, `waitedNs` and `nappedNs`. A negative timeout waits for ever. */
   engineWait(engine: EngineHandle, timeoutNs: number): number
   engineClock(engine: EngineHandle): void
   /** How many packets were read; sets `frames`, `errors`, `exhausted`, `fault` (errno). `cut`: super-frames become packets. */

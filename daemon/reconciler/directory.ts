@@ -17,6 +17,8 @@ export interface FoundNode {
   readonly node: string
   readonly netnsPath: string
   readonly etcDir: string
+  /** Its commands run in a container. */
+  readonly container?: boolean
   /** The other host that has it; absent: this one. */
   readonly host?: string
 }
@@ -25,9 +27,11 @@ export type NotFound = { readonly error: string; readonly suggestion?: string; r
 
 const found = ({ name: lab, plan }: NamedLab, node: string, here: string | undefined): FoundNode => {
   const name = Netns.nodeName(lab, node)
-  const host = here === undefined ? undefined : plan.nodes.find((info) => info.name === node)?.host
+  const info = plan.nodes.find((one) => one.name === node)
+  const host = here === undefined ? undefined : info?.host
+  const container = info?.kind === "container" ? { container: true } : {}
   const elsewhere = host === undefined || host === here ? {} : { host }
-  return { lab, node, netnsPath: Netns.path(name), etcDir: Netns.etcPath(name), ...elsewhere }
+  return { lab, node, netnsPath: Netns.path(name), etcDir: Netns.etcPath(name), ...container, ...elsewhere }
 }
 
 const has = (lab: NamedLab, node: string): boolean => lab.plan.nodes.some((info) => info.name === node)

@@ -1,5 +1,5 @@
 /** The lab's `/etc/hosts`: one file, which each node's `/etc/netns/<name>/hosts` links to. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import { KernelError } from "../linux/errors.ts"
 import type { HostsFileSpec } from "../plan/resource.ts"
@@ -15,6 +15,15 @@ const preamble = [
 ].join("\n")
 
 export const hostsPath = (lab: Lab): string => `${lab.directory}/hosts`
+
+/** Where the files of a node's container are: its own copies, because a container has a file and not its name. */
+export const containerDirectory = (lab: Lab, node: string): string => `${lab.directory}/containers/${node}`
+
+/** Writes one of the files of a node's container in place, if it has one. */
+export const refreshCopy = (lab: Lab, node: string, name: "hosts" | "resolv.conf", content: string): void => {
+  const path = `${containerDirectory(lab, node)}/${name}`
+  if (existsSync(path)) writeFileSync(path, content)
+}
 
 const render = (spec: HostsFileSpec): string =>
   preamble + spec.entries.map((entry) => `${entry.address} ${entry.names.join(" ")}\n`).join("")
@@ -62,7 +71,10 @@ export const handler: Handler<"hosts-file"> = {
   converge: (lab, steps) =>
     each(steps, (step) => {
       mkdirSync(lab.directory, { recursive: true })
-      writeWhole(hostsPath(lab), render(step.after!.spec))
+      const content = render(step.after!.spec)
+      // The copies first: when the file itself is right, so are they.
+      for (const { spec } of lab.knownOf("container")) refreshCopy(lab, spec.node, "hosts", content)
+      writeWhole(hostsPath(lab), content)
     }),
   remove: (lab, steps) => each(steps, () => rmSync(lab.directory, { recursive: true, force: true }))
 }

@@ -3,11 +3,13 @@
  *
  * It starts from a snapshot and follows what the handlers make and remove, so that nothing has to be looked up twice.
  */
+import type { Containers } from "../containers/containers.ts"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
 import type { EngineLinks } from "./engine-link.ts"
+import type { Relays } from "./publish.ts"
 import type { Snapshot } from "./snapshot.ts"
 import type { Tunnels } from "./tunnel.ts"
 
@@ -17,6 +19,8 @@ export interface Daemon {
   readonly fabric: Netns.Netns
   readonly program: PortProgram
   readonly links: EngineLinks
+  readonly containers: Containers
+  readonly relays: Relays
   readonly tunnels: Tunnels
   /** `/run/weft/<instance>`: what must be gone after a reboot. */
   readonly runDirectory: string

@@ -4,7 +4,7 @@ import * as Netns from "../linux/netns.ts"
 import type { ResolverSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { each, type Handler } from "./handler.ts"
-import { fileError, writeWhole } from "./hosts-file.ts"
+import { fileError, refreshCopy, writeWhole } from "./hosts-file.ts"
 import type { Lab } from "./lab.ts"
 
 const pathOf = (lab: Lab, node: string): string => `${Netns.etcPath(Netns.nodeName(lab.name, node))}/resolv.conf`
@@ -23,8 +23,11 @@ export const parse = (node: string, content: string): ResolverSpec => {
   }
 }
 
-const write = (lab: Lab, spec: ResolverSpec): void =>
-  writeWhole(pathOf(lab, spec.node), render(spec), Netns.unfinishedEtcPath(Netns.nodeName(lab.name, spec.node)))
+const write = (lab: Lab, spec: ResolverSpec): void => {
+  const content = render(spec)
+  refreshCopy(lab, spec.node, "resolv.conf", content)
+  writeWhole(pathOf(lab, spec.node), content, Netns.unfinishedEtcPath(Netns.nodeName(lab.name, spec.node)))
+}
 
 function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
   for (const { spec } of lab.knownOf("resolver")) {
@@ -41,5 +44,9 @@ export const handler: Handler<"resolver"> = {
   kind: "resolver",
   observe,
   converge: (lab, steps) => each(steps, (step) => write(lab, step.after!.spec)),
-  remove: (lab, steps) => each(steps, (step) => rmSync(pathOf(lab, step.node), { force: true }))
+  remove: (lab, steps) =>
+    each(steps, (step) => {
+      refreshCopy(lab, step.node, "resolv.conf", "")
+      rmSync(pathOf(lab, step.node), { force: true })
+    })
 }

@@ -51,6 +51,8 @@ export type ResolvedNode =
       readonly node: string
       readonly netnsPath: string
       readonly etcDir?: string
+      /** Its commands run in a container. */
+      readonly container?: boolean
       /** The other host that has it; absent: this one. */
       readonly host?: string
     }
@@ -69,6 +71,8 @@ export interface RunningCommand {
 }
 export interface Command {
   readonly netnsPath: string
+  /** The lab of a node whose commands run in its container; the node is `hostname`. */
+  readonly containerOf?: string
   readonly etcDir?: string
   readonly hostname: string
   readonly argv: ReadonlyArray<string>
@@ -206,6 +210,7 @@ const commandOf = (start: ExecStart, node: Extract<ResolvedNode, { readonly netn
     hostname: node.node,
     argv: start.argv,
     env,
+    ...(node.container === true ? { containerOf: node.lab } : {}),
     ...(node.etcDir === undefined ? {} : { etcDir: node.etcDir }),
     ...(start.user === undefined || start.user === "" ? {} : { user: start.user }),
     ...(start.tty ? { tty: sizeOf(start.size ?? { columns: 0, rows: 0 }) } : {})

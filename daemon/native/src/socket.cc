@@ -178,6 +178,27 @@ napi_value tcpConnect(napi_env env, napi_callback_info info) {
   return fromInteger(env, descriptor);
 }
 
+// relayConnect(netns, address, port, datagrams): a TCP socket that is connecting, or a UDP socket that is connected. Closes as
+// any socket does.
+napi_value relayConnect(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  size_t count = 0;
+  const uint8_t* octets = arguments.octets(1, &count);
+  const Address address(octets, count, static_cast<uint16_t>(arguments.integer(2)));
+  const int type = arguments.flag(3) ? SOCK_DGRAM : SOCK_STREAM;
+  const char* failed = nullptr;
+  int error = 0;
+  const int descriptor = socketIn(arguments.integer(0), address.family(), type, 0, &failed, &error);
+  if (descriptor < 0) return throwErrno(env, error, failed, "relay");
+  if (type == SOCK_STREAM) enable(descriptor, IPPROTO_TCP, TCP_NODELAY);
+  if (connect(descriptor, address.get(), address.length) != 0 && errno != EINPROGRESS) {
+    error = errno;
+    close(descriptor);
+    return throwErrno(env, error, "connect", "relay");
+  }
+  return fromInteger(env, descriptor);
+}
+
 // socketError(descriptor): the errno of what went wrong since the last call, or 0.
 napi_value socketError(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
@@ -216,6 +237,7 @@ void registerSocket(napi_env env, napi_value exports) {
   define(env, exports, "receiveStamped", receiveStamped);
   define(env, exports, "tcpBind", tcpBind);
   define(env, exports, "tcpConnect", tcpConnect);
+  define(env, exports, "relayConnect", relayConnect);
   define(env, exports, "socketError", socketError);
   define(env, exports, "localAddress", localAddress);
   define(env, exports, "localPort", localPort);
