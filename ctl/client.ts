@@ -94,7 +94,7 @@ const channelTo = async (address: string): Promise<Channel> => {
   // HTTP/2 lets 64 KiB be under way unless told otherwise: captures and streams of exec would wait for round trips.
   const limits = {
     "grpc.max_receive_message_length": 64 << 20,
-    "grpc.max_send_message_length": 16 << 20,
+    "grpc.max_send_message_length": 32 << 20,
     "grpc-node.flow_control_window": 4 << 20
   }
   const endpoint = parseEndpoint(address)

@@ -1,7 +1,7 @@
 /** Follows a deploy or destroy to its end: live progress on stderr, then what came out. */
 
 import { Exit, Failure } from "./command.ts"
-import type { Done, Failed, Planned, Progress } from "./messages.ts"
+import type { Done, Failed, Planned, Progress, Topology } from "./messages.ts"
 import { diagnosticLines, tally } from "./render/diagnostics.ts"
 import { display, failureLine } from "./render/progress.ts"
 import { printError, styleOf } from "./terminal.ts"
@@ -56,11 +56,11 @@ export const follow = async (
 }
 
 /** Prints why an operation failed: diagnostics, each resource with the kernel's reason (once), what became of the lab. */
-export const printFailed = (outcome: Outcome, failed: Failed, source?: string): void => {
+export const printFailed = (outcome: Outcome, failed: Failed, topology?: Topology): void => {
   const style = styleOf(process.stderr)
   const diagnostics = outcome.planned?.diagnostics ?? []
   if (diagnostics.length > 0) {
-    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
+    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? topology : undefined).join("\n"))
     if (failed.invalidTopology) return printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
   }
   const blocked = failed.failures.filter((failure) => failure.blocked)

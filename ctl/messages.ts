@@ -7,6 +7,8 @@ export interface Topology {
   readonly filename: string
   readonly content: Uint8Array
   readonly lab?: string
+  readonly files?: Readonly<Record<string, Uint8Array>>
+  readonly unread?: Readonly<Record<string, string>>
 }
 
 export interface Diagnostic {
@@ -219,6 +221,8 @@ export interface CaptureStart {
   readonly durationMs: number
   readonly snaplen: number
   readonly text: boolean
+  /** The tunnel side of the ports. */
+  readonly tunnel?: boolean
 }
 
 export type CaptureResponse =

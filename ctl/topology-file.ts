@@ -1,6 +1,7 @@
 /** Which topology file a command means, and its content. */
 
 import { readdirSync, readFileSync, statSync } from "node:fs"
+import { dirname } from "node:path"
 import { Exit, Failure } from "./command.ts"
 import type { Topology } from "./messages.ts"
 
@@ -11,20 +12,29 @@ const largest = 4 << 20
 
 /**
  * Reads the topology that a command line means: the file it names, standard input for `-`, or the only `*.weft.yaml` of
- * the current folder.
+ * the current folder. With it come the recordings that it names.
  *
  * @throws {Failure} exit 2 when there is no such file, or no single one
  */
-export const readTopology = (file: string | undefined, name?: string): Topology => {
+export const readTopology = async (file: string | undefined, name?: string): Promise<Topology> => {
+  const { content, filename } = readContent(file)
+  // Most topologies name none, and then neither is needed.
+  const recordings = Buffer.from(content).includes("trace")
+    ? (await import("./recordings.ts")).readRecordings(content, filename === stdin ? "." : dirname(filename))
+    : {}
+  return { filename, content, ...recordings, ...(name === undefined ? {} : { lab: name }) }
+}
+
+const stdin = "<stdin>"
+
+const readContent = (file: string | undefined): { readonly filename: string; readonly content: Uint8Array } => {
   const filename = file ?? onlyTopology()
-  const content = filename === "-" ? readStandardInput() : read(filename)
-  const shown = filename === "-" ? "<stdin>" : filename
-  return name === undefined ? { filename: shown, content } : { filename: shown, content, lab: name }
+  return filename === "-" ? { filename: stdin, content: readStandardInput() } : { filename, content: read(filename) }
 }
 
 /** The lab name that a topology file carries, found without compiling it: the rest of the file may be broken. */
 export const labOf = async (file: string | undefined): Promise<string> => {
-  const { content, filename } = readTopology(file)
+  const { content, filename } = readContent(file)
   const { isMap, parseDocument } = await import("yaml")
   const document = parseDocument(Buffer.from(content).toString("utf8"), { logLevel: "silent" })
   const name: unknown = isMap(document.contents) ? document.contents.get("name") : undefined

@@ -109,7 +109,7 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
   made.ground = ground
   const { client } = ground
 
-  const original = readTopology(topologyFile, lab)
+  const original = await readTopology(topologyFile, lab)
   const topology = hosts > 1 ? await placed(original, hosts) : original
   await step(
     "Deploy",

@@ -11,7 +11,7 @@ import { readTopology } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.deploy>, context: Context): Promise<number> => {
-  const topology = readTopology(input.file, input.name)
+  const topology = await readTopology(input.file, input.name)
   const outcome = await withClient(context.daemon, (client) =>
     follow(client.deploy(topology, input.rollback), {
       verb: "Deploying",
@@ -22,7 +22,7 @@ export const run = async (input: InputOf<typeof specs.deploy>, context: Context)
 
   if (end.kind === "failed") {
     if (input.output !== "table") await printValue(input.output, { ok: false, planned, failed: end.failed })
-    printFailed(outcome, end.failed, Buffer.from(topology.content).toString("utf8"))
+    printFailed(outcome, end.failed, topology)
     return end.failed.invalidTopology ? Exit.usage : Exit.failed
   }
   if (input.output !== "table") {

@@ -14,14 +14,14 @@ import type { specs } from "./table.ts"
 const detailed = { same: 0, error: 1, changes: 2 } as const
 
 export const run = async (input: InputOf<typeof specs.plan>, context: Context): Promise<number> => {
-  const topology = readTopology(input.file, input.name)
+  const topology = await readTopology(input.file, input.name)
   const plan = await withClient(context.daemon, (client) => client.plan(topology))
   const failed = hasErrors(plan.diagnostics)
 
   if (input.output !== "table") {
     await printValue(input.output, { ...plan, summary: summaryOf(plan.changes) })
   } else {
-    const source = process.stderr.isTTY ? Buffer.from(topology.content).toString("utf8") : undefined
+    const source = process.stderr.isTTY ? topology : undefined
     const errorStyle = styleOf(process.stderr)
     if (plan.diagnostics.length > 0) printError(diagnosticLines(plan.diagnostics, errorStyle, source).join("\n"))
     if (failed) printError(`${errorStyle.red("invalid:")} ${topology.filename} has ${tally(plan.diagnostics)}`)

@@ -11,9 +11,9 @@ import { readTopology } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.validate>, _context: Context): Promise<number> => {
-  const { content, filename } = readTopology(input.file)
-  const source = Buffer.from(content).toString("utf8")
-  const loaded = load({ filename, content: source })
+  const topology = await readTopology(input.file)
+  const { content, filename, files = {}, unread = {} } = topology
+  const loaded = load({ filename, content, files: new Map(Object.entries(files)), unread: new Map(Object.entries(unread)) })
   const found = loaded.ok ? loaded.warnings : loaded.diagnostics
   const diagnostics = found.map((diagnostic): Diagnostic => ({
     ...diagnostic,
@@ -32,7 +32,7 @@ export const run = async (input: InputOf<typeof specs.validate>, _context: Conte
   }
   const style = styleOf(process.stderr)
   if (diagnostics.length > 0)
-    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? source : undefined).join("\n"))
+    printError(diagnosticLines(diagnostics, style, process.stderr.isTTY ? topology : undefined).join("\n"))
   if (failed) {
     printError(`${style.red("invalid:")} ${filename} has ${tally(diagnostics)}`)
     return Exit.usage

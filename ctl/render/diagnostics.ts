@@ -1,6 +1,6 @@
 /** Errors of a topology file, as compilers print them: `file:line:column: path: message`. */
 
-import type { Diagnostic } from "../messages.ts"
+import type { Diagnostic, Topology } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
 
@@ -8,10 +8,10 @@ import { printable } from "../terminal.ts"
 const quoteLength = 100
 
 /**
- * @param source the file's text, to quote the offending line with a caret; absent: one line per diagnostic
+ * @param source quotes the offending lines of this file with a caret; absent: one line per diagnostic
  */
-export const diagnosticLines = (diagnostics: ReadonlyArray<Diagnostic>, style: Style, source?: string): ReadonlyArray<string> => {
-  const sourceLines = source?.split(/\r\n|\r|\n/)
+export const diagnosticLines = (diagnostics: ReadonlyArray<Diagnostic>, style: Style, source?: Pick<Topology, "filename" | "content">): ReadonlyArray<string> => {
+  const sourceLines = source === undefined ? undefined : Buffer.from(source.content).toString("utf8").split(/\r\n|\r|\n/)
   return diagnostics.flatMap((diagnostic) => {
     const { column, line } = diagnostic
     const position = [diagnostic.filename, ...(line > 0 ? [line, ...(column > 0 ? [column] : [])] : [])].join(":")
@@ -19,7 +19,7 @@ export const diagnosticLines = (diagnostics: ReadonlyArray<Diagnostic>, style: S
     const path = diagnostic.path === "" ? "" : `${style.cyan(printable(diagnostic.path))}: `
     const meant = diagnostic.suggestion === "" ? "" : ` (did you mean ${style.green(printable(diagnostic.suggestion))}?)`
     const head = `${style.bold(printable(position))}: ${kind}${path}${printable(diagnostic.message)}${meant}`
-    const text = sourceLines?.[line - 1]
+    const text = diagnostic.filename === source?.filename ? sourceLines?.[line - 1] : undefined
     return text === undefined || text.trim() === "" ? [head] : [head, ...quote(text, line, column, style)]
   })
 }

@@ -53,17 +53,6 @@ export const place = (
   return { ok: true, plan: placed, notes: [...moves(plan.nodes, placed, before, hosts), spread(placed)] }
 }
 
-/** What a daemon without other hosts says of pins to hosts that it is not. */
-export const ignoredPins = (plan: Plan, host: string, filename: string): ReadonlyArray<Diagnostic> => {
-  const seen = new Set<string>()
-  return plan.nodes.flatMap(({ host: wanted, pinned }) => {
-    if (pinned === undefined || wanted === undefined || wanted === host || seen.has(pinned.path)) return []
-    seen.add(pinned.path)
-    const message = `${quote(wanted)} is not this host, ${quote(host)}, which has no others beside it: all nodes are placed here`
-    return [{ severity: "warning" as const, filename, ...pinned, message }]
-  })
-}
-
 const pinProblem = (node: NodeInfo, hosts: ReadonlyArray<PlaceableHost>, filename: string): Diagnostic | undefined => {
   if (node.pinned === undefined || node.host === undefined) return undefined
   const host = hosts.find(({ name }) => name === node.host)

@@ -49,8 +49,8 @@ export class Traces {
     if (this.parsed.has(name)) return this.parsed.get(name)
     const content = this.topology.files.get(name)
     if (content === undefined) {
-      const message = `the file ${quote(name)} did not come with the topology: weft sends those that it finds in the topology's folder`
-      this.reporter.error(path, message)
+      const why = this.topology.unread.get(name) ?? "it did not come with the topology"
+      this.reporter.error(path, `cannot read ${quote(name)}: ${why}`)
       return undefined
     }
     const parsed = parseTrace(name, content)

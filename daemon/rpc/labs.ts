@@ -14,6 +14,8 @@ interface TopologyMessage {
   readonly filename: string
   readonly content: Uint8Array
   readonly lab: string
+  readonly files: Readonly<Record<string, Uint8Array>>
+  readonly unread: Readonly<Record<string, string>>
 }
 
 /** `compiler/load.ts` */
@@ -26,8 +28,9 @@ interface Loaded {
 }
 
 const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
-  const { filename, content, lab } = topology ?? { filename: "", content: new Uint8Array(), lab: "" }
-  const result = load({ filename: filename === "" ? "topology" : filename, content, ...(lab === "" ? {} : { lab }) })
+  const { filename = "", content = new Uint8Array(), lab = "", files = {}, unread = {} } = topology ?? {}
+  const beside = { files: new Map(Object.entries(files)), unread: new Map(Object.entries(unread)) }
+  const result = load({ filename: filename === "" ? "topology" : filename, content, ...beside, ...(lab === "" ? {} : { lab }) })
   return result.ok ? { plan: result.plan, diagnostics: result.warnings } : { plan: undefined, diagnostics: result.diagnostics }
 }
 

@@ -45,7 +45,8 @@ const localOptions: grpc.ServerOptions = {
 
 /** What one client on the network can make the daemon hold. Lost clients are hung up on, which ends their commands. */
 const remoteOptions: grpc.ServerOptions = {
-  "grpc.max_receive_message_length": 8 << 20,
+  // A topology with its recordings, which the client keeps below 24 MiB.
+  "grpc.max_receive_message_length": 32 << 20,
   "grpc.max_send_message_length": maxMessageOctets,
   "grpc.max_concurrent_streams": 100,
   "grpc.max_connection_idle_ms": 300_000,

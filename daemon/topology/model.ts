@@ -30,6 +30,7 @@ export interface Topology {
   readonly segments: ReadonlyArray<Segment>
   /** Files that came with it, by the names that it uses for them. */
   readonly files: ReadonlyMap<string, Uint8Array>
+  readonly unread: ReadonlyMap<string, string>
   readonly locate: Locate
 }
 

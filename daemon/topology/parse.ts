@@ -24,6 +24,8 @@ export interface TopologySource extends Source {
   readonly lab?: string
   /** Recordings that it names, by these names. */
   readonly files?: ReadonlyMap<string, Uint8Array>
+  /** Those that could not be read, with the reason. */
+  readonly unread?: ReadonlyMap<string, string>
 }
 
 export type ParseResult =
@@ -113,6 +115,7 @@ export const examine = (source: TopologySource): Examined => {
     nodes: resolved,
     segments: wiring.segments,
     files: source.files ?? new Map(),
+    unread: source.unread ?? new Map(),
     locate: read.locate
   }
   return { topology, diagnostics }

@@ -1,6 +1,6 @@
 /** Placement: what holds for every lab, and what each wish gives way to. */
 import t from "tap"
-import { ignoredPins, place, type PlaceableHost, type Placement } from "../../daemon/compiler/place.ts"
+import { place, type PlaceableHost, type Placement } from "../../daemon/compiler/place.ts"
 import type { Plan } from "../../daemon/plan/resource.ts"
 import { render } from "../../daemon/topology/diagnostic.ts"
 import { seeded } from "../random.ts"
@@ -230,12 +230,4 @@ t.test("place takes a moment for a thousand nodes", async (t) => {
     const { system, user } = process.cpuUsage(start)
     t.ok((user + system) / 1000 < 500, `${(user + system) / 1000} ms`)
   }
-})
-
-t.test("ignoredPins tells once for each key, and not of the host itself", async (t) => {
-  const plan = planOf(3, [], [], { 0: "h0", 1: "h1", 2: "h1" })
-  const same = { ...plan, nodes: plan.nodes.map((node, i) => (i === 2 ? { ...node, pinned: plan.nodes[1]!.pinned! } : node)) }
-  t.strictSame(ignoredPins(same, "h0", "f").map(render), [
-    'f:2:5: nodes.n1.host: "h1" is not this host, "h0", which has no others beside it: all nodes are placed here'
-  ])
 })

@@ -129,7 +129,7 @@ const refusals = (link: object): ReadonlyArray<string> => {
 }
 
 t.test("compile refuses recordings that are not there, wrong, or beside a rate of the link", async (t) => {
-  t.match(refusals({ trace: "no.trace" }), [/^labs\/x\.weft\.yaml:1:\d+: links\[0\]\.trace: the file "no\.trace" did not come with the topology/])
+  t.match(refusals({ trace: "no.trace" }), [/^labs\/x\.weft\.yaml:1:\d+: links\[0\]\.trace: cannot read "no\.trace": it did not come with the topology$/])
   t.strictSame(refusals({ trace: "wrong.trace" }), ['labs/wrong.trace:2:1: "x": expected a whole number of milliseconds'], "once for both directions")
   t.match(refusals({ trace: "up.trace", rate: "1mbit" }), [/links\[0\]\.rate: does nothing: the recording "up\.trace" has the rate$/])
   for (const name of ["/etc/shadow", "../up.trace", "a/../../b", "", "a\nb", "x".repeat(256)]) {

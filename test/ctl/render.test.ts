@@ -82,6 +82,7 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
 })
 
 t.test("diagnostics quote the line with a caret and keep control characters out", async (t) => {
+  const file = (text: string) => ({ filename: "a.yaml", content: Buffer.from(text) })
   const diagnostic = {
     severity: "ERROR" as const,
     filename: "a.yaml",
@@ -91,12 +92,13 @@ t.test("diagnostics quote the line with a caret and keep control characters out"
     message: "bad \u001b[31m",
     suggestion: "host"
   }
-  t.strictSame(diagnosticLines([diagnostic], plain, "nodes:\n  a: {k: hst}\n"), [
+  t.strictSame(diagnosticLines([diagnostic, { ...diagnostic, filename: "b.trace" }], plain, file("nodes:\n  a: {k: hst}\n")), [
     "a.yaml:2:9: nodes.a: bad �[31m (did you mean host?)",
     "    2 |   a: {k: hst}",
-    "      |         ^"
+    "      |         ^",
+    "b.trace:2:9: nodes.a: bad \ufffd[31m (did you mean host?)"
   ])
-  const far = diagnosticLines([{ ...diagnostic, line: 1, column: 5000 }], plain, "x".repeat(10_000))
+  const far = diagnosticLines([{ ...diagnostic, line: 1, column: 5000 }], plain, file("x".repeat(10_000)))
   t.ok(far.every((line) => line.length < 130))
 })
 
