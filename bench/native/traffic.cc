@@ -1,9 +1,9 @@
 // UDP traffic between two namespaces, for the benches. One process, one thread in each namespace.
 //
-//   traffic pps SENDER RECEIVER ADDRESS SECONDS     datagrams of 64 octets, as fast as they go:  prints "SENT RECEIVED SECONDS"
-//   traffic rtt SENDER RECEIVER ADDRESS COUNT       one datagram to and fro at a time:           prints "P50 P99" in microseconds
+//   traffic pps SENDER RECEIVER ADDRESS SECONDS [SIZE]   datagrams as fast as they go:        prints "SENT RECEIVED SECONDS"
+//   traffic rtt SENDER RECEIVER ADDRESS COUNT [SIZE]     one datagram to and fro at a time:   prints "P50 P99" in microseconds
 //
-// SENDER and RECEIVER are files of namespaces, ADDRESS is the receiver's. With two CPUs or more the sender stays on the
+// SENDER and RECEIVER are files of namespaces, ADDRESS is the receiver's, SIZE the payload in octets, 64 unless given. With two CPUs or more the sender stays on the
 // first and the receiver on the second, so that runs can be compared.
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -27,7 +27,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint16_t port = 4321;
 constexpr unsigned batch = 64;
-constexpr size_t payload = 64;
+constexpr size_t maxPayload = 9000;
+size_t payload = 64;
 
 [[noreturn]] void fail(const char* what) {
   perror(what);
@@ -56,7 +57,7 @@ int openSocket(const char* netns) {
 }
 
 struct Batch {
-  uint8_t data[batch][payload] = {};
+  uint8_t data[batch][maxPayload] = {};
   iovec parts[batch];
   mmsghdr messages[batch] = {};
   Batch() {
@@ -73,14 +74,14 @@ void packetsPerSecond(int sender, int receiver, double seconds) {
   uint64_t sent = 0, received = 0;
   std::thread sink([&] {
     stayOn(1);
-    Batch in;
+    static Batch in;
     while (!done) {
       const int count = recvmmsg(receiver, in.messages, batch, MSG_WAITFORONE, nullptr);
       if (count > 0) received += static_cast<unsigned>(count);
     }
   });
   stayOn(0);
-  Batch out;
+  static Batch out;
   const auto start = Clock::now();
   const auto end = start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   while (Clock::now() < end) {
@@ -97,17 +98,17 @@ void roundTrips(int sender, int receiver, size_t count) {
   std::atomic<bool> done = false;
   std::thread echo([&] {
     stayOn(1);
-    uint8_t data[payload];
+    uint8_t data[maxPayload];
     sockaddr_in from{};
     while (!done) {
       socklen_t length = sizeof from;
-      const ssize_t size = recvfrom(receiver, data, sizeof data, 0, reinterpret_cast<sockaddr*>(&from), &length);
+      const ssize_t size = recvfrom(receiver, data, payload, 0, reinterpret_cast<sockaddr*>(&from), &length);
       if (size > 0) sendto(receiver, data, static_cast<size_t>(size), 0, reinterpret_cast<sockaddr*>(&from), length);
     }
   });
   stayOn(0);
   std::vector<double> times;
-  uint8_t data[payload] = {};
+  uint8_t data[maxPayload] = {};
   const size_t warmUp = count / 10;
   unsigned unanswered = 0;
   for (size_t i = 0; i < count + warmUp; i++) {
@@ -115,8 +116,8 @@ void roundTrips(int sender, int receiver, size_t count) {
     // On a busy machine an answer may take longer than the socket's patience. Late answers to earlier questions are passed over.
     for (size_t answer = i + 1; answer != i;) {
       memcpy(data, &i, sizeof i);
-      if (send(sender, data, sizeof data, 0) < 0) fail("send");
-      while (recv(sender, data, sizeof data, 0) >= 0) {
+      if (send(sender, data, payload, 0) < 0) fail("send");
+      while (recv(sender, data, payload, 0) >= 0) {
         memcpy(&answer, data, sizeof answer);
         if (answer == i) break;
       }
@@ -133,8 +134,9 @@ void roundTrips(int sender, int receiver, size_t count) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 6) {
-    fprintf(stderr, "usage: traffic pps|rtt SENDER RECEIVER ADDRESS SECONDS|COUNT\n");
+  if (count == 7) payload = static_cast<size_t>(atoi(arguments[6]));
+  if (count < 6 || count > 7 || payload < sizeof(size_t) || payload > maxPayload) {
+    fprintf(stderr, "usage: traffic pps|rtt SENDER RECEIVER ADDRESS SECONDS|COUNT [SIZE]\n");
     return 2;
   }
   sockaddr_in address{};

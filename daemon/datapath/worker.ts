@@ -66,7 +66,12 @@ interface Lane {
   readonly direction: Direction
   /** Frames are passed on in native code. */
   isDirect: boolean
+  /** What happens to packets depends on the time. */
+  isTimed: boolean
 }
+
+const isTimed = ({ delayMs = 0, jitter, rateBps = 0, trace }: LinkProfile): boolean =>
+  delayMs > 0 || (jitter?.ms ?? 0) > 0 || rateBps > 0 || trace !== undefined
 
 const commandKey = -1
 const framesPerRead = 32
@@ -90,8 +95,8 @@ class Engine {
   /** Tunnels by id: the index of their lane. */
   private readonly tunnels = new Map<string, number>()
   private readonly freeTunnelIndexes: number[] = []
-  /** How many lanes have a profile. */
-  private impaired = 0
+  /** How many lanes depend on the time. */
+  private timed = 0
   private readonly wheel: TimerWheel
   private readonly expired = new Int32Array(256)
   private readonly port: MessagePort
@@ -120,6 +125,7 @@ class Engine {
     const { memory, handle, wheel, expired } = this
     const { events, result } = memory
     addon.engineThread()
+    addon.engineUrgent(this.handle, false)
     addon.engineWatch(handle, this.event, commandKey)
     this.reply({ kind: "ready" })
     while (this.isOpen) {
@@ -129,8 +135,9 @@ class Engine {
       const ready = addon.engineWait(handle, timeout)
       const now = result[EngineResult.clockNs]!
       if (ready === 0 && timeout > 0) this.learnLag(now - before - timeout)
-      // Waiting took time, so the first frame came at its end.
-      this.sinceNs = timeout !== 0 && result[EngineResult.waitedNs]! > 2 * this.lagNs ? this.lagNs : 0
+      // Waiting took time, so the first frame came at its end; or frames came at any time while nobody looked.
+      const napped = result[EngineResult.nappedNs]!
+      this.sinceNs = napped > 0 ? napped / 2 : timeout !== 0 && result[EngineResult.waitedNs]! > 2 * this.lagNs ? this.lagNs : 0
       for (let i = 0; i < ready; i++) {
         const key = events[i]!
         if (key === commandKey) this.obey()
@@ -209,17 +216,15 @@ class Engine {
   private route(index: number): void {
     const lane = this.lanes[index]!
     const { direction } = lane
-    const isDirect = direction.isTransparent && direction.queued === 0
-    if (isDirect !== lane.isDirect) this.hurry(isDirect ? -1 : 1)
-    lane.isDirect = isDirect
-    addon.engineLane(this.handle, index, lane.from, lane.to, lane.tunnel, isDirect)
+    lane.isDirect = direction.isTransparent && direction.queued === 0
+    addon.engineLane(this.handle, index, lane.from, lane.to, lane.tunnel, lane.isDirect)
   }
 
-  /** Counts lanes with a profile. */
-  private hurry(change: number): void {
-    const before = this.impaired
-    this.impaired += change
-    if (before === 0 || this.impaired === 0) addon.engineUrgent(this.impaired > 0)
+  private setTimed(lane: Lane, isTimed: boolean): void {
+    if (lane.isTimed === isTimed) return
+    lane.isTimed = isTimed
+    this.timed += isTimed ? 1 : -1
+    if (this.timed === (isTimed ? 1 : 0)) addon.engineUrgent(this.handle, isTimed)
   }
 
   private countWritten(counts: Float64Array): void {
@@ -268,7 +273,7 @@ class Engine {
   private add({ id, tapA, tapB, profiles }: Extract<Command, { kind: "add" }>): void {
     const index = this.freeIndexes.pop() ?? this.lanes.length
     const lane = (from: number, to: number, name: "aToB" | "bToA"): Lane => {
-      return { id, from, to, tunnel: -1, direction: new Direction(this.packets, profiles.seed, name), isDirect: true }
+      return { id, from, to, tunnel: -1, direction: new Direction(this.packets, profiles.seed, name), isDirect: true, isTimed: false }
     }
     this.lanes[index] = lane(tapA, tapB, "aToB")
     this.lanes[index + 1] = lane(tapB, tapA, "bToA")
@@ -285,7 +290,7 @@ class Engine {
       const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local)
       const index = this.freeTunnelIndexes.pop() ?? this.lanes.length
       const direction = new Direction(this.packets, seed, "out")
-      this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true }
+      this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true, isTimed: false }
       this.tunnels.set(id, index)
       this.configureLane(index, profile)
       this.watch(index)
@@ -313,7 +318,9 @@ class Engine {
 
   private configureLane(index: number | undefined, profile: LinkProfile): void {
     if (index === undefined) return
-    this.lanes[index]!.direction.configure(profile, this.now())
+    const lane = this.lanes[index]!
+    lane.direction.configure(profile, this.now())
+    this.setTimed(lane, isTimed(profile))
     this.route(index)
     this.deliver(index)
   }
@@ -340,7 +347,7 @@ class Engine {
     addon.engineLane(this.handle, index, -1, -1, -1, false)
     this.wheel.clear(index)
     lane.direction.flush()
-    if (!lane.isDirect) this.hurry(-1)
+    this.setTimed(lane, false)
     this.lanes[index] = undefined
   }
 

@@ -104,23 +104,25 @@ napi_value engineThread(napi_env env, napi_callback_info) {
   return undefinedValue(env);
 }
 
-// engineUrgent(urgent): has the calling thread wake up before ordinary threads, which on a busy machine would delay
-// packets by tens of milliseconds. A real-time thread that never sleeps leaves the others a twentieth of its CPU, by the
-// kernel's own limit (sched(7): sched_rt_runtime_us), and the other CPUs. Otherwise it takes its turn: threads that send
-// and receive get to do so, and frames come in batches.
+// engineUrgent(handle, urgent): whether the calling thread wakes up before ordinary threads, which on a busy machine would
+// delay packets by tens of milliseconds. A real-time thread that never sleeps leaves the others a twentieth of its CPU, by
+// the kernel's own limit (sched(7): sched_rt_runtime_us), and the other CPUs. Otherwise it takes its turn, if an early
+// one: threads that send and receive get to do so, and frames come in batches.
 napi_value engineUrgent(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
+  Engine* engine = engineOf(arguments);
+  engine->isUrgent = arguments.flag(1);
   Scheduling scheduling{};
   scheduling.size = sizeof scheduling;
   scheduling.policy = SCHED_RR;
   scheduling.priority = 1;
-  if (arguments.flag(0) && syscall(SYS_sched_setattr, 0, &scheduling, 0) == 0) return undefinedValue(env);
+  if (engine->isUrgent && syscall(SYS_sched_setattr, 0, &scheduling, 0) == 0) return undefinedValue(env);
   // EPERM, for instance where a control group has no real-time share. Since Linux 6.12 an ordinary thread may ask for a
   // short slice instead and goes before those with longer ones. If that fails too, the thread is only less exact.
   scheduling.policy = SCHED_OTHER;
   scheduling.priority = 0;
-  scheduling.nice = arguments.flag(0) ? -19 : 0;
-  scheduling.runtime = arguments.flag(0) ? 100'000 : 0;
+  scheduling.nice = engine->isUrgent ? -19 : -10;
+  scheduling.runtime = 100'000;
   syscall(SYS_sched_setattr, 0, &scheduling, 0);
   return undefinedValue(env);
 }
@@ -186,6 +188,11 @@ int waitOnce(int epoll, epoll_event* events, double timeout) {
   return count < 0 ? 0 : count;
 }
 
+// When that many rounds came closer to each other than `busyNs`, frames are left to gather for `busyNapNs` before each.
+constexpr int manyRounds = 8;
+constexpr double busyNs = 40'000;
+constexpr long busyNapNs = 20'000;
+
 // Does what needs no decision; false when TypeScript must hear of it.
 bool passOn(Engine& engine, int32_t key) {
   if (key <= firstHubKey) {
@@ -201,7 +208,7 @@ bool passOn(Engine& engine, int32_t key) {
 
 // engineWait(handle, timeout): passes frames on until there are other events, or for `timeout` nanoseconds, for ever if
 // negative. Returns how many `events` there are; `result[clockNs]` is the time then, `result[waitedNs]` how long there
-// was nothing to do before.
+// was nothing to do before, `result[nappedNs]` how long nobody looked.
 napi_value engineWait(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Engine* engine = engineOf(arguments);
@@ -213,12 +220,23 @@ napi_value engineWait(napi_env env, napi_callback_info info) {
   epoll_event events[eventCapacity];
   double time = now();
   const double end = time + timeout;
+  engine->result[nappedNs] = 0;
+  // Under load an urgent thread would wake up for every single frame, and keep everybody else from running.
+  if (engine->isUrgent && engine->busyRounds >= manyRounds) {
+    const timespec nap = {0, busyNapNs};
+    nanosleep(&nap, nullptr);
+    const double before = time;
+    time = now();
+    engine->result[nappedNs] = time - before;
+  }
   for (;;) {
     const double before = time;
     const int count = waitOnce(engine->epoll, events, timeout <= 0 ? timeout : std::max(0.0, end - before));
     time = now();
     engine->result[clockNs] = time;
     engine->result[waitedNs] = time - before;
+    engine->busyRounds = time - engine->lastRoundNs < busyNs ? engine->busyRounds + 1 : 0;
+    engine->lastRoundNs = time;
     int32_t left = 0;
     for (int i = 0; i < count; i++) {
       const auto key = static_cast<int32_t>(events[i].data.u32);

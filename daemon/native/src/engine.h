@@ -27,7 +27,7 @@ constexpr int32_t eventCapacity = 64;
 constexpr int32_t trimFrom = 4096;
 
 // Fields of `result`; TypeScript has the same table.
-enum Result : int { clockNs, packets, octets, errors, exhausted, frames, fault, waitedNs, resultCount };
+enum Result : int { clockNs, packets, octets, errors, exhausted, frames, fault, waitedNs, nappedNs, resultCount };
 
 struct Arena {
   uint8_t* memory = nullptr;
@@ -103,6 +103,10 @@ struct Engine {
   Trains trains;
   std::vector<Lane> lanes;
   Tunnels* tunnels = nullptr;
+  bool isUrgent = false;
+  // How many rounds in a row came close to each other.
+  int busyRounds = 0;
+  double lastRoundNs = 0;
   int32_t* events = nullptr;
   int32_t* slots = nullptr;
   int32_t* sizes = nullptr;
