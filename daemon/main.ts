@@ -25,6 +25,7 @@ import { type FleetSettings, fleetOptions, fleetSettings, fleetUsage, hostName }
 import { type RunningFleet, startFleet } from "./fleet/start.ts"
 import * as Bpf from "./linux/bpf.ts"
 import { doctor } from "./linux/doctor.ts"
+import { reasonOf } from "./linux/errors.ts"
 import * as Fabric from "./linux/fabric.ts"
 import { leftovers } from "./linux/leftovers.ts"
 import * as Memory from "./linux/memory.ts"
@@ -72,7 +73,7 @@ interface Config {
   /** Socket of the Docker engine, for container nodes. */
   readonly docker: string
   /** Where to serve on the network; undefined: nowhere. */
-  readonly remote: { readonly endpoint: Endpoint; readonly material: TlsMaterial } | undefined
+  readonly remote: { readonly endpoint: Endpoint; readonly files: TlsFiles; readonly material: TlsMaterial } | undefined
 }
 
 const bpfObject = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
@@ -126,7 +127,7 @@ const remoteOf = (flags: Readonly<Record<string, unknown>>): Config["remote"] =>
   const endpoint = parseEndpoint(String(flags["listen"]))
   const files = missing.length === 0 ? (named as TlsFiles) : defaultTlsFiles
   try {
-    return { endpoint, material: readTlsFiles(files) }
+    return { endpoint, files, material: readTlsFiles(files) }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n`)
     process.exit(1)
@@ -245,6 +246,9 @@ const log = (message: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${message}\n`)
 }
 
+/** Where etcd is expected; IANA's port of it. */
+const etcdPort = 2379
+
 interface Local {
   readonly store: Store
   readonly reconciler: Reconciler
@@ -252,14 +256,21 @@ interface Local {
   readonly tunnels: Tunnels
 }
 
+/** `--etcd new`: etcd beside this daemon, at the underlay address for those who have certificates. */
+const ownEtcd = ({ remote, state }: Config, { etcdTls: own, underlay }: FleetSettings): Effect.Effect<EtcdServer, Error, Scope> => {
+  const tls = own ?? remote?.files
+  const network = tls === undefined ? {} : { remote: { address: underlay, port: etcdPort, tls } }
+  if (tls === undefined) log("etcd.alone other hosts cannot use this etcd: that takes --listen, or --etcd-ca, --etcd-cert and --etcd-key")
+  return acquire("Cannot start", () => startEtcd({ directory: join(state, "etcd"), ...network, log }), (it) => it.close())
+}
+
 /** Has this host follow what all share. It is registered later, when it can be asked. */
 const joinFleet = (config: Config, settings: FleetSettings, local: Local): Effect.Effect<RunningFleet, Error, Scope> =>
   Effect.gen(function* () {
     const { host, instance, remote } = config
-    const { etcd } = settings
-    if (etcd === "new") return yield* Effect.fail(new Error("--etcd new: not there yet"))
+    const endpoints = settings.etcd === "new" ? [(yield* ownEtcd(config, settings)).endpoint] : settings.etcd
     const tls = etcdTls(config)
-    const open = () => Etcd.open({ endpoints: etcd, log, ...(tls === undefined ? {} : { tls }) })
+    const open = () => Etcd.open({ endpoints, log, ...(tls === undefined ? {} : { tls }) })
     const shared = yield* acquire("Cannot start", open, (it) => it.close())
     const datapathOf = ({ encapsulation }: TunnelSpec): string =>
       encapsulation === "vxlan" && local.tunnels.supported ? "kernel" : "engine"
@@ -293,6 +304,7 @@ const daemon = (config: Config) =>
     const own = { instance: config.instance, runDirectory: config.runDirectory }
     const parts: Daemon = { ...own, fabric, program, links, tunnels, containers, relays }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
+    containers.onReturn = () => void reconciler.retryContainers().catch((error: unknown) => log(`weftd: ${reasonOf(error)}`))
     yield* Effect.promise(() => reconciler.recover())
     yield* acquire("Cannot watch the fabric", () => watchFabric(parts), (stop) => stop())
     flushCompileCache()

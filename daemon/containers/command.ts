@@ -45,11 +45,14 @@ const write = (target: PassThrough, chunk: Uint8Array): Promise<void> =>
     target.once("close", proceed)
   })
 
-/** Takes Docker's frames apart: 1 octet which stream (2: stderr), 3 octets 0, 4 octets length. Stops reading when not read. */
-const split = async (source: Readable, stdout: PassThrough, stderr: PassThrough): Promise<void> => {
+/** How Docker, on the command's stdout, says that it could not be started. */
+const refusal = "OCI runtime exec failed: "
+
+/** Docker's frames, taken apart: 1 octet which stream (2: stderr), 3 octets 0, 4 octets length. Read as fast as it is asked for. */
+async function* frames(source: Readable): AsyncGenerator<readonly [isError: boolean, part: Buffer]> {
   let header = Buffer.alloc(0)
   let left = 0
-  let target = stdout
+  let isError = false
   for await (const data of source as AsyncIterable<Buffer>) {
     let chunk = data
     while (chunk.length > 0) {
@@ -58,7 +61,7 @@ const split = async (source: Readable, stdout: PassThrough, stderr: PassThrough)
         header = Buffer.concat([header, chunk.subarray(0, wanted)])
         chunk = chunk.subarray(wanted)
         if (header.length < 8) break
-        target = header[0] === 2 ? stderr : stdout
+        isError = header[0] === 2
         left = header.readUInt32BE(4)
         header = Buffer.alloc(0)
         continue
@@ -66,9 +69,13 @@ const split = async (source: Readable, stdout: PassThrough, stderr: PassThrough)
       const part = chunk.subarray(0, left)
       left -= part.length
       chunk = chunk.subarray(part.length)
-      await write(target, part)
+      yield [isError, part]
     }
   }
+}
+
+async function* unframed(source: Readable): AsyncGenerator<readonly [isError: boolean, part: Buffer]> {
+  for await (const part of source as AsyncIterable<Buffer>) yield [false, part]
 }
 
 const signalNumber = (name: string): number | undefined =>
@@ -124,24 +131,39 @@ export const runInContainer = (engine: Engine, place: Place, command: ContainerC
     }
   }
 
+  const cannotStart = async (reason: string): Promise<Exit> => {
+    await write(stderr ?? stdout, Buffer.from(`weft: cannot start "${command.argv[0]}" in ${place.node}: ${reason}\n`))
+    return { code: codeOf(reason), signal: undefined }
+  }
+
   const work = async (): Promise<Exit> => {
     let stream: Duplex
     try {
       stream = await begin()
     } catch (error) {
-      const { detail } = explain(engine, "start", command.argv[0]!, error)
-      const reason = detail === "" && error instanceof Error ? error.message : detail
-      await write(stderr ?? stdout, Buffer.from(`weft: cannot start ${command.argv[0]} in ${place.node}: ${reason}\n`))
-      return { code: codeOf(reason), signal: undefined }
+      return cannotStart(explain(engine, "start", command.argv[0]!, error).detail)
     }
     // A command that ends without reading its input resets the connection.
     stream.on("error", () => undefined)
     if (size !== undefined) await resizeTo(size)
     if (abandoned) send(constants.signals.SIGHUP)
     stdin.pipe(stream)
-    if (stderr === undefined) for await (const chunk of stream as AsyncIterable<Buffer>) await write(stdout, chunk)
-    else await split(stream, stdout, stderr)
-    return finish(exec!)
+    let refused: string | undefined
+    let isFirst = true
+    for await (const [isError, part] of stderr === undefined ? unframed(stream) : frames(stream)) {
+      if (isFirst && !isError && part.subarray(0, refusal.length).toString("latin1") === refusal) refused = ""
+      isFirst = false
+      if (refused === undefined) await write(isError ? (stderr ?? stdout) : stdout, part)
+      else refused += part.toString("utf8")
+    }
+    const end = await finish(exec!)
+    // A program may well say such a thing itself; then it does not end so.
+    if (refused === undefined) return end
+    if (end.code !== exitNotExecutable && end.code !== exitNotFound) {
+      await write(stdout, Buffer.from(refused))
+      return end
+    }
+    return cannotStart(refused.trim().replace(/^.*unable to start container process: (exec: )?/, "").replace(/: unknown$/, ""))
   }
 
   const resizeTo = async ({ columns, rows }: TerminalSize): Promise<void> => {

@@ -20,6 +20,8 @@ export class Containers {
   private readonly tell: (happening: Happening) => void
   private readonly turns = new Map<string, Promise<void>>()
   private watching: Watch | undefined
+  /** Called when an engine answers that did not before. */
+  onReturn: () => void = () => undefined
 
   constructor(engine: Engine, tell: (happening: Happening) => void) {
     this.engine = engine
@@ -41,19 +43,19 @@ export class Containers {
 
   /** From the first lab with containers on: an engine that nobody needs is not asked. */
   private follow(): void {
-    this.watching ??= watch(this.engine, (place, work) => this.inTurn(place, work), this.tell)
+    this.watching ??= watch(this.engine, { inTurn: (place, work) => this.inTurn(place, work), tell: this.tell, onReturn: () => this.onReturn() })
   }
 
   /**
    * The containers of a lab by node, as they are. One without its other half is there in part, and says so in its state.
    *
-   * @param known what a node's container may have been made of
+   * @param known what a node's container may have been made of, and whether the node shall have one
    * @param inode of a node's namespace
    * @returns undefined when no engine answers
    */
   async find(
     lab: string,
-    known: (node: string) => ContainerSpec | undefined,
+    known: (node: string) => { readonly spec: ContainerSpec; readonly isWanted: boolean } | undefined,
     inode: (node: string) => number | undefined
   ): Promise<ReadonlyMap<string, Found> | undefined> {
     this.follow()
@@ -64,10 +66,10 @@ export class Containers {
     await Promise.all(
       listed.map(async (one) => {
         const { id, node, part } = one
-        const spec = known(node)
+        const { isWanted = false, spec } = known(node) ?? {}
         if (part === "holder") {
           // Alone it is worth nothing, unless nobody wants it: then it is there to be removed.
-          if (!has(node, "node") && spec === undefined) {
+          if (!has(node, "node") && !isWanted) {
             found.set(node, { id, spec: { node, image: "", env: {}, binds: [], files: {}, capAdd: [], state: "without its container" } })
           }
           return

@@ -82,7 +82,7 @@ interface Refusal {
 const wordsOf = (error: unknown): string => {
   const { json } = error as Refusal
   const text = json?.message ?? reasonOf(error)
-  return text.trim().replace(/^(failed to create (shim )?task(?: for container)?: )?OCI runtime \w+ failed: (\w+ \w+ failed: )?/, "")
+  return text.trim().replace(/: unknown$/, "").replace(/^(failed to create (shim )?task(?: for container)?: )?OCI runtime \w+ failed: (\w+ \w+ failed: )?/, "")
 }
 
 const unreachable = new Set(["ENOENT", "ECONNREFUSED", "EACCES", "ECONNRESET", "EPIPE", "ETIMEDOUT"])

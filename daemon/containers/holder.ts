@@ -18,7 +18,7 @@ import { fileURLToPath } from "node:url"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import { archive } from "./archive.ts"
-import { ask, askFor, type Engine, inspect, type Inspected, inspectOurs, marksOf, nameOf, type Place, removeContainer } from "./engine.ts"
+import { ask, askFor, type Engine, inspect, type Inspected, inspectOurs, marksOf, nameOf, noEngine, type Place, removeContainer } from "./engine.ts"
 
 const program = fileURLToPath(new URL("../../.weft/native/weft-hold", import.meta.url))
 const enterPatienceMs = 5000
@@ -84,7 +84,7 @@ const make = async (engine: Engine, place: Place): Promise<void> => {
     HostConfig: {
       NetworkMode: "none",
       UsernsMode: "host",
-      Binds: [`${Netns.path(Netns.nodeName(place.lab, place.node))}:/netns:ro`],
+      Mounts: [{ Type: "bind" as const, Source: Netns.path(Netns.nodeName(place.lab, place.node)), Target: "/netns", ReadOnly: true }],
       ReadonlyRootfs: true,
       // setns(2) wants it; weft-hold drops it right after.
       CapDrop: ["ALL"],
@@ -113,7 +113,7 @@ export const ensureHolder = async (engine: Engine, place: Place, inode: number):
       await entered(engine, name, inode)
       return { anew: false }
     } catch (error) {
-      if (!(error instanceof KernelError) || error.code === "no Docker engine") throw error
+      if (!(error instanceof KernelError) || error.code === noEngine) throw error
       await removeContainer(engine, found.Id)
     }
   }

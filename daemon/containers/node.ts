@@ -11,7 +11,7 @@ import { KernelError } from "../linux/errors.ts"
 import type { ContainerSpec, HealthcheckSpec } from "../plan/resource.ts"
 import { archive } from "./archive.ts"
 import {
-  ask, type Engine, explain, inspect, type Inspected, inspectOurs, labels, marksOf, nameOf, type Place, removeContainer, statusOf
+  ask, askFor, type Engine, inspect, type Inspected, inspectOurs, labels, marksOf, nameOf, type Place, removeContainer
 } from "./engine.ts"
 import { ensureHolder, isIn } from "./holder.ts"
 
@@ -85,6 +85,12 @@ const healthcheckOf = (healthcheck: HealthcheckSpec | "none") =>
         StartPeriod: nanoseconds(healthcheck.startPeriodMs)
       }
 
+/** `HOST-PATH:CONTAINER-PATH[:ro|rw]` */
+const mountOf = (bind: string) => {
+  const [source = "", target = "", mode] = bind.split(":")
+  return { Type: "bind" as const, Source: source, Target: target, ReadOnly: mode === "ro" }
+}
+
 const optionsOf = (engine: Engine, place: Place, spec: ContainerSpec, etc: Etc) => {
   const { cmd, cpu, entrypoint, healthcheck, memory, user } = spec
   return {
@@ -99,7 +105,8 @@ const optionsOf = (engine: Engine, place: Place, spec: ContainerSpec, etc: Etc) 
     HostConfig: {
       NetworkMode: `container:${nameOf(engine, place, "holder")}`,
       UsernsMode: "host",
-      Binds: [`${etc.hosts}:/etc/hosts`, `${etc.resolver}:/etc/resolv.conf`, ...spec.binds],
+      // As mounts, not binds: Docker makes a bind's source where there is none.
+      Mounts: [mountOf(`${etc.hosts}:/etc/hosts`), mountOf(`${etc.resolver}:/etc/resolv.conf`), ...spec.binds.map(mountOf)],
       CapAdd: [...new Set([...ownCapabilities, ...spec.capAdd])],
       ...(cpu === undefined ? {} : { NanoCpus: Math.round(cpu * 1e9) }),
       // Without swap of its own: what is too much ends it, as on a machine of this size.
@@ -113,20 +120,19 @@ const adviceFor = (image: string, host: string): string =>
     ? `on ${host} type docker/build.sh ${image.slice("weft/".length).replace(/:.*/, "")}`
     : `on ${host} type docker pull ${image} (weft pulls nothing by itself)`
 
+const requireImage = async (engine: Engine, place: Place, image: string): Promise<void> => {
+  const found = await askFor(engine, "look at image", image, (docker) => docker.getImage(image).inspect())
+  if (found !== undefined) return
+  const detail = `${engine.host} has no image "${image}": ${adviceFor(image, engine.host)}`
+  throw new KernelError({ operation: "make container", object: nameOf(engine, place, "node"), code: "no such image", detail })
+}
+
 /** Makes the node's container and its files, not started. Replaces one that is there. */
 const make = async (engine: Engine, place: Place, spec: ContainerSpec, etc: Etc): Promise<void> => {
   const name = nameOf(engine, place, "node")
   const old = await inspectOurs(engine, place, "node")
   if (old !== undefined) await removeContainer(engine, old.Id)
-  const options = optionsOf(engine, place, spec, etc)
-  const operation = "make container"
-  try {
-    await (await engine.docker()).createContainer(options)
-  } catch (error) {
-    if (statusOf(error) !== 404) throw explain(engine, operation, name, error)
-    const detail = `${engine.host} has no image "${spec.image}": ${adviceFor(spec.image, engine.host)}`
-    throw new KernelError({ operation, object: name, code: "no such image", detail })
-  }
+  await ask(engine, "make container", name, (docker) => docker.createContainer(optionsOf(engine, place, spec, etc)))
   const files = Object.entries(spec.files)
   if (files.length === 0) return
   const bundle = archive(files.map(([path, { content, mode }]) => ({ path, content: Buffer.from(content), mode })))
@@ -200,8 +206,9 @@ export const run = async (
 ): Promise<void> => {
   const { etc, inode, spec } = options
   const name = nameOf(engine, place, "node")
-  const holder = await ensureHolder(engine, place, inode)
   const found = await inspectOurs(engine, place, "node")
+  if (options.anew || found === undefined) await requireImage(engine, place, spec.image)
+  const holder = await ensureHolder(engine, place, inode)
   // A container is bound to one holder by its id.
   if (options.anew || holder.anew || found === undefined) await make(engine, place, spec, etc)
   await start(engine, place, inode)

@@ -8,9 +8,9 @@
 import type { Readable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import type Docker from "dockerode"
-import { reasonOf } from "../linux/errors.ts"
+import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
-import { type Engine, labels, list, type Listed, type Part, type Place } from "./engine.ts"
+import { type Engine, labels, list, type Listed, noEngine, type Part, type Place, removeContainer } from "./engine.ts"
 import { ensureHolder } from "./holder.ts"
 import { start } from "./node.ts"
 
@@ -41,7 +41,14 @@ const shutDownMs = 20_000
 /** Work on one node at a time; what throws is the worker's to tell. */
 export type InTurn = (place: Place, work: () => Promise<void>) => Promise<void>
 
-export const watch = (engine: Engine, inTurn: InTurn, tell: (happening: Happening) => void): Watch => {
+export interface WatchOptions {
+  readonly inTurn: InTurn
+  readonly tell: (happening: Happening) => void
+  /** An engine answers that did not before, and what could be mended has been. */
+  readonly onReturn: () => void
+}
+
+export const watch = (engine: Engine, { inTurn, onReturn, tell }: WatchOptions): Watch => {
   /** Containers that somebody stopped or killed, by id, and when (performance.now). */
   const byHand = new Map<string, number>()
   let closed = false
@@ -82,6 +89,8 @@ export const watch = (engine: Engine, inTurn: InTurn, tell: (happening: Happenin
         const message = await mend(inode)
         if (message !== undefined) tell({ ...place, type: "container.mended", message })
       } catch (error) {
+        // When Docker itself goes, this is the last of what it says; it is looked at again when it is back.
+        if (error instanceof KernelError && error.code === noEngine) return
         tell({ ...place, type: "container.failed", message: reasonOf(error) })
       }
     })
@@ -98,12 +107,18 @@ export const watch = (engine: Engine, inTurn: InTurn, tell: (happening: Happenin
       return `the container of ${place.node} stood still after Docker was away: started`
     })
 
-  /** After Docker was away: holders first, then what was joined to them and was not stopped on purpose. */
+  /**
+   * After Docker was away: what has lost its node meanwhile goes; then holders, then what was joined to them and was not
+   * stopped on purpose.
+   */
   const mendAll = async (): Promise<void> => {
-    const still = (await list(engine)).filter((one: Listed) => !one.running)
+    const all = await list(engine)
+    for (const one of all) if (inodeOf(one) === undefined) await inTurn(one, () => removeContainer(engine, one.id)).catch(() => undefined)
+    const still = all.filter((one) => !one.running && inodeOf(one) !== undefined)
     const meant = ({ id }: Listed): boolean => (byHand.get(id) ?? Infinity) < lostAt - shutDownMs
     await Promise.all(still.filter(({ part }) => part === "holder").map(mendHolder))
     await Promise.all(still.filter((one) => one.part === "node" && !meant(one)).map(mendNode))
+    onReturn()
   }
 
   const follow = async (docker: Docker): Promise<void> => {
@@ -119,18 +134,19 @@ export const watch = (engine: Engine, inTurn: InTurn, tell: (happening: Happenin
 
   const watching = (async () => {
     let pauseMs = firstPauseMs
-    let connected = false
+    let wasAway = false
     while (!closed) {
       const since = performance.now()
       try {
         const docker = await engine.docker()
         await docker.ping()
-        if (connected) mendAll().catch(() => undefined)
-        connected = true
+        if (wasAway) mendAll().catch(() => undefined)
+        wasAway = false
         await follow(docker)
       } catch {
         // Not there, or gone: tried again.
       }
+      wasAway = true
       lostAt = performance.now()
       pauseMs = performance.now() - since > longestPauseMs ? firstPauseMs : Math.min(longestPauseMs, pauseMs * 2)
       if (!closed) await sleep(pauseMs, undefined, { ref: false })

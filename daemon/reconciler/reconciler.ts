@@ -134,6 +134,14 @@ export class Reconciler {
     }
   }
 
+  /** Tries again to make whole the labs that failed and have containers: Docker is back. */
+  async retryContainers(): Promise<void> {
+    for (const { name, plan, state } of await this.store.labs()) {
+      const isMeant = state === "failed" && plan.resources.some(({ kind }) => kind === "container")
+      if (isMeant && !this.busy.has(name) && !this.recovering.has(name)) await this.adopt(name)
+    }
+  }
+
   /** Start-up has not looked at this lab yet, or is still mending it. */
   isRecovering(name: string): boolean {
     return this.recovering.has(name)

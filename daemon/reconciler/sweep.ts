@@ -1,5 +1,5 @@
 /**
- * Removes what carries our mark and belongs to no lab: namespaces, host sides of ports, interfaces whose making was cut
+ * Removes what carries our mark and belongs to no lab: containers, namespaces, host sides of ports, interfaces whose making was cut
  * short, VXLAN devices, entries of the eBPF maps. Runs at start, before labs are looked at; a lab's own leftovers are its diff's business.
  */
 import { readdirSync, rmSync } from "node:fs"
@@ -16,6 +16,7 @@ const endGraceMs = 500
 export const sweep = async (daemon: Daemon, labs: ReadonlySet<string>, vnis: ReadonlySet<number>, events: EventLog): Promise<void> => {
   const tell = (subject: string): void =>
     events.emit({ lab: "", type: "daemon.swept", subject, message: `${subject} belonged to no lab: removed` })
+  for (const stray of await daemon.containers.sweep(labs)) tell(stray)
   const strangers = Netns.list().filter((name) => {
     const parsed = Netns.parseNodeName(name)
     return parsed !== undefined && !labs.has(parsed.lab) && Netns.owner(name) === daemon.instance

@@ -16,7 +16,8 @@ import type { Lab } from "./lab.ts"
 const atOnce = 8
 
 async function observe(lab: Lab): Promise<Iterable<readonly [string, ContainerSpec]>> {
-  const known = new Map(Array.from(lab.knownOf("container"), ({ spec }) => [spec.node, spec]))
+  const isWanted = (node: string): boolean => lab.desired.has(id.container(node))
+  const known = new Map(Array.from(lab.knownOf("container"), ({ spec }) => [spec.node, { spec, isWanted: isWanted(spec.node) }]))
   if (known.size === 0) return []
   const found = await lab.daemon.containers.find(
     lab.name,

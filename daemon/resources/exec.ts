@@ -1,28 +1,37 @@
 /**
- * Commands that a node runs once when everything else of it is there. What has run, and in which namespace, is recorded
- * with the lab: a namespace that was made anew runs them again.
+ * Commands that a node runs once when everything else of it is there; those of a container node run in the container. What
+ * has run, in which namespace and in which container, is recorded with the lab: one that was made anew runs them again.
  *
  * Commands of one node run one after the other, those of different nodes at the same time. A command that goes on in the
  * background is fine; one that stays in the foreground is ended after a minute and counts as failed.
  */
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
-import { runInNetns } from "../linux/process.ts"
+import { runToEnd, spawnInNetns } from "../linux/process.ts"
 import type { StepOf } from "../plan/diff.ts"
-import type { ExecSpec } from "../plan/resource.ts"
+import { type ExecSpec, id } from "../plan/resource.ts"
 import { blockedBy, byNode, type Failure, type Failures, type Handler, inParallel } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 
 const timeoutMs = 60_000
 const atOnce = 32
 
-function* observe(lab: Lab): Generator<readonly [string, ExecSpec]> {
-  for (const [id, record] of lab.records) {
-    const [, node, index] = id.split("/")
+async function observe(lab: Lab): Promise<Iterable<readonly [string, ExecSpec]>> {
+  const found: Array<readonly [string, ExecSpec]> = []
+  for (const [resource, record] of lab.records) {
+    const [, node, index] = resource.split("/")
     if (record.kind !== "exec" || node === undefined || lab.snapshot.nodes.get(node)?.netns.inode !== record.inode) continue
-    yield [id, { node, index: Number(index), argv: record.argv }]
+    // What the kernel cannot say of a container, Docker has to be asked for; without an answer it has run.
+    if (isContainer(lab, node)) {
+      const container = await lab.daemon.containers.idOf({ lab: lab.name, node })
+      if (container !== undefined && container !== record.container) continue
+    }
+    found.push([resource, { node, index: Number(index), argv: record.argv }])
   }
+  return found
 }
+
+const isContainer = (lab: Lab, node: string): boolean => lab.desired.has(id.container(node))
 
 const run = async (lab: Lab, step: StepOf<"exec">): Promise<Failure | undefined> => {
   const { node, argv } = step.after!.spec
@@ -33,13 +42,16 @@ const run = async (lab: Lab, step: StepOf<"exec">): Promise<Failure | undefined>
   })
   try {
     const command = { netnsPath: Netns.path(name), etcDir: Netns.etcPath(name), hostname: node, argv }
-    const { code, stderr, stdout, timedOut } = await runInNetns(command, { timeoutMs })
+    const place = { lab: lab.name, node }
+    const running = isContainer(lab, node) ? lab.daemon.containers.command(place, { argv }) : spawnInNetns(command)
+    const { code, stderr, stdout, timedOut } = await runToEnd(running, { timeoutMs })
     if (timedOut) return fail("ETIMEDOUT", `still running after ${timeoutMs / 1000} s: start long-running commands in the background`)
     if (code !== 0) return fail(`exit code ${code}`, lastLine(stderr === "" ? stdout : stderr))
   } catch (error) {
     return fail("EIO", error instanceof Error ? error.message : String(error))
   }
-  lab.records.set(step.id, { kind: "exec", argv, inode: lab.netns(node).inode })
+  const container = isContainer(lab, node) ? await lab.daemon.containers.idOf({ lab: lab.name, node }) : undefined
+  lab.records.set(step.id, { kind: "exec", argv, inode: lab.netns(node).inode, ...(container === undefined ? {} : { container }) })
   // At once: a daemon that is killed after this does not run it again.
   await lab.save()
   return undefined
