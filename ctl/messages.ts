@@ -34,6 +34,8 @@ export interface PlanResponse {
   readonly lab: string
   readonly exists: boolean
   readonly changes: ReadonlyArray<Change>
+  /** What a person wants to know: which host could not be asked, ... */
+  readonly notes: ReadonlyArray<string>
 }
 
 export type Action = "NONE" | "CREATE" | "UPDATE" | "REPLACE" | "REMOVE"
@@ -99,6 +101,14 @@ export interface LabSummary {
   readonly segments: number
   readonly deployedAt: string
   readonly filename: string
+  readonly error: string
+  /** That have a part of it. */
+  readonly hosts: ReadonlyArray<string>
+}
+
+export interface ListResponse {
+  readonly labs: ReadonlyArray<LabSummary>
+  /** Why the list may be old, or empty. */
   readonly error: string
 }
 
@@ -186,6 +196,7 @@ export interface Event {
   readonly type: string
   readonly subject: string
   readonly message: string
+  readonly host: string
 }
 
 export interface TerminalSize {

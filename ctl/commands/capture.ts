@@ -52,7 +52,8 @@ const startOf = (input: Input): CaptureStart => {
     count: wholeNumber("count", input.count),
     durationMs: duration(input.duration),
     snaplen: wholeNumber("snaplen", input.snaplen, 0xffffffff),
-    text: input.write === undefined
+    text: input.write === undefined,
+    tunnel: input.tunnel
   }
 }
 

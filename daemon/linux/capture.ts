@@ -63,13 +63,14 @@ export class Captures {
 
   /**
    * From now on frames of this interface are kept.
+   * `filter`: in place of that of all.
    * Throws KernelError: ENOENT without the namespace, ENODEV without the interface, EPROTONOSUPPORT when it is not Ethernet.
    */
-  add({ ifname, netnsPath }: Interface): void {
+  add({ ifname, netnsPath }: Interface, filter = this.#filter): void {
     attempt("capture on", ifname, () => {
       const netns = addon.netnsOpen(netnsPath)
       try {
-        this.#rings.push(addon.captureOpen(netns, ifname, this.#filter.instructions, this.#blocks))
+        this.#rings.push(addon.captureOpen(netns, ifname, filter.instructions, this.#blocks))
         this.#namespaces.push({ path: netnsPath, inode: addon.inode(netns) })
       } finally {
         addon.close(netns)

@@ -15,6 +15,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { Captures, compile, type Filter, maxSnapLength, settleMs } from "../linux/capture.ts"
 import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as Pcapng from "../wire/pcapng.ts"
+import { type Ending, enough, over, type Reason, statisticsOf, stoppedBy } from "./capture-ending.ts"
 
 export interface Port {
   /** `lab/node:ifname` */
@@ -25,6 +26,17 @@ export interface Port {
   readonly kind: string
   readonly ifname: string
   readonly netnsPath: string
+  /** Where else frames are taken, and which of them: the tunnel side of the port. */
+  readonly tap?: Tap
+}
+
+/** An interface in another place than the port, and what of it is meant. */
+export interface Tap {
+  readonly netnsPath: string
+  readonly ifname: string
+  /** pcap-filter(7); the filter of the request is part of it. */
+  readonly filter: string
+  readonly description: string
 }
 
 export interface Request {
@@ -37,23 +49,6 @@ export interface Request {
   readonly durationMs: number
   /** Octets kept of each packet; 0: all. */
   readonly snapLength: number
-}
-
-/** What became of a port's packets. */
-export interface PortCount {
-  readonly name: string
-  /** The filter let them through. */
-  readonly received: number
-  /** Of these: nobody read them in time. */
-  readonly dropped: number
-  readonly delivered: number
-}
-
-export interface Ending {
-  readonly reason: string
-  /** Something went away that was needed. */
-  readonly failed: boolean
-  readonly ports: ReadonlyArray<PortCount>
 }
 
 /** Why no capture can be started. `port`: the place of the port that it is about. */
@@ -86,8 +81,10 @@ const nanoseconds = 9
 /** Starts a capture: from now on frames are kept. Rejects with `Refusal`. */
 export const open = async (request: Request): Promise<Capture> => {
   const snapLength = request.snapLength === 0 ? maxSnapLength : Math.min(request.snapLength, maxSnapLength)
+  // By itself first, so that what is wrong with it is said in the user's own words.
   const filter = await filterOf(request.filter, snapLength)
-  const captures = openAll(request.ports, filter)
+  const filters = await Promise.all(request.ports.map(({ tap }) => (tap === undefined ? filter : filterOf(tap.filter, snapLength))))
+  const captures = openAll(request.ports, filter, filters)
   return { chunks: (stop) => run(captures, { ...request, snapLength }, stop), close: () => captures.close() }
 }
 
@@ -102,11 +99,11 @@ const filterOf = async (expression: string, snapLength: number): Promise<Filter>
   }
 }
 
-const openAll = (ports: ReadonlyArray<Port>, filter: Filter): Captures => {
+const openAll = (ports: ReadonlyArray<Port>, filter: Filter, filters: ReadonlyArray<Filter>): Captures => {
   const captures = new Captures(ports.length, filter)
   for (const [place, port] of ports.entries()) {
     try {
-      captures.add(port)
+      captures.add(port.tap ?? port, filters[place])
     } catch (error) {
       captures.close()
       throw refusalOf(error, port, place)
@@ -115,8 +112,12 @@ const openAll = (ports: ReadonlyArray<Port>, filter: Filter): Captures => {
   return captures
 }
 
-const refusalOf = (error: unknown, { ifname, lab, node }: Port, place: number): unknown => {
+const refusalOf = (error: unknown, { ifname, lab, node, tap }: Port, place: number): unknown => {
   const code = error instanceof KernelError ? error.code : ""
+  if (tap !== undefined) {
+    const reason = code === "EPROTONOSUPPORT" ? "it carries no Ethernet frames" : reasonOf(error)
+    return new Refusal("unsupported", `Cannot capture on "${tap.ifname}" of the host, the tunnel side of "${node}:${ifname}": ${reason}`)
+  }
   if (code === "ENODEV") return new Refusal("missing", `No interface "${ifname}" in node "${node}" of lab "${lab}"`, place)
   if (code === "ENOENT") return new Refusal("missing", `Node "${node}" of lab "${lab}" is not there: its namespace is missing`)
   if (code === "EPROTONOSUPPORT") return new Refusal("unsupported", `Cannot capture on "${node}:${ifname}": it carries no Ethernet frames`)
@@ -129,20 +130,20 @@ async function* run(captures: Captures, request: Request, stop: AbortSignal): As
   let left = request.count === 0 ? Number.POSITIVE_INFINITY : request.count
   yield Pcapng.encode(...headerOf(request, startMs))
 
-  const lost = (): Pick<Ending, "reason" | "failed"> | undefined => {
+  const lost = (): Reason | undefined => {
     const place = captures.lost()
     return place === undefined ? undefined : { reason: goneOf(request.ports[place]!), failed: true }
   }
   let nextLook = performance.now() + lookMs
-  let ending: Pick<Ending, "reason" | "failed"> | undefined
+  let ending: Reason | undefined
   while (ending === undefined) {
     const { frames, octets } = captures.read(captures.settledMs(), left)
     left -= frames
     if (frames > 0) yield octets
     const now = performance.now()
-    if (left === 0) ending = { reason: `${request.count} packets captured`, failed: false }
+    if (left === 0) ending = enough(request.count)
     else if (stop.aborted) ending = stoppedBy(stop.reason)
-    else if (now >= deadline) ending = { reason: `${request.durationMs / 1000} s have passed`, failed: false }
+    else if (now >= deadline) ending = over(request.durationMs)
     else if (now >= nextLook) {
       nextLook = now + lookMs
       ending = lost()
@@ -161,14 +162,14 @@ async function* run(captures: Captures, request: Request, stop: AbortSignal): As
     await nextTurn()
   }
   const ports = captures.counters().map((counts, place) => ({ name: request.ports[place]!.name, ...counts }))
-  yield Pcapng.encode(...ports.map((port, interfaceId) => statisticsOf(port, { interfaceId, startMs, endMs })))
+  yield Pcapng.encode(...statisticsOf(ports, startMs, endMs))
   return { ...ending, ports }
 }
 
-const stoppedBy = (reason: unknown): Pick<Ending, "reason" | "failed"> =>
-  typeof reason === "string" ? { reason, failed: true } : { reason: "stopped", failed: false }
-
-const goneOf = ({ ifname, lab, node }: Port): string => `interface "${ifname}" of node "${node}" in lab "${lab}" has gone`
+const goneOf = ({ ifname, lab, node, tap }: Port): string =>
+  tap === undefined
+    ? `interface "${ifname}" of node "${node}" in lab "${lab}" has gone`
+    : `interface "${tap.ifname}" of the host, the tunnel side of "${node}:${ifname}", has gone`
 
 const headerOf = ({ filter, ports, snapLength }: Request, startMs: number): ReadonlyArray<Pcapng.Block> => {
   const labs = [...new Set(ports.map(({ lab }) => lab))].join(", ")
@@ -178,30 +179,17 @@ const headerOf = ({ filter, ports, snapLength }: Request, startMs: number): Read
     os: `Linux ${release()}`,
     application: "weft"
   }
-  const interfaces = ports.map(({ ifname, kind, lab, name, node }): Pcapng.Interface => ({
-    kind: "interface",
-    linkType: Pcapng.ethernet,
-    snapLength,
-    name,
-    description: `${ifname} of ${kind} ${node} in lab ${lab}`,
-    timestampResolution: nanoseconds,
-    ...(filter === "" ? {} : { filter })
-  }))
+  const interfaces = ports.map(({ ifname, kind, lab, name, node, tap }): Pcapng.Interface => {
+    const inEffect = tap?.filter ?? filter
+    return {
+      kind: "interface",
+      linkType: Pcapng.ethernet,
+      snapLength,
+      name,
+      description: tap?.description ?? `${ifname} of ${kind} ${node} in lab ${lab}`,
+      timestampResolution: nanoseconds,
+      ...(inEffect === "" ? {} : { filter: inEffect })
+    }
+  })
   return [section, ...interfaces]
 }
-
-const statisticsOf = (
-  { delivered, dropped, received }: PortCount,
-  { endMs, interfaceId, startMs }: { readonly interfaceId: number; readonly startMs: number; readonly endMs: number }
-): Pcapng.Statistics => ({
-  kind: "statistics",
-  interfaceId,
-  timestamp: nanosecondsOf(endMs),
-  start: nanosecondsOf(startMs),
-  end: nanosecondsOf(endMs),
-  received: BigInt(received),
-  dropped: BigInt(dropped),
-  delivered: BigInt(delivered)
-})
-
-const nanosecondsOf = (ms: number): bigint => BigInt(ms) * 1_000_000n

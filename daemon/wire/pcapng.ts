@@ -60,6 +60,18 @@ export const blockType = (b: Uint8Array, at: number): number => u32(b, at)
 /** Octets from this block to the next. */
 export const blockLength = (b: Uint8Array, at: number): number => u32(b, at + 4)
 
+export const isPacket = (b: Uint8Array, at: number): boolean => blockType(b, at) === BlockType.packet
+/** Of a packet block: which of the section's interfaces it came from. */
+export const packetInterface = (b: Uint8Array, at: number): number => u32(b, at + 8)
+export const setPacketInterface = (b: Uint8Array, at: number, id: number): void => {
+  for (let octet = 0; octet < 4; octet++) b[at + 8 + octet] = id >>> (8 * octet)
+}
+/** Whether the packet block at `at` has an earlier time than the one at `otherAt`, in the same units. */
+export const isEarlier = (b: Uint8Array, at: number, other: Uint8Array, otherAt: number): boolean => {
+  const difference = u32(b, at + 12) - u32(other, otherAt + 12)
+  return difference === 0 ? u32(b, at + 16) < u32(other, otherAt + 16) : difference < 0
+}
+
 const truncated: DecodeError = Object.freeze({ _tag: "Truncated" })
 const wrongLength: DecodeError = Object.freeze({ _tag: "WrongLength" })
 const wrongByteOrder: DecodeError = Object.freeze({ _tag: "WrongByteOrder" })

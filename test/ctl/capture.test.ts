@@ -19,10 +19,20 @@ t.test("capture asks for what the words say", async (t) => {
   t.match(await weft(["capture", "idc-db:eth0", "hybrid/fw:wan", ...flags], daemon), { code: 0 })
   t.strictSame(daemon.seen.at(-1), {
     method: "Capture",
-    request: { ports: ["idc-db:eth0", "hybrid/fw:wan"], filter: "tcp port 80", count: 5, durationMs: 90_000, snaplen: 96, text: true }
+    request: {
+      ports: ["idc-db:eth0", "hybrid/fw:wan"],
+      filter: "tcp port 80",
+      count: 5,
+      durationMs: 90_000,
+      snaplen: 96,
+      text: true,
+      tunnel: false
+    }
   })
   t.match(await weft(["capture", "idc-db:eth0", "-w", "-", "--duration", "20ms"], daemon), { code: 0 })
   t.match(daemon.seen.at(-1), { request: { filter: "", count: 0, durationMs: 20, snaplen: 0, text: false } })
+  t.match(await weft(["capture", "idc-db:eth0", "--tunnel"], daemon), { code: 0 })
+  t.match(daemon.seen.at(-1), { request: { ports: ["idc-db:eth0"], tunnel: true } })
 })
 
 t.test("capture prints lines, and what became of each port on stderr", async (t) => {

@@ -88,6 +88,25 @@ export const dumpRoutes = (out: Writer, protocol = 0): void => {
   out.end()
 }
 
+/** Asks which way a packet to `address` (4 or 16 octets) would take; `wayOut` reads the answer. */
+export const findRoute = (out: Writer, address: Uint8Array): void => {
+  out.begin(RTM_GETROUTE, 0)
+  out.u8(addressFamily(address))
+  out.u8(address.length * 8)
+  for (let i = 2; i < headerLength; i++) out.u8(0)
+  out.attribute(RTA_DST, address)
+  out.end()
+}
+
+/** The interface by which the answer to `findRoute` sends; 0 when it does not. */
+export const wayOut = (body: Uint8Array): number => {
+  let index = 0
+  attributes(body, headerLength, (type, value) => {
+    if (type === RTA_OIF) index = u32(value)
+  })
+  return index
+}
+
 /** The route of a RTM_NEWROUTE body; undefined for what is no unicast FIB entry of IPv4 or IPv6 (cached, multicast, ...). */
 export const decode = (body: Uint8Array): Route | undefined => {
   const family = familyName(u8(body))
