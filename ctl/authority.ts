@@ -47,6 +47,9 @@ export interface Entry {
   readonly problem: string
 }
 
+/** In every daemon's certificate and in no user's: etcd can tell clients by a DNS name only (--client-cert-allowed-hostname). */
+const daemonName = "daemon.weft.internal"
+
 const authorityDays = 3650
 const dayMs = 86_400_000
 
@@ -143,7 +146,8 @@ const checkRequest = (name: string, { client, hosts, role, server }: Purpose, da
 
 const extensionsOf = ({ client, hosts, role, server }: Purpose): ReadonlyArray<string> => {
   const uses = [...(client ? ["clientAuth"] : []), ...(server ? ["serverAuth"] : [])]
-  const names = [...(client ? [`URI:weft:role:${role}`] : []), ...hosts.map((host) => `${isIP(host) === 0 ? "DNS" : "IP"}:${host}`)]
+  const all = role === "daemon" ? [...hosts, daemonName] : hosts
+  const names = [...(client ? [`URI:weft:role:${role}`] : []), ...all.map((host) => `${isIP(host) === 0 ? "DNS" : "IP"}:${host}`)]
   return [
     "basicConstraints = critical, CA:FALSE",
     "keyUsage = critical, digitalSignature",
@@ -186,7 +190,7 @@ const entryOf = (name: string, certificate: X509Certificate, path: string, key: 
     name,
     use: certificate.ca ? "authority" : client && server ? "client and server" : client ? "client" : server ? "server" : "unknown",
     role: roles.find((each) => each === role) ?? "",
-    hosts: names.flatMap((each) => /^(?:DNS|IP Address):(.*)$/.exec(each)?.[1] ?? []),
+    hosts: names.flatMap((each) => /^(?:DNS|IP Address):(.*)$/.exec(each)?.[1] ?? []).filter((host) => host !== daemonName),
     validFrom: new Date(certificate.validFrom).toISOString(),
     validTo: new Date(certificate.validTo).toISOString(),
     serial: certificate.serialNumber,

@@ -9,6 +9,7 @@
 import { mkdirSync, readFileSync, rmSync, rmdirSync, statSync } from "node:fs"
 import { flushCompileCache } from "node:module"
 import { release } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -26,6 +27,7 @@ import { type RunningFleet, startFleet } from "./fleet/start.ts"
 import * as Bpf from "./linux/bpf.ts"
 import { doctor } from "./linux/doctor.ts"
 import { reasonOf } from "./linux/errors.ts"
+import { type EtcdServer, startEtcd } from "./linux/etcd-server.ts"
 import * as Fabric from "./linux/fabric.ts"
 import { leftovers } from "./linux/leftovers.ts"
 import * as Memory from "./linux/memory.ts"
@@ -261,7 +263,7 @@ const ownEtcd = ({ remote, state }: Config, { etcdTls: own, underlay }: FleetSet
   const tls = own ?? remote?.files
   const network = tls === undefined ? {} : { remote: { address: underlay, port: etcdPort, tls } }
   if (tls === undefined) log("etcd.alone other hosts cannot use this etcd: that takes --listen, or --etcd-ca, --etcd-cert and --etcd-key")
-  return acquire("Cannot start", () => startEtcd({ directory: join(state, "etcd"), ...network, log }), (it) => it.close())
+  return acquire("--etcd new", () => startEtcd({ directory: join(state, "etcd"), ...network, log }), (it) => it.close())
 }
 
 /** Has this host follow what all share. It is registered later, when it can be asked. */

@@ -8,6 +8,8 @@
  *
  * Why not the package etcd3: docs/adr/0011.
  */
+import { isIP } from "node:net"
+import { checkServerIdentity, type PeerCertificate } from "node:tls"
 import { fileURLToPath } from "node:url"
 import * as grpc from "@grpc/grpc-js"
 import * as protoLoader from "@grpc/proto-loader"
@@ -96,13 +98,36 @@ const isPassing = ({ code, details }: grpc.ServiceError): boolean =>
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** `http://10.0.0.1:2379` to what grpc-js resolves. @throws Error that says what is wrong */
-const targetOf = (endpoint: string): { readonly target: string; readonly secure: boolean } => {
+/** Where a member is. `host`: what its certificate must be for; undefined: no TLS. */
+interface Target {
+  readonly address: string
+  readonly host: string | undefined
+}
+
+/** `http://10.0.0.1:2379` or `unix:PATH` to what grpc-js resolves. @throws Error that says what is wrong */
+const targetOf = (endpoint: string): Target => {
+  if (endpoint.startsWith("unix:/")) return { address: endpoint, host: undefined }
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (url === undefined || !["http:", "https:"].includes(url.protocol) || url.hostname === "" || url.pathname !== "/") {
     throw new Error(`Bad address of etcd "${endpoint}": it needs http://ADDR:PORT or https://ADDR:PORT, such as https://10.0.0.1:2379`)
   }
-  return { target: `dns:${url.hostname}:${url.port === "" ? (url.protocol === "https:" ? 443 : 80) : url.port}`, secure: url.protocol === "https:" }
+  const secure = url.protocol === "https:"
+  const usualPort = secure ? 443 : 80
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1")
+  return { address: `dns:${url.hostname}:${url.port === "" ? usualPort : url.port}`, host: secure ? host : undefined }
+}
+
+/** @throws Error when TLS is needed and there is none */
+const connectTo = (endpoint: string, tls: Tls | undefined): grpc.Client => {
+  const { address, host } = targetOf(endpoint)
+  if (host === undefined) return new grpc.Client(address, grpc.credentials.createInsecure(), channelOptions)
+  if (tls === undefined) {
+    throw new Error(`Cannot use etcd at ${endpoint}: TLS needs certificates. Name them with --etcd-ca, --etcd-cert and --etcd-key`)
+  }
+  const verify = { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate) }
+  // RFC 6066 3: the name that a client asks for is never an address, and Node warns of it.
+  const options = isIP(host) === 0 ? channelOptions : { ...channelOptions, "grpc.ssl_target_name_override": "etcd" }
+  return new grpc.Client(address, grpc.credentials.createSsl(tls.ca, tls.key, tls.cert, verify), options)
 }
 
 export class EtcdClient {
@@ -116,14 +141,7 @@ export class EtcdClient {
   constructor(endpoints: ReadonlyArray<string>, tls: Tls | undefined) {
     if (endpoints.length === 0) throw new Error("Cannot use etcd: no address of it is given")
     this.#endpoints = endpoints.join(", ")
-    this.#members = endpoints.map((endpoint) => {
-      const { target, secure } = targetOf(endpoint)
-      if (secure && tls === undefined) {
-        throw new Error(`Cannot use etcd at ${endpoint}: TLS needs certificates. Name them with --etcd-ca, --etcd-cert and --etcd-key`)
-      }
-      const credentials = secure ? grpc.credentials.createSsl(tls!.ca, tls!.key, tls!.cert) : grpc.credentials.createInsecure()
-      return new grpc.Client(target, credentials, channelOptions)
-    })
+    this.#members = endpoints.map((endpoint) => connectTo(endpoint, tls))
   }
 
   get endpoints(): string {
