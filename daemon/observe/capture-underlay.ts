@@ -9,7 +9,7 @@
  * Limits: of a packet that the underlay has cut into fragments only the first has the header by which it is known; an IPv6
  * packet with extension headers is not known at all, because pcap-filter has no loops.
  */
-import { interfaceTowards, underlayPath } from "../linux/underlay.ts"
+import { interfaceTowards, ownNamespacePath } from "../linux/way-out.ts"
 import type { TunnelSpec } from "../plan/resource.ts"
 import type { Port } from "./capture.ts"
 
@@ -53,13 +53,13 @@ const greFilter = (vni: number): string => {
  */
 export const tunnelSide = (port: Port, tunnelled: Tunnelled, more: string): ReadonlyArray<Port> => {
   const { segment, tunnel, vni } = tunnelled
-  const names = [...new Set(tunnel.vteps.map((address) => interfaceTowards(address).name))]
+  const names = [...new Set(tunnel.vteps.map((address) => interfaceTowards(address)))]
   const what = tunnel.encapsulation === "gre" ? "GRE" : `${tunnel.encapsulation} to port ${tunnel.port}`
   return names.map((ifname) => ({
     ...port,
     name: `${port.name}@underlay${names.length === 1 ? "" : `:${ifname}`}`,
     tap: {
-      netnsPath: underlayPath,
+      netnsPath: ownNamespacePath,
       ifname,
       filter: tunnelFilter(tunnelled, more),
       description: `${ifname} of the host: segment ${segment} of lab ${port.lab} in ${what}, VNI ${vni}`
