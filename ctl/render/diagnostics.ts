@@ -10,7 +10,11 @@ const quoteLength = 100
 /**
  * @param source quotes the offending lines of this file with a caret; absent: one line per diagnostic
  */
-export const diagnosticLines = (diagnostics: ReadonlyArray<Diagnostic>, style: Style, source?: Pick<Topology, "filename" | "content">): ReadonlyArray<string> => {
+export const diagnosticLines = (
+  diagnostics: ReadonlyArray<Diagnostic>,
+  style: Style,
+  source?: Pick<Topology, "filename" | "content">
+): ReadonlyArray<string> => {
   const sourceLines = source === undefined ? undefined : Buffer.from(source.content).toString("utf8").split(/\r\n|\r|\n/)
   return diagnostics.flatMap((diagnostic) => {
     const { column, line } = diagnostic

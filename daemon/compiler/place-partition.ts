@@ -7,21 +7,7 @@
  * once, the best move first even if it makes things worse, and then all moves behind the best moment are taken back. This
  * goes on until a round finds nothing. The best result of all starts is the answer; what was first wins among equals.
  */
-import { starts } from "./place-start.ts"
-
-export interface Problem {
-  /** Vertices are 0 .. size - 1. */
-  readonly size: number
-  /** Each of at least two different vertices. */
-  readonly nets: ReadonlyArray<ReadonlyArray<number>>
-  /** By vertex: the part it must be in, or -1. */
-  readonly fixed: Int32Array
-  /** By part: how many vertices it should have, fixed ones included; adds up to `size`. */
-  readonly shares: ReadonlyArray<number>
-  /** By part: how far from its share it may be. */
-  readonly least: ReadonlyArray<number>
-  readonly most: ReadonlyArray<number>
-}
+import { type Problem, starts } from "./place-start.ts"
 
 /** The part of every vertex: always the same for the same problem. */
 export const partition = (problem: Problem): Int32Array => {

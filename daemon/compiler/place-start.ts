@@ -2,7 +2,20 @@
  * First divisions of vertices among parts, for `place-partition.ts` to refine: runs of the order in which things were
  * written, of walks through the nets in breadth and in depth, and parts that grow one after the other.
  */
-import type { Problem } from "./place-partition.ts"
+
+export interface Problem {
+  /** Vertices are 0 .. size - 1. */
+  readonly size: number
+  /** Each of at least two different vertices. */
+  readonly nets: ReadonlyArray<ReadonlyArray<number>>
+  /** By vertex: the part it must be in, or -1. */
+  readonly fixed: Int32Array
+  /** By part: how many vertices it should have, fixed ones included; adds up to `size`. */
+  readonly shares: ReadonlyArray<number>
+  /** By part: how far from its share it may be. */
+  readonly least: ReadonlyArray<number>
+  readonly most: ReadonlyArray<number>
+}
 
 type NetsOf = ReadonlyArray<ReadonlyArray<number>>
 
@@ -93,7 +106,8 @@ const nearest = (problem: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>
   return partOf
 }
 
-/** Each part grows from what is fixed in it, or the first free vertex of `order`, by the vertex with the most nets in and the fewest out. */
+const grown = (problem: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>, order: ReadonlyArray<number>): Int32Array => {
+  const { fixed, nets, size } = problem
 const grown = ({ fixed, nets, size }: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>, order: ReadonlyArray<number>): Int32Array => {
   const partOf = fixed.slice()
   const pull = new Int32Array(size)

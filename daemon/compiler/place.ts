@@ -11,7 +11,8 @@
 import { hash } from "node:crypto"
 import type { NodeInfo, Plan } from "../plan/resource.ts"
 import { closest, type Diagnostic, quote } from "../topology/diagnostic.ts"
-import { partition, type Problem } from "./place-partition.ts"
+import { partition } from "./place-partition.ts"
+import type { Problem } from "./place-start.ts"
 
 export interface PlaceableHost {
   readonly name: string
@@ -157,7 +158,8 @@ const moves = (
   })
   return Array.from(leaving, ([title, names]) => {
     const rest = names.length > mostNamed ? `, and ${names.length - mostNamed} more` : ""
-    return `${several(names.length, "node")} ${names.length === 1 ? "moves" : "move"} ${title} (${names.slice(0, mostNamed).join(", ")}${rest})`
+    const verb = names.length === 1 ? "moves" : "move"
+    return `${several(names.length, "node")} ${verb} ${title} (${names.slice(0, mostNamed).join(", ")}${rest})`
   })
 }
 

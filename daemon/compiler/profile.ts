@@ -95,7 +95,8 @@ export interface ProfileContext {
 }
 
 /** Both directions, or undefined when the link is a plain wire. */
-export const compileProfile = (profile: Located<RawProfile>, { defaultSeed, reporter, traces }: ProfileContext): LinkProfiles | undefined => {
+export const compileProfile = (profile: Located<RawProfile>, context: ProfileContext): LinkProfiles | undefined => {
+  const { defaultSeed, reporter, traces } = context
   const raw = profile.value
   const before = reporter.errors
   refuseMixtures(raw, profile.path, reporter)

@@ -251,12 +251,13 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
     const stack = [general, ofKind[kind], ...inherited.map((group) => layers.get(group)!), own]
     const placing = node.host === undefined ? inherited.findLast((group) => groups.get(group)?.host !== undefined) : undefined
     const host = node.host ?? (placing === undefined ? undefined : groups.get(placing)!.host!)
+    const hostPath = placing === undefined ? [...path, "host"] : ["groups", placing, "host"]
     return {
       kind,
       role,
       ...(container === undefined ? {} : { container: container.container }),
       ...(node.group === undefined ? {} : { group: node.group }),
-      ...(host === undefined ? {} : { host: { value: host, path: placing === undefined ? [...path, "host"] : ["groups", placing, "host"] } }),
+      ...(host === undefined ? {} : { host: { value: host, path: hostPath } }),
       ...mergeLayers(stack, role)
     }
   }

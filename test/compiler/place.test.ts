@@ -5,9 +5,13 @@ import type { Plan } from "../../daemon/plan/resource.ts"
 import { render } from "../../daemon/topology/diagnostic.ts"
 import { seeded } from "../random.ts"
 
+const bare = { cidrs: [], labels: {} }
+
 type Edges = ReadonlyArray<readonly [number, number]>
 
-const planOf = (size: number, edges: Edges, networks: ReadonlyArray<ReadonlyArray<number>> = [], pins: Record<number, string> = {}): Plan => ({
+type Networks = ReadonlyArray<ReadonlyArray<number>>
+
+const planOf = (size: number, edges: Edges, networks: Networks = [], pins: Record<number, string> = {}): Plan => ({
   lab: "lab",
   nodes: Array.from({ length: size }, (_, i) => ({
     name: `n${i}`,
@@ -16,8 +20,8 @@ const planOf = (size: number, edges: Edges, networks: ReadonlyArray<ReadonlyArra
     ...(pins[i] === undefined ? {} : { host: pins[i], pinned: { line: i + 1, column: 5, path: `nodes.n${i}.host` } })
   })),
   segments: [
-    ...edges.map((ends, i) => ({ name: `l${i}`, kind: "p2p" as const, ports: ends.map((n) => `n${n}:l${i}`), cidrs: [], labels: {} })),
-    ...networks.map((ends, i) => ({ name: `w${i}`, kind: "network" as const, ports: ends.map((n) => `n${n}:w${i}`), cidrs: [], labels: {} }))
+    ...edges.map((ends, i) => ({ name: `l${i}`, kind: "p2p" as const, ports: ends.map((n) => `n${n}:l${i}`), ...bare })),
+    ...networks.map((ends, i) => ({ name: `w${i}`, kind: "network" as const, ports: ends.map((n) => `n${n}:w${i}`), ...bare }))
   ],
   resources: []
 })
@@ -76,7 +80,8 @@ const labs: ReadonlyArray<readonly [string, Plan]> = [
   ["a large spine and leaf", spineLeaf(4, 20, 10)],
   ["a scattered lab", scattered(300, 450)],
   ["one network", planOf(60, [], [range(60)])],
-  ["networks with routers between them", planOf(44, [[40, 41], [41, 42], [42, 43]], range(4).map((lan) => [40 + lan, ...range(10).map((i) => i * 4 + lan)]))],
+  ["networks with routers between them",
+    planOf(44, [[40, 41], [41, 42], [42, 43]], range(4).map((lan) => [40 + lan, ...range(10).map((i) => i * 4 + lan)]))],
   ["nodes without links", planOf(9, [])]
 ]
 
@@ -203,7 +208,9 @@ t.test("place refuses what cannot be, and says where it is written", async (t) =
     'lab.yaml:5:5: nodes.n4.host: node "n4": there is no host "moon": hosts are h0, h1, h2, h3'
   ])
   t.strictSame(refusals(place(chain(2), [], nowhere)), ["topology:1:1: there is no host to place nodes on: none has registered"])
-  t.strictSame(refusals(place(chain(2), hosts.slice(2), nowhere)), ["topology:1:1: there is no host to place nodes on: h2 is drained, h3 is lost"])
+  t.strictSame(refusals(place(chain(2), hosts.slice(2), nowhere)), [
+    "topology:1:1: there is no host to place nodes on: h2 is drained, h3 is lost"
+  ])
 })
 
 t.test("place copes with what is odd", async (t) => {

@@ -23,7 +23,11 @@ t.test("compile gives nodes the host of the node, else of its group, else of its
       second: host,
       free: host
     },
-    networks: { lan: { ports: ["own", "grouped", "wired"], host: "h3" }, dmz: { ports: ["second"] }, wan: { ports: ["second"], host: "h4" } }
+    networks: {
+      lan: { ports: ["own", "grouped", "wired"], host: "h3" },
+      dmz: { ports: ["second"] },
+      wan: { ports: ["second"], host: "h4" }
+    }
   })
   t.strictSame(plan.nodes.map(({ host, name, pinned }) => [name, host, pinned?.path]), [
     ["own", "h9", "nodes.own.host"],
@@ -36,7 +40,8 @@ t.test("compile gives nodes the host of the node, else of its group, else of its
 })
 
 const segmentsOf = (topology: object): ReadonlyArray<SegmentSpec> =>
-  planOf({ nodes: { a: host, b: host }, ...topology }).resources.flatMap(({ kind, spec }) => (kind === "segment" ? [spec as SegmentSpec] : []))
+  planOf({ nodes: { a: host, b: host }, ...topology }).resources
+    .flatMap(({ kind, spec }) => (kind === "segment" ? [spec as SegmentSpec] : []))
 
 const link = (more: object = {}): object => ({ endpoints: ["a", "b"], ...more })
 
@@ -47,7 +52,7 @@ const cases: ReadonlyArray<readonly [title: string, topology: object, expected: 
   ["a port for Geneve", { links: [link()], encapsulation: "geneve", port: 7000 }, ["geneve 7000 auto"]],
   ["no port for GRE", { links: [link()], encapsulation: "gre" }, ["gre 0 auto"]],
   ["the engine's own port", { links: [link({ datapath: "engine" }), link()] }, ["vxlan 14789 engine", "-"]],
-  ["one port where all is the engine's", { links: [link(), link()], datapath: "engine", port: 4789 }, ["vxlan 4789 engine", "vxlan 4789 engine"]],
+  ["one port where all is the engine's", { links: [link()], datapath: "engine", port: 4789 }, ["vxlan 4789 engine"]],
   ["a datapath of its own", { links: [link({ datapath: "auto" }), link()], datapath: "kernel" }, ["-", "vxlan 4789 kernel"]],
   ["networks' datapath", { networks: { lan: { ports: ["a", "b"], datapath: "engine" } } }, ["vxlan 14789 engine"]]
 ]
@@ -62,7 +67,8 @@ for (const [title, topology, expected] of cases) {
 }
 
 t.test("compile leads a plain link of the engine through it, with profiles that do nothing", async (t) => {
-  const [forced, plain, profiled] = segmentsOf({ links: [link({ datapath: "engine", seed: 7 }), link(), link({ delay: "1ms", datapath: "engine", seed: 7 })] })
+  const engine = { datapath: "engine", seed: 7 }
+  const [forced, plain, profiled] = segmentsOf({ links: [link(engine), link(), link({ delay: "1ms", ...engine })] })
   t.strictSame(forced!.profiles, { aToB: {}, bToA: {}, seed: 7 })
   t.strictSame(forced!.endpoints, ["a:eth0", "b:eth0"])
   t.equal(plain!.profiles, undefined)

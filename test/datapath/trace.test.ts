@@ -24,7 +24,8 @@ t.test("Samples repeat, hold until the next, and integrate rates", async (t) => 
   t.equal(trace.mean(Infinity), 8e6)
   const dead = new Samples(samples([{ atMs: 0, rateBps: 0 }, { atMs: 10, rateBps: 0 }], 20), 0)
   t.equal(dead.finish(0, 1, Infinity), Infinity, "never")
-  t.equal(new Samples(samples([{ atMs: 0, delayMs: 1 }], 1000), 0).finish(0, 1000, 8e6), ms, "the profile's own rate where a sample has none")
+  const free = new Samples(samples([{ atMs: 0, delayMs: 1 }], 1000), 0)
+  t.equal(free.finish(0, 1000, 8e6), ms, "the profile's own rate where a sample has none")
 })
 
 t.test("Deliveries let 1500 octets go at each of their times", async (t) => {
@@ -40,7 +41,8 @@ t.test("Deliveries let 1500 octets go at each of their times", async (t) => {
   t.strictSame(at([1, 5, 9], [[2, full]]), [5], "what came too late waits for the next")
   t.strictSame(at([1, 5, 9], [[5, full]]), [5], "one that comes just then goes")
   t.strictSame(at([1, 5, 9], [[0, 100], [4, full]]), [1, 5], "what is left of an opportunity is lost")
-  t.strictSame(at([0, 10], [[0, full], [0, full], [10, full], [10, full]]), [0, 10, 10, 20], "the first of a round and the last of the one before")
+  const around = at([0, 10], [[0, full], [0, full], [10, full], [10, full]])
+  t.strictSame(around, [0, 10, 10, 20], "the first of a round and the last of the one before")
   t.strictSame(at([7], [[100, full]]), [105], "after many rounds")
   t.equal(replay(deliveries([1, 1, 4]), 0)!.mean(Infinity), 3 * 1500 * 8 / 0.004)
   t.equal(replay({ kind: "deliveries", name: "", times: "!" }, 0), undefined)
@@ -79,7 +81,10 @@ t.test("Deliveries agree with mm-link for chance packets and recordings", async 
     const times = Array.from({ length: 1 + below(30) }, () => (time += below(4) === 0 ? below(40) : below(2)))
     if (time === 0) times.push(1)
     let arrivedMs = 0
-    const packets = Array.from({ length: 100 }, () => ({ arrivedMs: (arrivedMs += below(3) === 0 ? below(20) : 0), octets: 1 + below(3000) }))
+    const packets = Array.from({ length: 100 }, () => {
+      arrivedMs += below(3) === 0 ? below(20) : 0
+      return { arrivedMs, octets: 1 + below(3000) }
+    })
     const trace = replay(deliveries(times), 0)!
     let free = 0
     const found = packets.map(({ arrivedMs, octets }) => {
