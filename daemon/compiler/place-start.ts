@@ -106,9 +106,9 @@ const nearest = (problem: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>
   return partOf
 }
 
+/** Each part grows from what is fixed in it, or the first free vertex of `order`; next comes the one with most nets in, fewest out. */
 const grown = (problem: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>, order: ReadonlyArray<number>): Int32Array => {
   const { fixed, nets, size } = problem
-const grown = ({ fixed, nets, size }: Problem, netsOf: NetsOf, quotas: ReadonlyArray<number>, order: ReadonlyArray<number>): Int32Array => {
   const partOf = fixed.slice()
   const pull = new Int32Array(size)
   for (let part = 0; part < quotas.length; part++) {
