@@ -38,7 +38,7 @@ import { EventLog } from "./observe/events.ts"
 import type { TunnelSpec } from "./plan/resource.ts"
 import { findNode, type NamedLab, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
-import { findPort } from "./reconciler/ports.ts"
+import { findPort, tunnelOf } from "./reconciler/ports.ts"
 import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
@@ -52,6 +52,7 @@ import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import type { Forwarding } from "./rpc/forward.ts"
 import { makeHosts, onlyHost } from "./rpc/hosts.ts"
 import { makeLabs } from "./rpc/labs.ts"
+import { listenHandler } from "./rpc/listen.ts"
 import { makePeers } from "./rpc/peers-service.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
 import { serve, serveTls } from "./rpc/server.ts"
@@ -213,21 +214,26 @@ const execDependencies = (directory: Directory, containers: Containers): ExecDep
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
-const captureDependencies = (directory: Directory): CaptureDependencies => ({
+const captureDependencies = (directory: Directory, store: Store): CaptureDependencies => ({
   resolvePort: async (name) => {
-    const port = findPort(await directory.labs(), name)
-    if ("error" in port) return port
+    const port = findPort(await directory.labs(), name, directory.here)
+    if ("error" in port || port.host !== undefined) return port
     const error = missing(directory, port)
     return error === undefined ? port : { error }
-  }
+  },
+  // Only this host's part of a lab says where its tunnels go.
+  tunnelOf: async ({ ifname, lab, node }) => tunnelOf(await store.lab(lab), node, ifname),
+  ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
 const reachDependencies = (directory: Directory, onlyLab: () => Promise<string>): ReachDependencies => ({
   resolveNodes: async (lab, nodes) => {
     const name = lab === "" ? await onlyLab() : lab
     const entry = (await directory.labs()).find((one) => one.name === name)
-    return entry === undefined ? { missing: `No lab "${name}"` } : reachableNodes(entry, nodes)
-  }
+    return entry === undefined ? { missing: `No lab "${name}"` } : reachableNodes(entry, nodes, directory.here)
+  },
+  onlyLab,
+  ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
 /** The certificate to show to etcd: files of its own, else those of --listen. @throws Error that names the file */
@@ -321,8 +327,9 @@ const daemon = (config: Config) =>
       forwarding: fleet?.peers === undefined ? undefined : { here: host, peers: fleet.peers }
     }
     const exec = yield* acquire("Cannot start", () => makeExec(execDependencies(directory, containers)), (it) => it.end())
-    const capture = makeCapture(captureDependencies(directory))
-    const reach = reachHandler(reachDependencies(directory, () => control.onlyLab()))
+    const capture = makeCapture(captureDependencies(directory, store))
+    const reachability = reachDependencies(directory, () => control.onlyLab())
+    const reach = reachHandler(reachability)
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: { exec: exec.handler, reach, capture: capture.handler },
@@ -330,13 +337,15 @@ const daemon = (config: Config) =>
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, leftovers })),
         ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler }))
-      },
-      ...(fleet === undefined ? {} : { Peers: makePeers({ fleet: fleet.fleet, events, host }) })
+      }
     }
+    // What daemons ask each other is not for people: it is served on the network only.
+    const listen = listenHandler(reachability)
+    const peers = fleet === undefined ? {} : { Peers: { ...makePeers({ fleet: fleet.fleet, events, host }), listen } }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     let endpoint = ""
     if (remote !== undefined) {
-      const open = () => serveTls(remote.endpoint, remote.material, services, log)
+      const open = () => serveTls(remote.endpoint, remote.material, { ...services, ...peers }, log)
       const serving = yield* acquire("Cannot serve on the network", open, (it) => it.close(2000))
       log(`weftd listens on ${serving.endpoint.host}:${serving.endpoint.port} with TLS`)
       endpoint = advertised(serving.endpoint, config.fleet)

@@ -32,8 +32,16 @@ const bind = (netnsPath: string, family: Ip.Family): number => {
   }
 }
 
-/** Listens on all addresses of the namespace, on a port that the kernel chooses. Rejects when that is impossible. */
-export const listen = async (netnsPath: string, family: Ip.Family): Promise<Listener> => {
+/**
+ * Listens on all addresses of the namespace, on a port that the kernel chooses. Rejects when that is impossible.
+ *
+ * @param told of every token that arrives, for those who cannot say before which they wait for
+ */
+export const listen = async (
+  netnsPath: string,
+  family: Ip.Family,
+  told?: (token: Uint8Array, address: string) => void
+): Promise<Listener> => {
   const descriptor = bind(netnsPath, family)
   const port = addon.localPort(descriptor)
   const waiting = new Map<string, (address: string) => void>()
@@ -43,7 +51,11 @@ export const listen = async (netnsPath: string, family: Ip.Family): Promise<List
     socket.once("close", () => sockets.delete(socket))
     // The client resets when it is done.
     socket.on("error", () => undefined)
-    readToken(socket, (token) => waiting.get(keyOf(token))?.(socket.remoteAddress ?? ""))
+    readToken(socket, (token) => {
+      const address = socket.remoteAddress ?? ""
+      waiting.get(keyOf(token))?.(address)
+      told?.(token, address)
+    })
   })
   await listening(server, descriptor)
   return {

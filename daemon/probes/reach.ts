@@ -8,11 +8,15 @@
  * The sockets are made inside the nodes and used from the daemon, so nothing runs in the nodes. `seenAs` against `source`
  * shows NAT. Pairs are probed in parallel up to a bound, and every result is given out as soon as it is known.
  *
+ * A destination may be on another host; then `options.listen` has its daemon open the listener and tell which tokens came
+ * from where.
+ *
  * Limits: a filter that lets in only named ports refuses the listener's free port; that is what it is for.
  */
 import { randomBytes } from "node:crypto"
 import { ping } from "../linux/icmp.ts"
-import { connect, type Listener, listen, tokenLength } from "../linux/tcp.ts"
+import { connect, type Listener, tokenLength } from "../linux/tcp.ts"
+import { listenHere } from "./listeners.ts"
 
 export interface ReachNode {
   readonly name: string
@@ -20,7 +24,12 @@ export interface ReachNode {
   readonly netnsPath: string
   /** Where others reach it, without prefix lengths; the first of the asked family is tried. */
   readonly addresses: ReadonlyArray<string>
+  /** The other host that has it; absent: this one. */
+  readonly host?: string
 }
+
+/** A listener in each node, in their order, or why there is none. Never rejects. */
+export type Listen = (nodes: ReadonlyArray<ReachNode>, family: ReachOptions["family"]) => Promise<ReadonlyArray<Listener | string>>
 
 export interface ReachOptions {
   /** Per attempt. */
@@ -28,6 +37,8 @@ export interface ReachOptions {
   readonly family: "ipv4" | "ipv6"
   /** Pairs at a time; each holds up to four descriptors. */
   readonly parallel?: number
+  /** Where destinations are on other hosts, too. */
+  readonly listen?: Listen
   /** Ends the probing: what is under way is finished, nothing new is started. */
   readonly signal?: AbortSignal
 }
@@ -65,7 +76,7 @@ export async function* reach(
   to: ReadonlyArray<ReachNode>,
   options: ReachOptions
 ): AsyncGenerator<ReachResult, void, undefined> {
-  const destinations = await Promise.all(to.map((node) => openDestination(node, options.family)))
+  const destinations = await openDestinations(to, options)
   const running = new Set<Promise<ReachResult>>()
   const parallel = options.parallel ?? 64
   try {
@@ -99,11 +110,22 @@ const takeFirst = async (running: Set<Promise<ReachResult>>): Promise<ReachResul
   return result
 }
 
-const openDestination = async (node: ReachNode, family: ReachOptions["family"]): Promise<Destination> => {
-  const address = node.addresses.find((text) => text.includes(":") === (family === "ipv6"))
-  if (address === undefined) return { node, address, listener: "no address to listen on" }
-  const listener = await listen(node.netnsPath, family).catch((error: Error) => `cannot listen in ${node.name}: ${error.message}`)
-  return { node, address, listener }
+/** The address at which others reach a node; undefined: it has none of the family. */
+export const addressOf = (node: ReachNode, family: ReachOptions["family"]): string | undefined =>
+  node.addresses.find((text) => text.includes(":") === (family === "ipv6"))
+
+const openDestinations = async (
+  nodes: ReadonlyArray<ReachNode>,
+  { family, listen = listenHere }: ReachOptions
+): Promise<ReadonlyArray<Destination>> => {
+  const addressed = nodes.filter((node) => addressOf(node, family) !== undefined)
+  const opened = await listen(addressed, family)
+  const listeners = new Map(addressed.map((node, place) => [node, opened[place]!]))
+  return nodes.map((node) => ({
+    node,
+    address: addressOf(node, family),
+    listener: listeners.get(node) ?? "no address to listen on"
+  }))
 }
 
 const familyName = { ipv4: "IPv4", ipv6: "IPv6" } as const
