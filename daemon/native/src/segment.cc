@@ -54,7 +54,7 @@ uint16_t fold(uint64_t sum) {
 }
 
 // Compiled for wide vectors too, of which the machine takes what it has: every octet of a tunnel's packets passes here.
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 __attribute__((target_clones("avx2", "default")))
 #endif
 uint64_t sumOf(const uint8_t* at, size_t length) {
@@ -96,8 +96,8 @@ bool describe(const VnetHeader& header, const uint8_t* ethernet, size_t length, 
   if (!result.isTcp && type != gsoUdp) return false;
   result.transport = header.checksumStart;
   if (result.transport < result.network + (result.isV4 ? 20 : 40)) return false;
-  if (result.isV4 && result.transport != result.network + (ethernet[result.network] & 15) * 4u) return false;
   if (result.transport + (result.isTcp ? 20 : 8) > length) return false;
+  if (result.isV4 && result.transport != result.network + (ethernet[result.network] & 15) * 4u) return false;
   if (header.checksumOffset != (result.isTcp ? tcpChecksum : udpChecksum)) return false;
   const size_t own = result.isTcp ? (ethernet[result.transport + 12] >> 4) * 4u : 8;
   if (own < 8 || (result.isTcp && own < 20)) return false;
