@@ -304,7 +304,8 @@ const daemon = (config: Config) =>
     events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
     const tell = (message: string): void => events.emit({ lab: "", type: "daemon.engine", subject: "engine", message })
     const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell }), (it) => it.close())
-    const tunnels = new Tunnels({ fabric, program, tell })
+    const source = config.fleet === undefined ? {} : { address: config.fleet.underlay }
+    const tunnels = new Tunnels({ fabric, program, tell, ...source })
     const docker = connectTo(config.docker, config.instance, config.host)
     const tellOf = ({ lab, message, node, type }: Happening): void => events.emit({ lab, type, subject: node, message })
     const containers = yield* acquire("Cannot start", () => new Containers(docker, tellOf), (it) => it.close())

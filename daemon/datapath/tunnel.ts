@@ -18,6 +18,8 @@ export interface TunnelEnd {
   readonly remote: Uint8Array
   /** Octets of the address to send from; none: the one that the route has. */
   readonly local: Uint8Array
+  /** Somebody else has the port and receives: the kernel's VXLAN device. */
+  readonly sendOnly?: boolean
   /** Of what leaves. */
   readonly profile: LinkProfile
   readonly seed: number

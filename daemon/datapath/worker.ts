@@ -284,10 +284,10 @@ class Engine {
   }
 
   private addTunnel({ id, tap, end, ticket }: Extract<Command, { kind: "tunnel" }>): void {
-    const { encapsulation, port, vni, remote, local, profile, seed } = end
+    const { encapsulation, port, vni, remote, local, sendOnly, profile, seed } = end
     try {
       const kind = Encapsulation[encapsulation]
-      const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local)
+      const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local, sendOnly === true)
       const index = this.freeTunnelIndexes.pop() ?? this.lanes.length
       const direction = new Direction(this.packets, seed, "out")
       this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true, isTimed: false }

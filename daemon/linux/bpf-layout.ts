@@ -115,6 +115,8 @@ export interface TunnelEnd {
   readonly remote: string
   /** Source address of what is sent; absent: the route to the other host chooses. */
   readonly local?: string
+  /** ifindex by which frames leave instead, for somebody else who encapsulates them. */
+  readonly via?: number
 }
 
 /** struct bpf_tunnel_key: VNI (4) remote (16) TOS TTL ext (2) label (4) local (16); IPv4 addresses as numbers of the host. */
@@ -144,7 +146,7 @@ export const encodeTunnel = (end: TunnelEnd): Uint8Array => {
   to.setUint8(tunnelKey.ttl, tunnelTtl)
   if (end.local !== undefined) putKeyAddress(value, tunnelKey.local, octetsOf(end.local))
   to.setUint32(tunnelKey.length, isIpv6 ? flagIpv6 : flagZeroChecksum, true)
-  to.setUint32(tunnelKey.length + 4, end.device, true)
+  to.setUint32(tunnelKey.length + 4, end.via ?? end.device, true)
   return value
 }
 
@@ -154,16 +156,19 @@ const putKeyAddress = (key: Uint8Array, at: number, address: Uint8Array): void =
 const keyAddress = (key: Uint8Array, at: number, isIpv6: boolean): Uint8Array =>
   isIpv6 ? key.subarray(at, at + 16) : key.slice(at, at + 4).reverse()
 
-export const decodeTunnel = (bytes: Uint8Array, at: number): TunnelEnd => {
+/** `device`: on which the end receives. */
+export const decodeTunnel = (bytes: Uint8Array, at: number, device: number): TunnelEnd => {
   const value = bytes.subarray(at, at + sizes.tunnels.value)
   const from = view(value)
   const isIpv6 = (from.getUint32(tunnelKey.length, true) & flagIpv6) !== 0
   const local = keyAddress(value, tunnelKey.local, isIpv6)
+  const out = from.getUint32(tunnelKey.length + 4, true)
   return {
-    device: from.getUint32(tunnelKey.length + 4, true),
+    device,
     vni: from.getUint32(0, true),
     remote: Ip.format(keyAddress(value, tunnelKey.remote, isIpv6)),
-    ...(local.some((octet) => octet !== 0) ? { local: Ip.format(local) } : {})
+    ...(local.some((octet) => octet !== 0) ? { local: Ip.format(local) } : {}),
+    ...(out === device ? {} : { via: out })
   }
 }
 
@@ -210,6 +215,9 @@ export const decodeStation = (keys: Uint8Array, values: Uint8Array, index: numbe
     seenNs: view(values).getBigUint64(value + 8, true)
   }
 }
+
+/** The device in the key number `index` of `origins`. */
+export const decodeOriginDevice = (keys: Uint8Array, index: number): number => view(keys).getUint32(index * sizes.origins.key, true)
 
 /** What a port has seen since it was made. `from`: sent by its node; `to`: handed to it. Octets without FCS. */
 export interface Counters {

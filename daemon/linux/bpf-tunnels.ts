@@ -29,8 +29,10 @@ export class Tunnels {
   read(): void {
     const { key, value } = Layout.sizes.origins
     const { maxEntries } = addon.bpfMapInfo(this.maps.origins)
-    const [, values] = attempt("read eBPF map", "origins", () => addon.bpfDump(this.maps.origins, key, value, maxEntries))
-    const indexes = [...new Uint32Array(values.buffer)].filter(Layout.isTunnelEnd)
+    const [keys, values] = attempt("read eBPF map", "origins", () => addon.bpfDump(this.maps.origins, key, value, maxEntries))
+    const devices = new Map<number, number>()
+    new Uint32Array(values.buffer).forEach((index, i) => Layout.isTunnelEnd(index) && devices.set(index, Layout.decodeOriginDevice(keys, i)))
+    const indexes = [...devices.keys()]
     this.ends.clear()
     this.byVni.clear()
     this.findUnused(new Set(indexes))
@@ -38,7 +40,7 @@ export class Tunnels {
     const numbers = Layout.keys32(...indexes.map(numberOf))
     const length = Layout.sizes.tunnels.value
     const tunnels = attempt("read eBPF map", "tunnels", () => addon.bpfLookup(this.maps.tunnels, numbers, indexes.length, length))
-    indexes.forEach((index, i) => this.remember(index, Layout.decodeTunnel(tunnels, i * length)))
+    indexes.forEach((index, i) => this.remember(index, Layout.decodeTunnel(tunnels, i * length, devices.get(index)!)))
   }
 
   /** By index of the port. */
@@ -51,10 +53,11 @@ export class Tunnels {
     return this.byVni.get(vni) ?? nothing
   }
 
-  /** The index of this end, made if it is not there. One that differs in nothing but `local` is changed. */
+  /** The index of this end, made if it is not there; how it sends (`local`, `via`) can be changed. */
   add(end: Layout.TunnelEnd): number {
     const known = this.find(end)
-    if (known !== undefined && this.ends.get(known)!.local === end.local) return known
+    const before = known === undefined ? undefined : this.ends.get(known)
+    if (known !== undefined && before?.local === end.local && before?.via === end.via) return known
     const index = known ?? this.takeUnused()
     this.remember(index, end)
     attempt("add tunnel end", end.remote, () => {

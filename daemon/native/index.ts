@@ -209,7 +209,9 @@ export interface Addon {
     port: number,
     vni: number,
     remote: Uint8Array,
-    local: Uint8Array
+    local: Uint8Array,
+    /** Somebody else receives on the port. */
+    sendOnly: boolean
   ): number
   tunnelClose(engine: EngineHandle, tunnel: number): void
   /** Sends and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`, `exhausted`. */

@@ -25,6 +25,8 @@ export interface EngineTunnelSpec {
   readonly remote: string
   /** The underlay address to send from. Absent: whichever the route to `remote` has. */
   readonly local?: string
+  /** The kernel's VXLAN device has the port and receives. */
+  readonly sendOnly?: true
   /** Of what leaves this host. */
   readonly profile?: LinkProfile
   readonly seed: number
@@ -53,6 +55,7 @@ export const sameTunnel = (a: EngineTunnelSpec, b: EngineTunnelSpec): boolean =>
   a.vni === b.vni &&
   a.remote === b.remote &&
   a.local === b.local &&
+  a.sendOnly === b.sendOnly &&
   a.seed === b.seed &&
   a.label === b.label
 
@@ -64,12 +67,13 @@ const octetsOf = (text: string | undefined): Uint8Array => {
 }
 
 /** What the engine has to know. */
-export const tunnelEnd = ({ encapsulation, local, port, profile, remote, seed, vni }: EngineTunnelSpec) => ({
+export const tunnelEnd = ({ encapsulation, local, port, profile, remote, seed, sendOnly, vni }: EngineTunnelSpec) => ({
   encapsulation,
   port,
   vni,
   remote: octetsOf(remote),
   local: octetsOf(local),
+  sendOnly: sendOnly === true,
   profile: profile ?? {},
   seed
 })

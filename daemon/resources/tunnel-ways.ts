@@ -1,12 +1,13 @@
 /**
  * How the ports of a segment that are on this host reach those on others: by one port for each other host.
  *
- *   kernel   a tunnel end of the eBPF program on a VXLAN device (tunnel.ts)
+ *   kernel   a tunnel end of the eBPF program on a VXLAN device (tunnel.ts); what is too long for the underlay and cannot be
+ *            fragmented by the kernel leaves by a TAP of the engine instead
  *   engine   a TAP whose frames the engine carries (engine-tunnel.ts)
  *
  * To the program both are ports: members of a network, or the far end of a link. `segment.ts` places them.
  */
-import { noMac, type Port } from "../linux/bpf.ts"
+import { noMac, type Port, type TunnelEnd } from "../linux/bpf.ts"
 import { KernelError } from "../linux/errors.ts"
 import * as Fabric from "../linux/fabric.ts"
 import type { LinkProfile } from "../plan/link-profile.ts"
@@ -59,18 +60,37 @@ export const carriers = (lab: Lab): Carriers =>
 export const find = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
   const wanted = datapathOf(lab, spec.tunnel)
   if (spec.tunnel.vteps.length === 0 && !hasAny(lab, id, spec)) return { tunnel: spec.tunnel, datapath: wanted, ports: new Map() }
-  const [kernel, engine] = [findKernel(lab, spec, carried), findEngine(lab, id, spec)]
+  const [kernel, engine] = [findKernel(lab, id, spec, carried), findEngine(lab, id, spec)]
   return wanted === "kernel" ? (kernel ?? engine) : (engine ?? kernel)
 }
 
 const hasAny = (lab: Lab, id: string, { vni }: SegmentSpec): boolean =>
   lab.daemon.program.tunnelEndsOf(vni).size > 0 || lab.daemon.links.tunnelsOf(prefixOf(lab, id)).size > 0
 
-const findKernel = (lab: Lab, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
+/** The MTU of the segment's ports on this host: the longest packet that it may send. */
+const mtuOf = (lab: Lab, { ports }: SegmentSpec): number =>
+  Math.max(
+    ...ports.map((port) => {
+      const resource = lab.known.get(`port/${port}`)
+      return resource?.kind === "port" ? resource.spec.mtu : 0
+    })
+  )
+
+/** Whether what the end sends leaves by its device, or by the engine where it must. */
+const leavesWell = (lab: Lab, id: string, spec: SegmentSpec, { remote, via }: TunnelEnd): boolean => {
+  const { links, tunnels } = lab.daemon
+  if (tunnels.carries(mtuOf(lab, spec), remote)) return via === undefined
+  const sender = links.getTunnel(`${prefixOf(lab, id)}${remote}`)
+  return via !== undefined && sender?.sendOnly === true && sender.tap === via && lab.snapshot.taps.get(via)?.up === true
+}
+
+const findKernel = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
   const { tunnels } = lab.daemon
   const ends = [...tunnels.endsOf(spec.vni)]
   if (ends.length === 0) return undefined
-  const alive = ends.filter(([, { device, local, remote }]) => carried.has(device) && local === tunnels.localFor(remote))
+  const alive = ends.filter(
+    ([, end]) => carried.has(end.device) && end.local === tunnels.localFor(end.remote) && leavesWell(lab, id, spec, end)
+  )
   const port = alive[0] === undefined ? 0 : carried.get(alive[0][1].device)!
   const ports = new Map(alive.flatMap(([index, { device, remote }]) => (carried.get(device) === port ? [[remote, index] as const] : [])))
   const datapath = datapathOf(lab, spec.tunnel) === "kernel" ? spec.tunnel.datapath : "kernel"
@@ -79,7 +99,7 @@ const findKernel = (lab: Lab, spec: TunnelledSpec, carried: Carriers): Ways | un
 
 const findEngine = (lab: Lab, id: string, spec: TunnelledSpec): Ways | undefined => {
   const { fabric, links, program, tunnels } = lab.daemon
-  const found = [...links.tunnelsOf(prefixOf(lab, id)).values()]
+  const found = [...links.tunnelsOf(prefixOf(lab, id)).values()].filter(({ sendOnly }) => sendOnly !== true)
   const [first] = found
   if (first === undefined) return undefined
   const programs = Fabric.programIds(fabric.fd, found.map(({ tap }) => tap))
@@ -118,22 +138,40 @@ export const make = async (lab: Lab, id: string, spec: TunnelledSpec): Promise<P
       throw new KernelError({ operation: "tunnel segment", object: spec.name, code: "EOPNOTSUPP", detail })
     }
     try {
-      return { datapath: "kernel", ports: new Map(vteps.map((remote) => [remote, lab.daemon.tunnels.add(port, spec.vni, remote)])) }
+      const ports = new Map<string, number>()
+      for (const remote of vteps) ports.set(remote, await open(lab, id, spec, remote))
+      return { datapath: "kernel", ports }
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== "EOPNOTSUPP" || datapath !== "auto") throw error
     }
   }
   const ports = new Map<string, number>()
-  for (const remote of vteps) ports.set(remote, await carry(lab, id, spec, remote))
+  for (const remote of vteps) ports.set(remote, await carry(lab, id, spec, { remote, profile: leaving(spec) }))
   return { datapath: "engine", ports }
 }
 
+/** Makes the tunnel end of the kernel's path towards `remote`; returns its index. */
+const open = async (lab: Lab, id: string, spec: TunnelledSpec, remote: string): Promise<number> => {
+  const { tunnels } = lab.daemon
+  const { port } = spec.tunnel
+  if (tunnels.carries(mtuOf(lab, spec), remote)) return tunnels.add(port, spec.vni, remote)
+  // The device first: without one there is no need for the engine.
+  tunnels.open(port)
+  return tunnels.add(port, spec.vni, remote, await carry(lab, id, spec, { remote, sendOnly: true }))
+}
+
+interface Carried {
+  readonly remote: string
+  readonly profile?: LinkProfile | undefined
+  /** The kernel receives. */
+  readonly sendOnly?: true
+}
+
 /** Has the engine carry frames to `remote`; returns the TAP. */
-const carry = async (lab: Lab, id: string, spec: TunnelledSpec, remote: string): Promise<number> => {
+const carry = async (lab: Lab, id: string, spec: TunnelledSpec, { profile, remote, sendOnly }: Carried): Promise<number> => {
   const { links, tunnels } = lab.daemon
   const { encapsulation, port } = spec.tunnel
   const local = tunnels.localFor(remote)
-  const profile = leaving(spec)
   // No colon may be in an alternative name (net/core/dev.c, dev_valid_name).
   const label = `${spec.vni}@${remote.replaceAll(":", "-")}`
   const { tap } = await links.setTunnel(
@@ -146,8 +184,9 @@ const carry = async (lab: Lab, id: string, spec: TunnelledSpec, remote: string):
       vni: spec.vni,
       remote,
       ...(local === undefined ? {} : { local }),
+      ...(sendOnly === undefined ? {} : { sendOnly }),
       ...(profile === undefined ? {} : { profile }),
-      seed: spec.profiles?.seed ?? 0
+      seed: profile === undefined ? 0 : (spec.profiles?.seed ?? 0)
     },
     lab.snapshot.taps
   )
@@ -163,8 +202,8 @@ export const vacate = async (lab: Lab, id: string, spec: TunnelledSpec): Promise
     tunnels.remove([...tunnels.endsOf(spec.vni)].flatMap(([index, end]) => (end.device === device ? [index] : [])))
     return
   }
-  for (const [tunnel, { encapsulation, port: used }] of links.tunnelsOf(prefixOf(lab, id))) {
-    if (encapsulation !== "gre" && used === port) await links.removeTunnel(tunnel)
+  for (const [tunnel, { encapsulation, port: used, sendOnly }] of links.tunnelsOf(prefixOf(lab, id))) {
+    if (encapsulation !== "gre" && used === port && sendOnly !== true) await links.removeTunnel(tunnel)
   }
 }
 
@@ -175,10 +214,11 @@ export const drop = async (
   vnis: ReadonlyArray<number>,
   { at, kept = new Set() }: { readonly at: "once" | "leisure"; readonly kept?: ReadonlySet<number> }
 ): Promise<void> => {
-  const { links, tunnels } = lab.daemon
+  const { links, program, tunnels } = lab.daemon
   tunnels.remove(vnis.flatMap((vni) => [...tunnels.endsOf(vni).keys()].filter((index) => !kept.has(index))))
+  const senders = new Set(Array.from(kept, (index) => program.tunnelEnds().get(index)?.via))
   for (const [tunnel, { tap }] of links.tunnelsOf(prefixOf(lab, id))) {
-    if (kept.has(tap)) continue
+    if (kept.has(tap) || senders.has(tap)) continue
     if (at === "once") await links.removeTunnel(tunnel)
     else links.releaseTunnel(tunnel)
   }

@@ -14,6 +14,7 @@ import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as Fabric from "../linux/fabric.ts"
 import type { Netns } from "../linux/netns.ts"
 import { Batch } from "../linux/rtnetlink.ts"
+import { interfaceOf, vxlanOverhead } from "../linux/underlay.ts"
 import { familyOf } from "../wire/ip.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
@@ -30,8 +31,9 @@ interface Parts {
 }
 
 /**
- * As large as a device takes: a lab's MTU is not the underlay's. What is too long for that is fragmented there (over IPv4),
- * since 65,535 octets of IP packet hold 50 octets of headers and this.
+ * As large as a device takes: a lab's MTU is not the underlay's. Over IPv4, what is too long is fragmented there; 65,535 octets
+ * of IP packet hold 50 octets of headers and this. Over IPv6 the kernel drops it (net/ipv6/ip6_output.c, ip6_fragment: only with
+ * `ignore_df`), so there the engine sends for a segment whose MTU is too large (tunnel-ways.ts), as a socket's packets are fragmented.
  */
 const deviceMtu = 65_485
 const ownNamespace = -1
@@ -46,6 +48,7 @@ export class Tunnels {
   private readonly parts: Parts
   private kernelHasVxlan = true
   private devices: ReadonlyMap<number, TunnelDevice> = new Map()
+  private underlayMtu: number | undefined
 
   constructor(parts: Parts) {
     this.parts = parts
@@ -56,9 +59,10 @@ export class Tunnels {
     return this.kernelHasVxlan
   }
 
-  /** Reads the devices that are there, by UDP port. */
+  /** Reads the devices that are there, by UDP port, and the underlay's MTU. */
   look(): ReadonlyMap<number, TunnelDevice> {
-    const { fabric, program } = this.parts
+    const { address, fabric, program, underlay } = this.parts
+    this.underlayMtu = address === undefined ? undefined : interfaceOf(underlay?.fd ?? ownNamespace, address)?.mtu
     const links = Fabric.ports(fabric.fd).vxlans.filter(isOurs)
     const programs = Fabric.programIds(fabric.fd, links.map((link) => link.index))
     const entries = program.ports()
@@ -70,13 +74,25 @@ export class Tunnels {
 
   /**
    * The tunnel end of `vni` towards the host at `remote`, on the device of this UDP port, which is made or mended. Returns its
-   * index. @throws KernelError; EOPNOTSUPP: the kernel has no VXLAN devices
+   * index. `via`: ifindex of what sends instead of the device.
+   * @throws KernelError; EOPNOTSUPP: the kernel has no VXLAN devices
    */
-  add(port: number, vni: number, remote: string): number {
-    const device = this.devices.get(port)
-    const index = device?.whole === true ? device.index : this.make(port, device?.index)
+  add(port: number, vni: number, remote: string, via?: number): number {
+    const index = this.open(port)
     const local = this.localFor(remote)
-    return this.parts.program.addTunnelEnd({ device: index, vni, remote, ...(local === undefined ? {} : { local }) })
+    const end = { device: index, vni, remote, ...(local === undefined ? {} : { local }), ...(via === undefined ? {} : { via }) }
+    return this.parts.program.addTunnelEnd(end)
+  }
+
+  /** The device of this UDP port, made or mended if need be; returns its ifindex. @throws KernelError */
+  open(port: number): number {
+    const device = this.devices.get(port)
+    return device?.whole === true ? device.index : this.make(port, device?.index)
+  }
+
+  /** Whether the kernel can send packets of `mtu` octets to the host at `remote`, in fragments if need be. */
+  carries(mtu: number, remote: string): boolean {
+    return familyOf(remote) === "ipv4" || this.underlayMtu === undefined || mtu + vxlanOverhead.ipv6 <= this.underlayMtu
   }
 
   /** The tunnel ends of `vni`, by index. */

@@ -13,6 +13,8 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { load } from "../../daemon/compiler/load.ts"
+import { Containers } from "../../daemon/containers/containers.ts"
+import { connectTo } from "../../daemon/containers/engine.ts"
 import { Engine } from "../../daemon/datapath/engine.ts"
 import * as Bpf from "../../daemon/linux/bpf.ts"
 import * as Fabric from "../../daemon/linux/fabric.ts"
@@ -25,6 +27,7 @@ import { watchFabric } from "../../daemon/reconciler/fabric-watch.ts"
 import { Reconciler, type Outcome } from "../../daemon/reconciler/reconciler.ts"
 import { EngineLinks } from "../../daemon/resources/engine-link.ts"
 import type { Daemon } from "../../daemon/resources/lab.ts"
+import { Relays } from "../../daemon/resources/publish.ts"
 import { Tunnels } from "../../daemon/resources/tunnel.ts"
 import * as LevelStore from "../../daemon/store/level.ts"
 import type { Store } from "../../daemon/store/store.ts"
@@ -64,8 +67,10 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
   const tell = (message: string): void => void told.push(message)
   const links = new EngineLinks({ fabric, program, start: () => Engine.start({ underlay: underlay.fd }), tell })
   const tunnels = new Tunnels({ fabric, program, address, underlay: { ...underlay, inode: 0 }, tell })
-  // No lab here has containers.
-  const daemon = { instance, fabric, program, links, tunnels, runDirectory: join(directory, "run") } as unknown as Daemon
+  // No lab here has containers, so no engine is asked for any.
+  const containers = new Containers(connectTo("/nonexistent", instance, name), ({ message }) => tell(message))
+  const relays = new Relays()
+  const daemon: Daemon = { instance, fabric, program, links, tunnels, containers, relays, runDirectory: join(directory, "run") }
   const store = await LevelStore.open(join(directory, "state"))
   const reconciler = new Reconciler({ daemon, store, events: new EventLog() })
   await reconciler.recover()

@@ -41,6 +41,24 @@ for (const [i, [title, words, underlay]] of ways.entries()) {
   })
 }
 
+for (const underlay of ["ipv4", "ipv6"] as const) {
+  t.test(`packets of 9001 octets cross an underlay of 1500 over ${underlay}`, { skip: needsRoot }, async (t) => {
+    const pair = await HostPair.make(`jumbo${underlay}`, { underlay })
+    t.teardown(() => pair.close())
+    const sized = (mtu: number) => ({ ...network(), ...link({ mtu }), nodes: network().nodes })
+    const crosses = (mtu: number) => pair.ping("a", "10.9.0.2", "-M", "do", "-s", String(mtu - 28))
+    await pair.deploy(sized(9001))
+    for (const length of [64, 1400, 1500, 4000, 9001]) t.ok(await crosses(length), `${length} octets`)
+    t.notOk(await crosses(9002), "the link's own MTU holds")
+    t.strictSame(await pair.drift(), [])
+    t.strictSame(await pair.deploy(sized(9001)), [], "the same again changes nothing")
+    await pair.deploy(sized(1400))
+    t.ok(await crosses(1400))
+    t.strictSame(await pair.drift(), [], "and after a change")
+    t.ok(await pair.ping("a", "10.7.0.2", "-s", "1472"), "a network of the usual MTU")
+  })
+}
+
 t.test("a running lab changes how its frames cross", { skip: needsRoot }, async (t) => {
   const pair = await HostPair.make("change")
   t.teardown(() => pair.close())

@@ -251,9 +251,9 @@ void leavePool(Tunnels& all, int index) {
   if (--pool.users == 0) closePool(pool);
 }
 
-// tunnelOpen(handle, underlay, tap, encapsulation, port, vni, remote, local): the number of a new tunnel, whose sockets are in
-// the namespace `underlay`. `local`: no octets for whichever address the route has. EADDRINUSE: somebody has the port, or
-// there is such a tunnel.
+// tunnelOpen(handle, underlay, tap, encapsulation, port, vni, remote, local, sendOnly): the number of a new tunnel, whose
+// sockets are in the namespace `underlay`. `local`: no octets for whichever address the route has. `sendOnly`: somebody else
+// receives. EADDRINUSE: somebody has the port, or there is such a tunnel.
 napi_value tunnelOpen(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Engine* engine = engineOf(arguments);
@@ -266,6 +266,7 @@ napi_value tunnelOpen(napi_env env, napi_callback_info info) {
   const uint8_t* remote = arguments.octets(6, &remoteLength);
   const uint8_t* local = arguments.octets(7, &localLength);
   const int family = remoteLength == 16 ? AF_INET6 : AF_INET;
+  const bool receives = !arguments.flag(8);
   const InNamespace inside(arguments.integer(1));
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", "underlay");
 
@@ -277,21 +278,25 @@ napi_value tunnelOpen(napi_env env, napi_callback_info info) {
   tunnel->tap = arguments.integer(2);
   tunnel->key = keyOf(tunnel->to.vni, tunnel->to.address);
   Failure failure;
-  tunnel->hub = useHub(*engine, kind, port, family, failure);
-  if (tunnel->hub < 0) return throwErrno(env, failure.error, failure.syscall, isUdp ? "UDP port " + std::to_string(port) : "GRE");
-  Hub& hub = all.hubs[static_cast<size_t>(tunnel->hub)];
+  if (receives) tunnel->hub = useHub(*engine, kind, port, family, failure);
+  if (receives && tunnel->hub < 0) {
+    return throwErrno(env, failure.error, failure.syscall, isUdp ? "UDP port " + std::to_string(port) : "GRE");
+  }
   tunnel->pool = usePool(all, isUdp, addressOf(local, localLength, family, 0), failure);
   if (tunnel->pool < 0) {
-    leaveHub(all, tunnel->hub);
+    if (receives) leaveHub(all, tunnel->hub);
     return throwErrno(env, failure.error, failure.syscall, "source of tunnels");
   }
   size_t index = 0;
   while (index < all.tunnels.size() && all.tunnels[index] != nullptr) index++;
-  if (!hub.tunnels.emplace(tunnel->key, static_cast<int>(index)).second) {
-    leavePool(all, tunnel->pool);
-    return throwErrno(env, EADDRINUSE, "tunnel", "VNI " + std::to_string(tunnel->to.vni));
+  if (receives) {
+    Hub& hub = all.hubs[static_cast<size_t>(tunnel->hub)];
+    if (!hub.tunnels.emplace(tunnel->key, static_cast<int>(index)).second) {
+      leavePool(all, tunnel->pool);
+      return throwErrno(env, EADDRINUSE, "tunnel", "VNI " + std::to_string(tunnel->to.vni));
+    }
+    hub.vnis[tunnel->to.vni]++;
   }
-  hub.vnis[tunnel->to.vni]++;
   const auto& sockets = all.pools[static_cast<size_t>(tunnel->pool)].sockets;
   for (size_t i = 0; i < poolSize; i++) tunnel->to.sockets[i] = sockets[isUdp ? i : 0];
   if (index == all.tunnels.size()) all.tunnels.emplace_back();
@@ -311,10 +316,12 @@ napi_value tunnelClose(napi_env env, napi_callback_info info) {
   const Tunnel* tunnel = tunnelOf(engine, arguments.integer(1));
   if (tunnel == nullptr) return undefinedValue(env);
   Tunnels& all = *engine->tunnels;
-  Hub& hub = all.hubs[static_cast<size_t>(tunnel->hub)];
-  hub.tunnels.erase(tunnel->key);
-  if (--hub.vnis[tunnel->key.vni] == 0) hub.vnis.erase(tunnel->key.vni);
-  leaveHub(all, tunnel->hub);
+  if (tunnel->hub >= 0) {
+    Hub& hub = all.hubs[static_cast<size_t>(tunnel->hub)];
+    hub.tunnels.erase(tunnel->key);
+    if (--hub.vnis[tunnel->key.vni] == 0) hub.vnis.erase(tunnel->key.vni);
+    leaveHub(all, tunnel->hub);
+  }
   leavePool(all, tunnel->pool);
   all.tunnels[static_cast<size_t>(arguments.integer(1))] = nullptr;
   return undefinedValue(env);
