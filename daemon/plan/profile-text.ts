@@ -35,6 +35,8 @@ const queueText = ({ ms, octets, packets }: NonNullable<LinkProfile["queue"]>): 
   return `queue ${limits.join(" ")}`
 }
 
+const nothing = "nothing"
+
 /** One direction in words; `nothing` for a plain wire. */
 export const profileText = (profile: LinkProfile): string => {
   const { aqm, corrupt, delayMs, down, duplicate, jitter, loss, queue, rateBps, reorder, trace } = profile
@@ -51,14 +53,16 @@ export const profileText = (profile: LinkProfile): string => {
     ...(aqm === undefined ? [] : [`aqm ${aqm}`]),
     ...(trace === undefined ? [] : [`trace ${trace.name}`])
   ]
-  return parts.length === 0 ? "nothing" : parts.join(" ")
+  return parts.length === 0 ? nothing : parts.join(" ")
 }
 
 /** Both directions, each with its ends: `fw:wan -> isp:e1: delay 4ms`. */
-export const profileLines = ([a, b]: readonly [string, string], { aToB, bToA }: LinkProfiles): ReadonlyArray<string> => [
-  `${a} -> ${b}: ${profileText(aToB)}`,
-  `${b} -> ${a}: ${profileText(bToA)}`
-]
+export const profileLines = ([a, b]: readonly [string, string], { aToB, bToA }: LinkProfiles): ReadonlyArray<string> => {
+  const [there, back] = [profileText(aToB), profileText(bToA)]
+  // Nobody would ask why a link is listed that does something.
+  const why = there === nothing && back === nothing ? ", by way of the engine" : ""
+  return [`${a} -> ${b}: ${there}${why}`, `${b} -> ${a}: ${back}${why}`]
+}
 
 /** What both directions have in common once, else both: `200mbit 4/6ms`. */
 const pair = (a: string, b: string): string => {

@@ -42,7 +42,9 @@ const longestValue = 4000
 
 const json = (value: unknown): string => {
   const text = value === undefined ? "" : JSON.stringify(value)
-  return text.length <= longestValue ? text : JSON.stringify(`${text.slice(0, 80)}… (${text.length} characters)`)
+  if (text.length <= longestValue) return text
+  const shown = typeof value === "string" ? value : text
+  return JSON.stringify(`${shown.slice(0, 60)}… (${shown.length} characters)`)
 }
 
 export const changeOf = (step: Step, host: string): Change => ({

@@ -24,6 +24,10 @@ t.test("profileLines name the ends of each direction", async (t) => {
     "b:e1 -> a:e1: delay 4ms",
     "a:e1 -> b:e1: nothing"
   ])
+  t.strictSame(profileLines(["b:e1", "a:e1"], { aToB: {}, bToA: {}, seed: 1 }), [
+    "b:e1 -> a:e1: nothing, by way of the engine",
+    "a:e1 -> b:e1: nothing, by way of the engine"
+  ])
 })
 
 t.test("profileLabel says once what both directions share", async (t) => {
