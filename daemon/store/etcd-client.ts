@@ -133,6 +133,8 @@ const connectTo = (endpoint: string, tls: Tls | undefined): grpc.Client => {
 export class EtcdClient {
   readonly #members: ReadonlyArray<grpc.Client>
   readonly #endpoints: string
+  /** Why an attempt failed last. */
+  #failure = "no connection yet"
   /** Index of the member that is asked first. */
   #current = 0
   #closed = false
@@ -144,8 +146,9 @@ export class EtcdClient {
     this.#members = endpoints.map((endpoint) => connectTo(endpoint, tls))
   }
 
-  get endpoints(): string {
-    return this.#endpoints
+  /** Who is silent, and why, as far as is known. */
+  get silence(): string {
+    return `no answer from ${this.#endpoints} (${this.#failure})`
   }
 
   /** Keys from `key` to before `end`; without `end`, one key. */
@@ -237,6 +240,7 @@ export class EtcdClient {
         return await attempt(this.#members[asked]!, { deadline: Date.now() + Math.min(leftMs, attemptMs) })
       } catch (cause) {
         const error = cause as grpc.ServiceError
+        this.#failure = reasonOf(error)
         if (!isPassing(error)) throw refused(what, this.#endpoints, error, lost)
         lost ||= !isUnsent(error)
         this.#turnFrom(asked)
@@ -257,7 +261,7 @@ const isUnsent = ({ code, details }: grpc.ServiceError): boolean =>
   code === grpc.status.UNAVAILABLE && /No connection established|Name resolution failed/.test(details)
 
 /** grpc-js hides the reason in the middle: `No connection established. Last error: REASON. Resolution note: `. */
-export const reasonOf = ({ code, details, message }: grpc.ServiceError): string => {
+const reasonOf = ({ code, details, message }: grpc.ServiceError): string => {
   if (code === grpc.status.DEADLINE_EXCEEDED) return "no answer in time"
   const last = /Last error: (?:Error: )?(.*?)(?:\. Resolution note:.*)?$/s.exec(details ?? "")?.[1]
   return (last === undefined || last === "null" ? details || message : last).replaceAll(/\s+/g, " ").trim()

@@ -7,9 +7,7 @@
  * and one that does not answer is given up for one to another member. Nor is it believed to be complete: once a minute
  * the revisions of all keys are compared with what was told.
  */
-import type { ServiceError } from "@grpc/grpc-js"
 import type { EtcdClient, KeyValue, WatchResponse } from "./etcd-client.ts"
-import { reasonOf } from "./etcd-client.ts"
 import { decodeHost, decodeLab, decodeReport, endOf, type Keys, type StoredHost } from "./etcd-values.ts"
 import type { FleetListener, HostState } from "./fleet.ts"
 
@@ -33,10 +31,9 @@ export class Watcher {
   readonly #drained = new Set<string>()
   #connected: boolean | undefined
   #patience: NodeJS.Timeout | undefined
-  #reason = "not connected yet"
   #stopped = false
   /** Ends what the loop waits for. */
-  #interrupt: (reason: string) => void = () => {}
+  #interrupt: () => void = () => {}
 
   constructor(client: EtcdClient, keys: Keys, listener: FleetListener, log: (line: string) => void) {
     this.#client = client
@@ -50,7 +47,7 @@ export class Watcher {
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#patience)
-    this.#interrupt("stopped")
+    this.#interrupt()
   }
 
   async #run(): Promise<void> {
@@ -63,9 +60,9 @@ export class Watcher {
         const revision = await this.#list()
         if (this.#stopped) return
         this.#believe()
-        this.#reason = await this.#follow(revision)
-      } catch (error) {
-        this.#reason = (error as Error).message
+        await this.#follow(revision)
+      } catch {
+        // The client remembers why; whether it matters, patience tells.
       }
       if (this.#stopped) return
       this.#doubt()
@@ -98,7 +95,7 @@ export class Watcher {
     this.#patience = setTimeout(() => {
       this.#patience = undefined
       this.#connected = false
-      this.#tell(() => this.#listener.connection?.(false, this.#reason))
+      this.#tell(() => this.#listener.connection?.(false, this.#client.silence))
     }, patienceMs)
   }
 
@@ -134,14 +131,14 @@ export class Watcher {
     return header.revision
   }
 
-  /** Tells events from after `revision` on until the stream fails. @returns why it did */
-  #follow(revision: string): Promise<string> {
+  /** Tells events from after `revision` on until the stream fails. */
+  #follow(revision: string): Promise<void> {
     const { stream, abandon } = this.#client.watch()
     return new Promise((resolve) => {
       let heard = true
       let over = false
       let beat: NodeJS.Timeout | undefined
-      const end = (reason: string): void => {
+      const end = (): void => {
         if (over) return
         clearTimeout(beat)
         clearInterval(audit)
@@ -149,7 +146,7 @@ export class Watcher {
         this.#interrupt = () => {}
         stream.cancel()
         if (!this.#stopped) abandon()
-        resolve(reason)
+        resolve()
       }
       this.#interrupt = end
       const ask = (): void => {
@@ -160,15 +157,16 @@ export class Watcher {
       const look = (): void => {
         // When this process was busy, the answer may be there unread: it gets a moment to be heard.
         if (heard) beat = setTimeout(ask, beatMs)
-        else beat = setTimeout(() => (heard ? ask() : end("no answer in time")), 200)
+        else beat = setTimeout(() => (heard ? ask() : end()), 200)
       }
       const audit = setInterval(() => void this.#audit(end, () => over), auditMs * (0.75 + Math.random() / 2))
-      stream.on("error", (error: ServiceError) => end(reasonOf(error)))
-      stream.on("end", () => end("the member has ended"))
+      stream.on("error", end)
+      stream.on("end", end)
       stream.on("data", (response: WatchResponse) => {
+        if (over) return
         heard = true
-        // After a compaction beyond `revision` there is nothing to go on from: the list is.
-        if (response.canceled) end(response.cancelReason === "" ? "the watch was canceled" : response.cancelReason)
+        // After a compaction beyond `revision` there is nothing to go on from: then the next list has it.
+        if (response.canceled) end()
         else this.#apply(response)
       })
       const range = { key: Buffer.from(this.#keys.all), rangeEnd: Buffer.from(endOf(this.#keys.all)) }
@@ -229,7 +227,7 @@ export class Watcher {
   }
 
   /** Ends the stream when it has not told everything: what two lists some time apart agree on must have been told. */
-  async #audit(end: (reason: string) => void, isOver: () => boolean): Promise<void> {
+  async #audit(end: () => void, isOver: () => boolean): Promise<void> {
     const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, auditPauseMs).unref())
     const list = async (): Promise<Map<string, string>> => {
       const range = { key: this.#keys.all, end: endOf(this.#keys.all), keysOnly: true }
@@ -247,7 +245,7 @@ export class Watcher {
         .find((key) => first.get(key) === second.get(key) && this.#told.get(key) !== second.get(key) && !this.#isNewer(key, second.get(key)))
       if (missed === undefined) return
       this.#log(`fleet.missed a change of key "${missed}" in etcd: reading everything again`)
-      end("the watch missed a change")
+      end()
     } catch {
       // The stream will notice, too.
     }

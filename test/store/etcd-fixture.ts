@@ -42,6 +42,11 @@ export const until = async (what: string, holds: () => boolean | Promise<boolean
   }
 }
 
+const etcdctl = (endpoints: string, words: ReadonlyArray<string>): string => {
+  const env = { ...process.env, ETCDCTL_API: "3" }
+  return execFileSync("etcdctl", [`--endpoints=${endpoints}`, ...words], { encoding: "utf8", env, stdio: ["ignore", "pipe", "pipe"] })
+}
+
 export interface MembersOptions {
   readonly count?: 1 | 3
   /** Files; clients need certificates of the same authority. */
@@ -117,8 +122,16 @@ export class Members {
 
   /** What a person types. */
   control(...words: ReadonlyArray<string>): string {
-    const env = { ...process.env, ETCDCTL_API: "3" }
-    return execFileSync("etcdctl", [`--endpoints=${this.endpoints.join(",")}`, ...words], { encoding: "utf8", env })
+    return etcdctl(this.endpoints.join(","), words)
+  }
+
+  isHealthy(index: number): boolean {
+    try {
+      etcdctl(this.endpoints[index]!, ["endpoint", "health", "--command-timeout=1s"])
+      return true
+    } catch {
+      return false
+    }
   }
 
   async close(): Promise<void> {
