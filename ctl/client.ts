@@ -34,6 +34,8 @@ export interface Client {
   readonly deploy: (topology: Message.Topology, rollback: boolean) => AsyncIterable<Message.Progress>
   readonly destroy: (lab: string) => AsyncIterable<Message.Progress>
   readonly list: () => Promise<ReadonlyArray<Message.LabSummary>>
+  /** With the reason why the list may be old. */
+  readonly listAll: () => Promise<Message.ListResponse>
   readonly inspect: (lab: string) => Promise<Message.InspectResponse>
   readonly events: (request: { lab: string; follow: boolean; last: number }) => AsyncIterable<Message.Event>
   readonly exec: () => ExecCall
@@ -65,6 +67,7 @@ export const connect = async (address: string): Promise<Client> => {
     deploy: (topology, rollback) => streamed<Message.Progress>(labs, "Deploy", { topology, rollback }),
     destroy: (lab) => streamed<Message.Progress>(labs, "Destroy", { lab }),
     list: async () => (await unary<{ labs: ReadonlyArray<Message.LabSummary> }>(labs, "List", {})).labs,
+    listAll: () => unary<Message.ListResponse>(labs, "List", {}),
     inspect: (lab) => unary<Message.InspectResponse>(labs, "Inspect", { lab }),
     events: (request) => streamed<Message.Event>(labs, "Events", request),
     exec: () => execCall(nodes),

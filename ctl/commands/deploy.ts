@@ -32,7 +32,8 @@ export const run = async (input: InputOf<typeof specs.deploy>, context: Context)
   const warnings = planned?.diagnostics ?? []
   if (warnings.length > 0) printError(diagnosticLines(warnings, styleOf(process.stderr)).join("\n"))
   const style = styleOf(process.stdout)
-  const changes = figures(planned)
+  // Figures are of what was planned; on many hosts something else may have had to be mended.
+  const changes = figures(planned) || (end.done.changed > 0 ? `${end.done.changed} mended` : "")
   const took = style.dim(`(${duration(end.done.durationMs)})`)
   print(
     changes === ""

@@ -4,17 +4,18 @@ import { withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { agoOf, stateOf } from "../render/lab.ts"
-import { table } from "../render/table.ts"
+import { table, type Column } from "../render/table.ts"
 import { printValue } from "../render/value.ts"
 import type { Format } from "../render/value.ts"
-import { print, printable, styleOf, widthOf } from "../terminal.ts"
+import { print, printable, printError, styleOf, widthOf } from "../terminal.ts"
 import type { specs } from "./table.ts"
 
 export const run = async (input: InputOf<typeof specs.list>, context: Context): Promise<number> => {
   const format = (input.format ?? input.output) as Format
   if (!["table", "json", "yaml"].includes(format))
     throw new Failure(Exit.usage, `Unknown format "${format}": table, json or yaml`)
-  const labs = await withClient(context.daemon, (client) => client.list())
+  const { error, labs } = await withClient(context.daemon, (client) => client.listAll())
+  if (error !== "") printError(`${styleOf(process.stderr).yellow("warning:")} ${printable(error)}`)
   if (format !== "table") {
     await printValue(format, labs)
     return Exit.done
@@ -24,17 +25,20 @@ export const run = async (input: InputOf<typeof specs.list>, context: Context): 
     return Exit.done
   }
   const style = styleOf(process.stdout)
+  const isSpread = labs.some(({ hosts }) => hosts.length > 1)
   const columns = [
     { title: "LAB" },
     { title: "STATE" },
-    { title: "NODES", align: "right" },
-    { title: "SEGMENTS", align: "right" },
+    ...(isSpread ? [{ title: "HOSTS", folds: true }] : []),
+    { title: "NODES", align: "right" as const },
+    { title: "SEGMENTS", align: "right" as const },
     { title: "DEPLOYED" },
     { title: "FILE", folds: true }
-  ] as const
+  ] satisfies ReadonlyArray<Column>
   const rows = labs.map((lab) => [
     lab.name,
     stateOf(lab.state, style),
+    ...(isSpread ? [printable(lab.hosts.join(", "))] : []),
     String(lab.nodes),
     String(lab.segments),
     agoOf(lab.deployedAt, Date.now()),

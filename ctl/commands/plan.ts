@@ -6,7 +6,7 @@ import type { Context, InputOf } from "../command.ts"
 import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
 import { planLines, summaryOf } from "../render/plan.ts"
 import { printValue } from "../render/value.ts"
-import { print, printError, styleOf } from "../terminal.ts"
+import { print, printable, printError, styleOf } from "../terminal.ts"
 import { readTopology } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
@@ -25,7 +25,8 @@ export const run = async (input: InputOf<typeof specs.plan>, context: Context): 
     const errorStyle = styleOf(process.stderr)
     if (plan.diagnostics.length > 0) printError(diagnosticLines(plan.diagnostics, errorStyle, source).join("\n"))
     if (failed) printError(`${errorStyle.red("invalid:")} ${topology.filename} has ${tally(plan.diagnostics)}`)
-    else print(planLines(plan, styleOf(process.stdout)).join("\n"))
+    for (const note of plan.notes) printError(`${errorStyle.dim("note:")} ${printable(note)}`)
+    if (!failed) print(planLines(plan, styleOf(process.stdout)).join("\n"))
   }
   if (failed) return input["detailed-exitcode"] ? detailed.error : Exit.usage
   if (!input["detailed-exitcode"]) return Exit.done

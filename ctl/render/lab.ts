@@ -38,12 +38,14 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
   const { deployedAt, error, filename, name, state } = lab.lab
   const origin = filename === "" ? "" : ` from ${printable(filename)}`
   return [
-    `${style.bold(name)}  ${stateOf(state, style)}  ${lab.nodes.length} nodes, ${lab.segments.length} segments, on ${printable(lab.host)}`,
+    `${style.bold(name)}  ${stateOf(state, style)}  ${lab.nodes.length} nodes, ${lab.segments.length} segments, on ${whereOf(lab)}`,
     style.dim(`deployed ${agoOf(deployedAt, options.nowMs)}${origin}`),
     ...(error === "" ? [] : [style.red(printable(error))]),
+    ...lab.unreachable.map((reason) => style.red(printable(reason))),
     ...section("NODES", nodeTable(lab, options), style),
     ...section("PORTS", portTable(lab, options), style),
     ...section("SEGMENTS", segmentTable(lab, options), style),
+    ...section("TUNNELS", tunnelTable(lab, options), style),
     ...section("PROFILES", profileTable(lab, options), style),
     ...(options.routes ? section("ROUTES", routeTable(lab, options), style) : []),
     ...(options.counters ? section("COUNTERS", counterTable(lab, options), style) : []),
@@ -58,6 +60,14 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
   ]
 }
 
+const hostsOf = ({ nodes }: InspectResponse): ReadonlyArray<string> => [...new Set(nodes.map(({ host }) => host))].toSorted()
+
+/** `vm1`, or `3 hosts (h1, h2, h3)`. */
+const whereOf = (lab: InspectResponse): string => {
+  const hosts = hostsOf(lab)
+  return hosts.length > 1 ? `${hosts.length} hosts (${printable(hosts.join(", "))})` : printable(hosts[0] ?? lab.host)
+}
+
 const section = (title: string, lines: ReadonlyArray<string>, style: Style): ReadonlyArray<string> =>
   lines.length === 0 ? [] : ["", style.bold(title), ...lines]
 
@@ -66,12 +76,15 @@ const labelsOf = (node: Node): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(", ")
 
-const nodeTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> =>
-  table(
+const nodeTable = (lab: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
+  const { nodes } = lab
+  const isSpread = hostsOf(lab).length > 1
+  return table(
     [
       { title: "NODE" },
       { title: "KIND" },
       { title: "STATE" },
+      ...(isSpread ? [{ title: "HOST" }] : []),
       { title: "GROUP" },
       { title: "NAMESPACE" },
       { title: "LABELS", folds: true }
@@ -80,12 +93,38 @@ const nodeTable = ({ nodes }: InspectResponse, { style, width }: Options): Reado
       node.name,
       node.kind,
       stateOf(node.state, style),
+      ...(isSpread ? [printable(node.host)] : []),
       printable(node.group),
       node.netns,
       printable(labelsOf(node))
     ]),
     { width, style }
   )
+}
+
+/** Both directions of what two hosts have between them, each as its own end sees it. */
+const tunnelTable = ({ tunnels }: InspectResponse, { style, width }: Options): ReadonlyArray<string> =>
+  tunnels.length === 0
+    ? []
+    : table(
+        [
+          { title: "TUNNEL" },
+          { title: "STATE" },
+          { title: "ROUND TRIP", align: "right" },
+          { title: "BY" },
+          { title: "ADDRESSES", folds: true },
+          { title: "SEGMENTS", folds: true }
+        ],
+        tunnels.map((tunnel) => [
+          printable(`${tunnel.host} > ${tunnel.peer}`),
+          stateOf(tunnel.state, style),
+          tunnel.rttMs === 0 ? style.dim("-") : `${tunnel.rttMs.toFixed(2)} ms`,
+          printable(`${tunnel.encapsulation}${tunnel.port === 0 ? "" : ` ${tunnel.port}`}, ${tunnel.datapath}`),
+          [printable(tunnel.local), printable(tunnel.remote)],
+          printable(tunnel.segments.join(", "))
+        ]),
+        { width, style }
+      )
 
 /** One line per port where it fits; else MAC address and fabric name are stacked. */
 const portTable = ({ nodes }: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {

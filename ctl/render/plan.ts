@@ -33,8 +33,11 @@ export const planLines = (plan: PlanResponse, style: Style): ReadonlyArray<strin
   const changes = plan.changes.filter(({ action }) => action !== "NONE")
   if (changes.length === 0) return [`No changes. Lab "${plan.lab}" is what the topology says.`]
   const lines = [plan.exists ? `Lab "${plan.lab}" would change:` : `Lab "${plan.lab}" is new:`]
-  for (const [node, ofNode] of Map.groupBy(changes, (change) => change.node)) {
-    lines.push("", style.bold(node === "" ? "lab-wide" : `node ${printable(node)}`))
+  const several = new Set(changes.map(({ host }) => host)).size > 1
+  for (const [, ofNode] of Map.groupBy(changes, ({ host, node }) => `${host} ${node}`)) {
+    const { host, node } = ofNode[0]!
+    const where = several ? style.dim(` on ${printable(host)}`) : ""
+    lines.push("", `${style.bold(node === "" ? "lab-wide" : `node ${printable(node)}`)}${where}`)
     for (const change of ofNode) lines.push(...changeLines(change, style))
   }
   const { add, change, remove } = summaryOf(changes)

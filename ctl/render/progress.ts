@@ -4,7 +4,7 @@
  * because something else did: where a namespace cannot be made, nobody wants to read the same of each address in it.
  */
 
-import type { ChangeDone, Progress } from "../messages.ts"
+import type { ChangeDone, HostProgress, Progress } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
 
@@ -15,9 +15,11 @@ export interface State {
   readonly failed: number
   readonly current: string
   readonly byKind: ReadonlyMap<string, number>
+  /** Of many hosts, what each said last; empty on one. */
+  readonly hosts: ReadonlyMap<string, HostProgress>
 }
 
-export const initial: State = { total: 0, done: 0, failed: 0, current: "", byKind: new Map() }
+export const initial: State = { total: 0, done: 0, failed: 0, current: "", byKind: new Map(), hosts: new Map() }
 
 export const advance = (state: State, progress: Progress): State => {
   switch (progress.event) {
@@ -31,12 +33,27 @@ export const advance = (state: State, progress: Progress): State => {
         error === "" ? new Map(state.byKind).set(change.kind, (state.byKind.get(change.kind) ?? 0) + 1) : state.byKind
       const failed = state.failed + (error === "" ? 0 : 1)
       const done = state.done + (error === "" ? 1 : 0)
-      return { total: Math.max(state.total, done), done, failed, current: change.id, byKind }
+      return { ...state, total: Math.max(state.total, done), done, failed, current: change.id, byKind }
+    }
+    case "host": {
+      const hosts = new Map(state.hosts).set(progress.host.host, progress.host)
+      const all = [...hosts.values()]
+      const done = all.reduce((sum, host) => sum + host.done, 0)
+      const total = all.reduce((sum, host) => sum + host.total, 0)
+      // A host that does not answer belongs to nobody's figures, but to what is shown.
+      return { ...state, total: Math.max(state.total, total, done), done, current: hostsText(all), hosts }
     }
     default:
       return state
   }
 }
+
+/** `h1 ready, h2 3/9, h3 lost` */
+const hostsText = (hosts: ReadonlyArray<HostProgress>): string =>
+  hosts
+    .toSorted((a, b) => (a.host < b.host ? -1 : 1))
+    .map(({ done, host, state, total }) => `${host} ${state === "converging" ? `${done}/${total}` : state}`)
+    .join(", ")
 
 const longestBar = 30
 
@@ -59,7 +76,7 @@ export const block = (
 
 /** `failed: address/pc:eth0/10.0.0.2/24: Cannot add ...: EEXIST` */
 export const failureLine = ({ change, error }: ChangeDone, style: Style): string =>
-  `${style.red("failed:")} ${printable(change.id)}: ${printable(error)}`
+  `${style.red("failed:")} ${change.id === "" ? "" : `${printable(change.id)}: `}${printable(error)}`
 
 export interface Display {
   readonly feed: (progress: Progress) => void

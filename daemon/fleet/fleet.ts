@@ -358,4 +358,3 @@ const lostTo = (name: string, winner: Versioned | undefined): string => {
   const what = wanted === "absent" ? "destroyed" : "deployed"
   return `Somebody else${by} ${what} lab "${name}" first (${deployedAt}): nothing of this change was done. Look, and try again`
 }
-

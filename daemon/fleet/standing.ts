@@ -68,7 +68,7 @@ export const fleetSummary = (lab: FleetLab, standings: ReadonlyArray<Standing>):
     deployedAt: lab.deployedAt,
     filename: lab.filename,
     error,
-    hosts: hostsOf(lab)
+    hosts: standings.filter(({ state }) => state !== "gone").map(({ host }) => host)
   }
 }
 

@@ -159,6 +159,16 @@ t.test("inspect, list, events, doctor and version speak JSON and YAML", async (t
   t.match(await weft(["doctor"]), { code: 3, stderr: /What can be seen without it/, stdout: /Node +v/ })
 })
 
+t.test("hosts and drain", async (t) => {
+  t.match((await weft(["hosts"], here)).stdout, /HOST +STATE +UNDERLAY[^]*vm1 +ready +192\.0\.2\.1 +2 +1 +12 +.*rack=a/)
+  t.match(JSON.parse((await weft(["hosts", "-o", "json"], here)).stdout), [{ name: "vm1", nodes: 12 }])
+  t.match(await weft(["drain", "vm1"], here), { code: 0, stdout: /Host "vm1" is drained: 3 changes/ })
+  t.match(daemon.seen.at(-1), { method: "Drain", request: { host: "vm1", undo: false, forget: false } })
+  t.match(await weft(["drain", "vm1", "--undo"], here), { code: 0, stdout: /gets nodes again/ })
+  t.match(await weft(["drain", "vm1", "--undo", "--forget"], here), { code: 2 })
+  t.match(await weft(["drain"], here), { code: 2, stderr: /missing argument HOST/ })
+})
+
 t.test("graph writes SVG, Mermaid and DOT", async (t) => {
   const file = join(folder, "out.svg")
   t.match(await weft(["graph", "hybrid", "-w", file], here), { code: 0, stdout: "", stderr: /Wrote/ })

@@ -24,6 +24,8 @@ export interface Answers {
   events: ReadonlyArray<Message.Event>
   capture: ReadonlyArray<Message.CaptureResponse>
   findings: ReadonlyArray<Message.Finding>
+  hosts: ReadonlyArray<Message.HostInfo>
+  drain: ReadonlyArray<Message.Progress>
 }
 
 export interface FakeDaemon {
@@ -39,7 +41,7 @@ const defaults = (): Answers => {
   return {
     labs: [lab.lab],
     inspect: lab,
-    plan: { diagnostics: [], lab: "hybrid", exists: true, changes: [] },
+    plan: { diagnostics: [], lab: "hybrid", exists: true, changes: [], notes: [] },
     deploy: [
       { event: "planned", planned: { lab: "hybrid", diagnostics: [], creates: 2, updates: 0, replaces: 0, removes: 0 } },
       { event: "change", change: { change: change("CREATE", "node/pc"), error: "", blocked: false } },
@@ -47,14 +49,36 @@ const defaults = (): Answers => {
       { event: "done", done: { lab: "hybrid", changed: 2, durationMs: 42 } }
     ],
     destroy: [{ event: "done", done: { lab: "hybrid", changed: 12, durationMs: 7 } }],
-    events: [{ time: "2026-01-01T00:00:00.000Z", lab: "hybrid", type: "lab.deployed", subject: "hybrid", message: "2 created" }],
+    events: [{ time: "2026-01-01T00:00:00.000Z", lab: "hybrid", type: "lab.deployed", subject: "hybrid", message: "2 created", host: "vm1" }],
     capture: [],
+    hosts: [host("vm1", { asked: true, labs: 1, nodes: 12 })],
+    drain: [
+      { event: "host", host: { host: "vm1", state: "ready", done: 3, total: 3 } },
+      { event: "done", done: { lab: "", changed: 3, durationMs: 5 } }
+    ],
     findings: [
       { subject: "eBPF", verdict: "OK", detail: "kernel 6.18", neededFor: "the fast path", remedy: "" },
       { subject: "netem", verdict: "WARNING", detail: "no module", neededFor: "nothing yet", remedy: "" }
     ]
   }
 }
+
+/** A host that is well. */
+export const host = (name: string, more: Partial<Message.HostInfo> = {}): Message.HostInfo => ({
+  name,
+  state: "ready",
+  underlay: "192.0.2.1",
+  endpoint: "192.0.2.1:7443",
+  capacity: 2,
+  labels: { rack: "a" },
+  version: "0.1.0",
+  kernel: "6.18.0",
+  since: "2026-01-01T00:00:00.000Z",
+  labs: 0,
+  nodes: 0,
+  asked: false,
+  ...more
+})
 
 /** A change as the daemon reports it; the kind and the node are those in the id. */
 export const change = (
@@ -132,7 +156,9 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
       node: "v24.0.0",
       pid: 4711
     })),
-    Doctor: unary("Doctor", () => ({ findings: answers.findings }))
+    Doctor: unary("Doctor", () => ({ findings: answers.findings })),
+    Hosts: unary("Hosts", () => ({ hosts: answers.hosts, error: "" })),
+    Drain: stream("Drain", () => answers.drain)
   })
   const socket = join(directory, "weftd.sock")
   await new Promise<void>((resolve, reject) =>

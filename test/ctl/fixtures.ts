@@ -49,7 +49,8 @@ export const labOf = (
       segments: wires.length,
       deployedAt: "2026-01-01T00:00:00.000Z",
       filename: `${name}.weft.yaml`,
-      error: ""
+      error: "",
+      hosts: ["vm1"]
     },
     nodes: Object.entries(nodes).map(([node, [kind, site]]): Node => ({
       name: node,

@@ -4,7 +4,7 @@ import { diagnosticLines } from "../../ctl/render/diagnostics.ts"
 import { findingLines } from "../../ctl/render/findings.ts"
 import { labLines } from "../../ctl/render/lab.ts"
 import { planLines, summaryOf } from "../../ctl/render/plan.ts"
-import { block, display } from "../../ctl/render/progress.ts"
+import { advance, block, display, initial } from "../../ctl/render/progress.ts"
 import { matrixLines } from "../../ctl/render/reach.ts"
 import { table } from "../../ctl/render/table.ts"
 import { colours, plain, styleOf, visibleLength } from "../../ctl/terminal.ts"
@@ -42,6 +42,41 @@ for (const width of [80, 100]) {
   })
 }
 
+/** The hybrid lab on two hosts. */
+const spread = () => {
+  const lab = hybrid()
+  const from = { state: "up", since: "", encapsulation: "vxlan", port: 4789, datapath: "kernel", segments: ["lan", "wan"] }
+  return {
+    ...lab,
+    nodes: lab.nodes.map((node, i) => ({ ...node, host: i % 2 === 0 ? "h1" : "h2", state: i % 2 === 0 ? "ready" : "unknown" })),
+    tunnels: [{ ...from, host: "h1", peer: "h2", local: "192.0.2.1", remote: "192.0.2.2", rttMs: 0.1234 }],
+    unreachable: ['Cannot reach the weftd of host "h2": no answer within 3 s']
+  }
+}
+
+t.test("inspect of a lab on several hosts says where each node is, and what is between them", async (t) => {
+  const text = labLines(spread(), { width: 200, style: plain, routes: false, counters: false, nowMs: 0 }).join("\n")
+  t.match(text, /on 2 hosts \(h1, h2\)/)
+  t.match(text, /Cannot reach the weftd of host "h2"/)
+  t.match(text, /NODE +KIND +STATE +HOST/)
+  t.match(text, /office-pc2 +host +unknown +h2/)
+  t.match(text, /TUNNELS\n.*\nh1 > h2 +up +0\.12 ms +vxlan 4789, kernel +192\.0\.2\.1 +lan, wan\n +192\.0\.2\.2/)
+  t.notMatch(labLines(hybrid(), { width: 200, style: plain, routes: false, counters: false, nowMs: 0 }).join("\n"), /HOST|TUNNELS/)
+})
+
+t.test("plan says on which host something changes, where there are several", async (t) => {
+  const move = { diagnostics: [], lab: "x", exists: true, notes: [], changes: [
+    { ...change("REMOVE", "node/pc"), host: "h1" }, { ...change("CREATE", "node/pc"), host: "h2" }
+  ] }
+  t.match(planLines(move, plain).join("\n"), /node pc on h1\n +- node\/pc\n\nnode pc on h2\n +\+ node\/pc/)
+})
+
+t.test("progress of many hosts adds up what each has done", async (t) => {
+  const host = (name: string, state: string, done: number): Progress => ({ event: "host", host: { host: name, state, done, total: 4 } })
+  const state = [host("h2", "converging", 1), host("h1", "ready", 4), host("h2", "converging", 3)].reduce(advance, initial)
+  t.match(state, { done: 7, total: 8, current: "h1 ready, h2 3/4" })
+})
+
 t.test("plan lists changes by node with each attribute, and counts a replacement twice", async (t) => {
   const changes: ReadonlyArray<Change> = [
     change("CREATE", "node/pc", [{ path: "nodeKind", before: "", after: '"host"' }]),
@@ -60,7 +95,7 @@ t.test("plan lists changes by node with each attribute, and counts a replacement
       "not in the topology any more"
     )
   ]
-  t.strictSame(planLines({ diagnostics: [], lab: "x", exists: true, changes }, plain), [
+  t.strictSame(planLines({ diagnostics: [], lab: "x", exists: true, changes, notes: [] }, plain), [
     'Lab "x" would change:',
     "",
     "node pc",
@@ -167,7 +202,7 @@ t.test("progress on a terminal redraws one block and leaves nothing", async (t) 
   t.equal(text.split("\u001b[3A\u001b[J").length - 1, 3)
   t.ok(text.endsWith("\u001b[3A\u001b[J"))
   const lines = block(
-    { total: 1000, done: 999, failed: 12, current: "x".repeat(200), byKind: new Map([["address", 500]]) },
+    { total: 1000, done: 999, failed: 12, current: "x".repeat(200), byKind: new Map([["address", 500]]), hosts: new Map() },
     { verb: "Destroying demo", width: 80, style: colours, elapsedS: 1234.5 }
   )
   t.ok(
