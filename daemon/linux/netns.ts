@@ -69,10 +69,10 @@ const exists = (name: string): boolean => statSync(path(name), { throwIfNoEntry:
 /** A namespace's file is on nsfs, an ordinary one is on the file system of its directory. */
 const isMounted = (name: string): boolean => statSync(path(name)).dev !== statSync(directory).dev
 
-/** Removes the name and what `/etc/netns` holds for it. Fine when it is gone already. */
+/** Removes what `/etc/netns` holds for the name, then the name. Fine when they are gone already. */
 export const remove = (name: string): void => {
-  attempt("remove network namespace", name, () => addon.netnsRemove(path(name)))
   removeEtc(name)
+  attempt("remove network namespace", name, () => addon.netnsRemove(path(name)))
 }
 
 export const removeEtc = (name: string): void => {
@@ -84,6 +84,9 @@ export const removeEtc = (name: string): void => {
 /** The folders in `/etc/netns` whose hosts file is a link to somewhere under `target`. */
 export const listEtc = (target: string): ReadonlyArray<string> =>
   namesIn(etcDirectory).filter((name) => linkOf(`${etcPath(name)}/hosts`).startsWith(target))
+
+/** Where `/etc/netns/<name>/hosts` leads; empty when it is no link. */
+export const hostsLink = (name: string): string => linkOf(`${etcPath(name)}/hosts`)
 
 const linkOf = (file: string): string => {
   try {

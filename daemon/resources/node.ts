@@ -29,8 +29,14 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
   // Whoever deletes a namespace by hand leaves its files.
   for (const [node, spec] of specs) {
     const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
-    if (lost && Netns.hasEtc(Netns.nodeName(lab.name, node))) yield [id.node(node), spec]
+    if (lost && hasOwnEtc(lab, node)) yield [id.node(node), spec]
   }
+}
+
+/** Another instance may be making a node of the same name: its files link to other places. */
+const hasOwnEtc = (lab: Lab, node: string): boolean => {
+  const name = Netns.nodeName(lab.name, node)
+  return Netns.hasEtc(name) && ["", hostsPath(lab)].includes(Netns.hostsLink(name))
 }
 
 /** Settings that nobody wants any more are there as long as they differ from what the kernel gives a new namespace. */
@@ -68,6 +74,8 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
         // The files first: a namespace that is there is whole.
         makeEtc(lab, name)
         Netns.create(name, lab.daemon.instance)
+        // Whoever had this name until now may have removed the files with it.
+        if (!hasOwnEtc(lab, step.node)) makeEtc(lab, name)
         lab.adopt(step.node)
       }
       const error = Sysctl.write(lab.netns(step.node).fd, settings(step))[0]
@@ -86,8 +94,13 @@ const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<F
   const inodes = steps.flatMap((step) => lab.snapshot.nodes.get(step.node)?.netns.inode ?? [])
   await endProcesses(new Set(inodes), endGraceMs)
   const failures = each(steps, (step) => {
+    const name = Netns.nodeName(lab.name, step.node)
+    const seen = lab.snapshot.nodes.get(step.node)?.netns.inode
+    const now = Netns.within(name, ({ inode }) => inode)
     lab.forget(step.node)
-    Netns.remove(Netns.nodeName(lab.name, step.node))
+    // What has come under this name since we looked is not ours to remove: a node that moves between two instances.
+    if (now === undefined || now === seen) Netns.remove(name)
+    else if (hasOwnEtc(lab, step.node)) Netns.removeEtc(name)
   })
   // Who came in by the name while the others were being ended; now there is no name to come in by. The snapshot still has
   // the namespaces open, so that their inodes are nobody else's.
