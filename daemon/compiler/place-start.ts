@@ -17,6 +17,9 @@ export interface Problem {
   readonly most: ReadonlyArray<number>
 }
 
+/** Growing looks at every vertex for every vertex. */
+const mostToGrow = 4000
+
 type NetsOf = ReadonlyArray<ReadonlyArray<number>>
 
 export function* starts(problem: Problem, netsOf: NetsOf): Generator<Int32Array> {
@@ -30,7 +33,7 @@ export function* starts(problem: Problem, netsOf: NetsOf): Generator<Int32Array>
   const edge = walk(problem, netsOf, wide.toReversed(), "breadth")
   yield inRuns(problem, quotas, edge)
   yield inRuns(problem, quotas, walk(problem, netsOf, written, "depth"))
-  yield grown(problem, netsOf, quotas, edge)
+  if (problem.size <= mostToGrow) yield grown(problem, netsOf, quotas, edge)
 }
 
 /** By part: how many vertices that are not fixed, in whole numbers. */
