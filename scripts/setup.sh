@@ -40,9 +40,13 @@ run_packages='
 '
 test_packages='
   bash:bash
+  etcd-client:etcdctl
+  ethtool:ethtool
   fish:fish
   iperf3:iperf3
   jq:jq
+  openvswitch-switch:ovs-vswitchd
+  python3-scapy:/usr/lib/python3/dist-packages/scapy/__init__.py
   tcpdump:tcpdump
   tmux:tmux
   traceroute:traceroute

@@ -217,7 +217,8 @@ export class EtcdClient {
   #ask<Response>(member: grpc.Client, request: object, options: grpc.CallOptions): Promise<Response> {
     const { path, requestSerialize, responseDeserialize } = method("Lease", "LeaseKeepAlive")
     return new Promise((resolve, reject) => {
-      const stream = member.makeBidiStreamRequest<object, Response>(path, requestSerialize, responseDeserialize, new grpc.Metadata(), options)
+      const metadata = new grpc.Metadata()
+      const stream = member.makeBidiStreamRequest<object, Response>(path, requestSerialize, responseDeserialize, metadata, options)
       stream.once("data", (response: Response) => {
         resolve(response)
         stream.cancel()

@@ -68,7 +68,8 @@ export class Watcher {
       this.#doubt()
       failures = performance.now() - startedMs > 10_000 ? 0 : failures + 1
       // The first time at once: mostly, one member has gone and another is there.
-      if (failures > 1) await this.#pause(Math.min(backOffMs.most, backOffMs.first * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2))
+      const pauseMs = Math.min(backOffMs.most, backOffMs.first * 2 ** Math.min(failures, 10))
+      if (failures > 1) await this.#pause(pauseMs * (0.5 + Math.random() / 2))
     }
   }
 
@@ -241,8 +242,10 @@ export class Watcher {
       const second = await list()
       await pause()
       if (isOver()) return
-      const missed = [...new Set([...second.keys(), ...this.#told.keys()])]
-        .find((key) => first.get(key) === second.get(key) && this.#told.get(key) !== second.get(key) && !this.#isNewer(key, second.get(key)))
+      const missed = [...new Set([...second.keys(), ...this.#told.keys()])].find((key) => {
+        const revision = second.get(key)
+        return first.get(key) === revision && this.#told.get(key) !== revision && !this.#isNewer(key, revision)
+      })
       if (missed === undefined) return
       this.#log(`fleet.missed a change of key "${missed}" in etcd: reading everything again`)
       end()

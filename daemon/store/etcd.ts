@@ -89,8 +89,8 @@ class EtcdStore implements FleetStore {
 
   async hosts(): Promise<ReadonlyArray<HostState>> {
     const [hosts, alive, drained] = await this.#readRanges("read the hosts", ["hosts/", "alive/", "drained/"])
-    const names = (entries: ReadonlyArray<KeyValue>): Set<string> => new Set(entries.map(({ key }) => this.#keys.parse(key.toString())?.name ?? ""))
-    const [living, leaving] = [names(alive!), names(drained!)]
+    const nameOf = ({ key }: KeyValue): string => this.#keys.parse(key.toString())?.name ?? ""
+    const [living, leaving] = [new Set(alive!.map(nameOf)), new Set(drained!.map(nameOf))]
     return this.#decodeEach(hosts!, (key, name, entry) => stateOf(decodeHost(key, name, entry.value), living, leaving))
   }
 
@@ -312,7 +312,10 @@ class EtcdStore implements FleetStore {
   }
 
   /** What can be read; what cannot is said in the log and left out. */
-  #decodeEach<A>(entries: ReadonlyArray<KeyValue>, decode: (key: string, name: string, entry: KeyValue, host: string) => A): ReadonlyArray<A> {
+  #decodeEach<A>(
+    entries: ReadonlyArray<KeyValue>,
+    decode: (key: string, name: string, entry: KeyValue, host: string) => A
+  ): ReadonlyArray<A> {
     return entries.flatMap((entry) => {
       const key = entry.key.toString()
       const parsed = this.#keys.parse(key)

@@ -9,9 +9,9 @@ import { type EtcdOptions, type EtcdServer, startEtcd } from "../../daemon/linux
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetStore } from "../../daemon/store/fleet.ts"
 import { type Credentials, makePki } from "../rpc/pki-fixture.ts"
-import { freePort, isEtcdInstalled, until } from "../store/etcd-fixture.ts"
+import { freePort, isEtcdInstalled, needsEtcd, until } from "../store/etcd-fixture.ts"
 
-const skip = isEtcdInstalled ? false : "needs etcd: apt-get install etcd-server"
+const skip = isEtcdInstalled ? false : needsEtcd
 const isRunning = (pid: number): boolean => {
   try {
     return !readFileSync(`/proc/${pid}/stat`, "latin1").includes(") Z ")
@@ -46,7 +46,10 @@ const storeAt = async (t: Test, endpoint: string, from?: Credentials): Promise<F
   return store
 }
 
-const tlsFilesOf = ({ folder }: Credentials) => ({ ca: join(folder, "ca.pem"), cert: join(folder, "cert.pem"), key: join(folder, "key.pem") })
+const tlsFilesOf = ({ folder }: Credentials) => {
+  const [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map((name) => join(folder, name))
+  return { ca: ca!, cert: cert!, key: key! }
+}
 
 t.test("it serves this machine on a socket that is nobody else's, and ends with close", { skip }, async (t) => {
   const directory = folderOf(t)

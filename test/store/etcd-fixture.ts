@@ -12,13 +12,13 @@ import { createServer, type AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Test } from "tap"
-import type { Tls } from "../../daemon/store/etcd-client.ts"
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetLab, FleetListener, FleetStore, HostRecord, HostState, PartReport, Versioned } from "../../daemon/store/fleet.ts"
 
+export const needsEtcd = "needs etcd: apt-get install etcd-server etcd-client"
 export const isEtcdInstalled = ((): boolean => {
   try {
-    execFileSync("etcd", ["--version"], { stdio: "ignore" })
+    for (const program of ["etcd --version", "etcdctl version"]) execFileSync("/bin/sh", ["-c", program], { stdio: "ignore" })
     return true
   } catch {
     return false
@@ -49,8 +49,6 @@ const etcdctl = (endpoints: string, words: ReadonlyArray<string>): string => {
 
 export interface MembersOptions {
   readonly count?: 1 | 3
-  /** Files; clients need certificates of the same authority. */
-  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string }
 }
 
 export class Members {
@@ -61,21 +59,19 @@ export class Members {
 
   static async start(t: Test, options: MembersOptions = {}): Promise<Members> {
     const ports = await Promise.all(Array.from({ length: 2 * (options.count ?? 1) }, freePort))
-    const members = new Members(ports, options)
+    const members = new Members(ports)
     t.teardown(() => members.close())
     await Promise.all(members.endpoints.map((_, index) => members.run(index)))
-    const probe = options.tls === undefined ? await members.open(t) : undefined
-    if (probe !== undefined) await until("etcd serves", () => probe.labs().then(() => true, () => false))
+    const probe = await members.open(t)
+    await until("etcd serves", () => probe.labs().then(() => true, () => false))
     return members
   }
 
-  private constructor(ports: ReadonlyArray<number>, { tls }: MembersOptions) {
-    const scheme = tls === undefined ? "http" : "https"
+  private constructor(ports: ReadonlyArray<number>) {
     const count = ports.length / 2
-    const urlOf = (index: number): string => `${scheme}://127.0.0.1:${ports[index]}`
+    const urlOf = (index: number): string => `http://127.0.0.1:${ports[index]}`
     const peerOf = (index: number): string => `http://127.0.0.1:${ports[count + index]}`
     const cluster = Array.from({ length: count }, (_, index) => `m${index}=${peerOf(index)}`).join(",")
-    const files = tls === undefined ? [] : ["--client-cert-auth", `--trusted-ca-file=${tls.ca}`, `--cert-file=${tls.cert}`, `--key-file=${tls.key}`]
     this.endpoints = Array.from({ length: count }, (_, index) => urlOf(index))
     this.#words = this.endpoints.map((url, index) => [
       `--name=m${index}`,
@@ -85,8 +81,7 @@ export class Members {
       `--listen-peer-urls=${peerOf(index)}`,
       `--initial-advertise-peer-urls=${peerOf(index)}`,
       `--initial-cluster=${cluster}`,
-      "--initial-cluster-token=weft-test",
-      ...files
+      "--initial-cluster-token=weft-test"
     ])
   }
 
@@ -114,7 +109,7 @@ export class Members {
     this.#children[index]?.kill("SIGCONT")
   }
 
-  async open(t: Test, more: { readonly tls?: Tls; readonly log?: (line: string) => void; readonly prefix?: string } = {}): Promise<FleetStore> {
+  async open(t: Test, more: { readonly log?: (line: string) => void; readonly prefix?: string } = {}): Promise<FleetStore> {
     const store = await Etcd.open({ endpoints: this.endpoints, log: () => {}, ...more })
     t.teardown(() => store.close())
     return store

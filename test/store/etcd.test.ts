@@ -4,14 +4,17 @@ import t from "tap"
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetLab } from "../../daemon/store/fleet.ts"
 import { vnisOf } from "../../daemon/plan/vni.ts"
-import { Heard, isEtcdInstalled, lab, Members, record, report, until } from "./etcd-fixture.ts"
+import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "./etcd-fixture.ts"
 
-if (!isEtcdInstalled) t.plan(0, "needs etcd: apt-get install etcd-server")
+if (!isEtcdInstalled) {
+  t.plan(0, needsEtcd)
+  process.exit()
+}
 
 const etcd = await Members.start(t)
 /** Tests share one etcd, each with keys of its own. */
 const prefixOf = (name: string): string => `/weft-test/${name}/`
-const storeFor = (name: string, log?: (line: string) => void) => etcd.open(t, { prefix: prefixOf(name), ...(log === undefined ? {} : { log }) })
+const storeFor = (name: string, log: (line: string) => void = () => {}) => etcd.open(t, { prefix: prefixOf(name), log })
 
 t.test("a lab is what was committed, and is gone when it was removed, with all that is of it", async (t) => {
   const store = await storeFor("basic")
@@ -44,7 +47,8 @@ t.test("of two who commit at once, one wins and the other is told who", async (t
     )
     t.equal(results.filter(({ ok }) => ok).length, 1, round)
     const winner = results.findIndex(({ ok }) => ok)
-    t.match(results[1 - winner], { ok: false, winner: { lab: { deployedBy: `h${winner}` }, revision: (results[winner] as { revision: string }).revision } })
+    const { revision: won } = results[winner] as { readonly revision: string }
+    t.match(results[1 - winner], { ok: false, winner: { lab: { deployedBy: `h${winner}` }, revision: won } })
   }
   t.match(await stores[0].commit("none", "5", () => lab("none", [])), { ok: false, winner: undefined })
 })
@@ -72,8 +76,12 @@ t.test("VNIs never collide, however many labs are committed at once", async (t) 
   const going = await stores[0]!.commit("lab0", there!.revision, () => lab("lab0", [], { wanted: "absent", generation: 2 }))
   t.ok(going.ok)
   const own = vnisOf(there!.lab.plan.resources)
-  await stores[1]!.commit("late", "0", (taken) => (t.ok(own.every((vni) => taken.has(vni)), "one that goes still has them"), lab("late", [])))
-  await t.rejects(stores[1]!.commit("thief", "0", () => lab("thief", own)), { message: /^Cannot commit lab "thief": VNI \d+ is another lab's/ })
+  await stores[1]!.commit("late", "0", (taken) => {
+    t.ok(own.every((vni) => taken.has(vni)), "one that goes still has them")
+    return lab("late", [])
+  })
+  const theft = stores[1]!.commit("thief", "0", () => lab("thief", own))
+  await t.rejects(theft, { message: /^Cannot commit lab "thief": VNI \d+ is another lab's/ })
 })
 
 t.test("a host has its name while it lives, and takes it back when it comes back", async (t) => {
