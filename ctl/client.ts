@@ -264,6 +264,8 @@ export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure =>
         "It may be older than this weft: compare with weft version."
       )
     case 14: // UNAVAILABLE
+      // The daemon that was asked answers; the one of the node's host does not, and it has said what to do.
+      if (details.startsWith("Cannot reach ")) return new Failure(Exit.unreachable, details)
       return new Failure(
         Exit.unreachable,
         `The daemon went away: ${details}`,
