@@ -24,6 +24,10 @@ import * as DeliveryTimes from "../wire/delivery-times.ts"
 export const largestTrace = 8 << 20
 /** They travel with the plan. */
 const mostSamples = 20_000
+/** Of all copies in a plan: every direction has its own. */
+const mostInPlan = 32 << 20
+/** Of a sample in a plan, about. */
+const sampleOctets = 60
 /** A day. */
 const longestMs = 86_400_000
 
@@ -38,6 +42,7 @@ export class Traces {
   private readonly topology: Topology
   private readonly reporter: Reporter
   private readonly parsed = new Map<string, Trace | undefined>()
+  private inPlan = 0
 
   constructor(topology: Topology, reporter: Reporter) {
     this.topology = topology
@@ -46,7 +51,15 @@ export class Traces {
 
   /** `path`: where the link names it. Undefined, and reported, when it is not there or wrong. */
   get(name: string, path: Path): Trace | undefined {
-    if (this.parsed.has(name)) return this.parsed.get(name)
+    const trace = this.parsed.has(name) ? this.parsed.get(name) : this.parse(name, path)
+    if (trace === undefined) return undefined
+    this.inPlan += trace.kind === "deliveries" ? trace.times.length : trace.samples.length * sampleOctets
+    if (this.inPlan <= mostInPlan) return trace
+    this.reporter.error(path, `the recordings of all links are more than the ${mostInPlan} octets that a plan takes: use shorter ones`)
+    return undefined
+  }
+
+  private parse(name: string, path: Path): Trace | undefined {
     const content = this.topology.files.get(name)
     if (content === undefined) {
       const why = this.topology.unread.get(name) ?? "it did not come with the topology"

@@ -81,7 +81,9 @@ const tapName = (id: string, port: string): string => {
 }
 
 /** How long a frame may be under way in this direction. */
-const transitMs = ({ delayMs = 0, jitter, queue, rateBps }: LinkProfile): number => {
+const transitMs = ({ delayMs = 0, jitter, queue, rateBps, trace }: LinkProfile): number => {
+  // A recording may have any gap.
+  if (trace !== undefined) return longestDrainMs
   const waiting = rateBps === undefined ? 0 : queue?.ms ?? (((queue?.octets ?? 0) * 8000) / rateBps || 100)
   return delayMs + 4 * (jitter?.ms ?? 0) + waiting
 }

@@ -128,6 +128,16 @@ const refusals = (link: object): ReadonlyArray<string> => {
   return result.ok ? [] : result.diagnostics.map(render)
 }
 
+t.test("compile refuses recordings that make the plan too large", async (t) => {
+  let time = 0
+  const long = octets(Array.from({ length: 1_000_000 }, (_, i) => `${(time += i % 2)}\n`).join(""))
+  const links = Array.from({ length: 20 }, () => ({ endpoints: ["a", "b"], trace: "long.trace" }))
+  const content = JSON.stringify({ name: "lab", nodes: { a: { kind: "host" }, b: { kind: "host" } }, links })
+  const result = load({ filename: "f", content, files: new Map([["long.trace", long]]) })
+  const [first] = result.ok ? [] : result.diagnostics.map(render)
+  t.match(first, /links\[16\]\.trace: the recordings of all links are more than the 33554432 octets/)
+})
+
 t.test("compile refuses recordings that are not there, wrong, or beside a rate of the link", async (t) => {
   const absent = /^labs\/x\.weft\.yaml:1:\d+: links\[0\]\.trace: cannot read "no\.trace": it did not come with the topology$/
   t.match(refusals({ trace: "no.trace" }), [absent])
@@ -137,5 +147,6 @@ t.test("compile refuses recordings that are not there, wrong, or beside a rate o
   for (const name of ["/etc/shadow", "../up.trace", "a/../../b", "", "a\nb", "x".repeat(256)]) {
     t.match(refusals({ trace: name }), [/links\[0\]\.trace/], name.slice(0, 20))
   }
+  t.strictSame(refusals({ trace: "up.trace" }), [])
   t.match(refusals({ trace: ["up.trace"] }), [/expected a file in the topology's folder, or \{a-to-b, b-to-a\}, not a list/])
 })
