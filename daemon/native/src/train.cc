@@ -20,6 +20,9 @@ constexpr uint8_t ack = 0x10;
 constexpr uint8_t protocolTcp = 6;
 constexpr uint8_t protocolUdp = 17;
 constexpr size_t maxIpLength = 65535;
+// RFC 8200 5; and what is no super-frame for sure.
+constexpr size_t minimumMtu = 1280;
+constexpr size_t maxOpenLength = 1500;
 
 uint16_t word(const uint8_t* at) {
   uint16_t value;
@@ -65,6 +68,17 @@ bool hasTransport(const Packet& packet, size_t transport) {
   return packet.isTcp || ntohs(word(packet.frame + transport + 4)) == packet.length - transport;
 }
 
+// A super-frame that crossed virtual devices only and is still whole, its segment size lost: `packet` as one of segments that
+// pass every link. Where TCP is cut has no meaning to it.
+Packet superFrame(Packet packet, size_t transport) {
+  const size_t headers = transport - packet.network + (packet.frame[transport + 12] >> 4) * 4u;
+  packet.header.gsoType = packet.isV4 ? gsoTcpV4 : gsoTcpV6;
+  packet.header.headerLength = static_cast<uint16_t>(packet.network + headers);
+  packet.header.gsoSize = static_cast<uint16_t>(minimumMtu - headers);
+  packet.packets = wirePackets(packet.header, packet.frame, packet.length, &packet.octets);
+  return packet;
+}
+
 }  // namespace
 
 Packet openPacket(const VnetHeader& header, const uint8_t* frame, size_t length) {
@@ -106,8 +120,18 @@ Packet closedPacket(const uint8_t* frame, size_t length) {
   const size_t rest = length - transport;
   const uint64_t addresses = packet.isV4 ? sumOf(ip + 12, 8) : sumOf(ip + 8, 32);
   packet.pseudo = fold(addresses + htons(protocol) + htons(static_cast<uint16_t>(rest)));
-  if (fold(packet.pseudo + sumOf(frame + transport, rest)) != 0xffff) return packet;
-  packet.header.flags = hasValidChecksum;
+  const size_t field = packet.isTcp ? tcpChecksum : udpChecksum;
+  if (fold(packet.pseudo + sumOf(frame + transport, rest)) == 0xffff) {
+    packet.header.flags = hasValidChecksum;
+  } else if (word(frame + transport + field) == packet.pseudo) {
+    // Left open: a kernel's tunnel leaves that to its device, and a virtual one (veth, virtio) leaves it to us.
+    packet.header.flags = needsChecksum;
+    packet.header.checksumStart = static_cast<uint16_t>(transport);
+    packet.header.checksumOffset = static_cast<uint16_t>(field);
+    if (packet.isTcp && length - packet.network > maxOpenLength) return superFrame(packet, transport);
+  } else {
+    return packet;
+  }
   packet.transport = transport;
   return packet;
 }

@@ -31,7 +31,7 @@ struct Packet {
 
 // A frame of a TAP, behind its virtio-net header: only one whose checksum was left open can be joined.
 Packet openPacket(const VnetHeader& header, const uint8_t* frame, size_t length);
-// A frame of a wire: only one whose checksum is right can be joined, and whoever takes it is told so.
+// A frame of a wire: only one whose checksum is right, or was left open on its way, can be joined; whoever takes it is told so.
 Packet closedPacket(const uint8_t* frame, size_t length);
 
 class Train {
