@@ -265,13 +265,15 @@ const isUnsent = ({ code, details }: grpc.ServiceError): boolean =>
 const reasonOf = ({ code, details, message }: grpc.ServiceError): string => {
   if (code === grpc.status.DEADLINE_EXCEEDED) return "no answer in time"
   const last = /Last error: (?:Error: )?(.*?)(?:\. Resolution note:.*)?$/s.exec(details ?? "")?.[1]
-  return (last === undefined || last === "null" ? details || message : last).replaceAll(/\s+/g, " ").trim()
+  const text = (last === undefined || last === "null" ? details || message : last).replaceAll(/\s+/g, " ").trim()
+  // OpenSSL: `405D650F387F0000:error:0A000412:SSL routines:ssl3_read_bytes:ssl/tls alert bad certificate:../deps/...`
+  return /:SSL routines:[^:]*:([^:]+):/.exec(text)?.[1] ?? text
 }
 
 const unreachable = (what: string, endpoints: string, error: grpc.ServiceError, lost: boolean): EtcdError => {
   const reason = reasonOf(error)
   const remedy = /certificate|TLS|SSL|alert/i.test(reason)
-    ? "Both sides need certificates of the same authority: see --etcd-ca, --etcd-cert and --etcd-key"
+    ? "Certificates of both sides come from one authority, ours with --role daemon: see --etcd-ca, --etcd-cert and --etcd-key"
     : "See whether it runs: etcdctl --endpoints=URL endpoint health"
   return new EtcdError(`Cannot ${what}: etcd at ${endpoints} did not answer within ${callMs / 1000} s (${reason}). ${remedy}`, lost, error)
 }

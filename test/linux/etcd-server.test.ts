@@ -111,6 +111,8 @@ t.test("other hosts get in with a daemon's certificate, and nobody else does", {
     const store = await storeAt(t, endpoint, credentials)
     await t.rejects(store.labs(), { message: /^Cannot read the labs: etcd at https?:\/\/127\.0\.0\.1:\d+ did not answer/ }, who)
   }
+  const viewer = await storeAt(t, `https://127.0.0.1:${port}`, pki.viewer)
+  await t.rejects(viewer.hosts(), { message: /\(ssl\/tls alert bad certificate\)\. Certificates of both sides/ })
   const users = Object.entries({ viewer: pki.viewer, operator: pki.operator, stranger: pki.stranger })
   const attempts = users.map(([who, credentials]) => refused(who, `https://127.0.0.1:${port}`, credentials))
   await Promise.all([...attempts, refused("no plaintext", `http://127.0.0.1:${port}`)])

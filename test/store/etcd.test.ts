@@ -1,9 +1,10 @@
 /** The store of many hosts on real etcd: what goes well, two at once, and values that are none. */
 import { createHash } from "node:crypto"
 import t from "tap"
+import { load } from "../../daemon/compiler/load.ts"
+import { vnisOf } from "../../daemon/plan/vni.ts"
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetLab } from "../../daemon/store/fleet.ts"
-import { vnisOf } from "../../daemon/plan/vni.ts"
 import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "./etcd-fixture.ts"
 
 if (!isEtcdInstalled) {
@@ -172,9 +173,14 @@ t.test("values that are none are named, and the others are read", async (t) => {
 
 t.test("a lab of a thousand nodes fits, and one that is too large is refused in plain words", async (t) => {
   const store = await storeFor("large")
-  const vnis = Array.from({ length: 2000 }, (_, index) => 1000 + index)
-  t.ok((await store.commit("large", "0", () => lab("large", vnis))).ok)
-  t.equal(vnisOf((await store.lab("large"))!.lab.plan.resources).length, 2000)
+  const name = (index: number): string => `r${index % 1000}`
+  const nodes = Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [name(index), { kind: "router" }]))
+  const links = Array.from({ length: 1000 }, (_, index) => ({ endpoints: [`${name(index)}:a`, `${name(index + 1)}:b`] }))
+  const compiled = load({ filename: "ring.weft.yaml", content: JSON.stringify({ name: "ring", nodes, links }) })
+  if (!compiled.ok) return t.fail("the ring compiles")
+  t.ok((await store.commit("ring", "0", () => lab("ring", [], { plan: compiled.plan }))).ok)
+  // What is undefined in a plan is not there afterwards.
+  t.strictSame((await store.lab("ring"))!.lab.plan, JSON.parse(JSON.stringify(compiled.plan)))
   const noise = Array.from({ length: 60_000 }, (_, index) => createHash("sha256").update(String(index)).digest("base64")).join("")
   await t.rejects(store.commit("huge", "0", () => lab("huge", [], { filename: noise })), {
     message: /^Cannot commit lab "huge": etcd at http:\/\/127\.0\.0\.1:\d+ refused: .*Start etcd with a higher --max-request-bytes/
