@@ -56,7 +56,8 @@ import { listenHandler } from "./rpc/listen.ts"
 import { makePeers } from "./rpc/peers-service.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
 import { serve, serveTls } from "./rpc/server.ts"
-import { defaultTlsFiles, type Endpoint, parseEndpoint, readTlsFiles, type TlsFiles, type TlsMaterial } from "./rpc/tls.ts"
+import { defaultTlsFiles, LiveMaterial, type TlsFiles } from "./rpc/tls-files.ts"
+import { type Endpoint, parseEndpoint } from "./rpc/tls.ts"
 import { version, versionHandler } from "./rpc/version.ts"
 import { cached } from "./store/cache.ts"
 import type { Tls as EtcdTls } from "./store/etcd-client.ts"
@@ -76,7 +77,7 @@ interface Config {
   /** Socket of the Docker engine, for container nodes. */
   readonly docker: string
   /** Where to serve on the network; undefined: nowhere. */
-  readonly remote: { readonly endpoint: Endpoint; readonly files: TlsFiles; readonly material: TlsMaterial } | undefined
+  readonly remote: { readonly endpoint: Endpoint; readonly files: TlsFiles; readonly material: LiveMaterial } | undefined
 }
 
 const bpfObject = fileURLToPath(new URL("../.weft/bpf/port.bpf.o", import.meta.url))
@@ -89,13 +90,15 @@ const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR] [--l
   --listen ADDR:PORT  also serve on the network, with TLS and for clients with a certificate only (docs/remote.md)
   --tls-ca FILE, --tls-cert FILE, --tls-key FILE
                    for --listen (default: ca.pem, cert.pem and key.pem in /etc/weft/pki/weftd, as weft pki makes them)
+  --tls-crl FILE   certificates that are void before their time (default: crl.pem beside the authority's, if it is there)
+                   These files are read again when they change, and at once on SIGHUP
 ${fleetUsage}`
 
 /** Reads the command line; prints and exits on a bad one. */
 const configure = (argv: ReadonlyArray<string>): Config => {
   try {
     const text = { type: "string" } as const
-    const tls = { "tls-ca": text, "tls-cert": text, "tls-key": text }
+    const tls = { "tls-ca": text, "tls-cert": text, "tls-key": text, "tls-crl": text }
     const own = { instance: text, socket: text, state: text, listen: text, ...tls, help: { type: "boolean" } } as const
     const options = { ...own, ...fleetOptions }
     const { values } = parseArgs({ args: [...argv], options })
@@ -124,13 +127,16 @@ const remoteOf = (flags: Readonly<Record<string, unknown>>): Config["remote"] =>
   const missing = Object.entries(named).flatMap(([name, file]) => (file === undefined ? [`--tls-${name}`] : []))
   if (missing.length > 0 && missing.length < 3) throw new Error(`The three TLS files belong together: ${missing.join(" and ")} missing`)
   if (flags["listen"] === undefined) {
-    if (missing.length === 0) throw new Error("The TLS files are for --listen ADDR:PORT, which is missing")
+    if (missing.length === 0 || flags["tls-crl"] !== undefined) {
+      throw new Error("The TLS files are for --listen ADDR:PORT, which is missing")
+    }
     return undefined
   }
   const endpoint = parseEndpoint(String(flags["listen"]))
-  const files = missing.length === 0 ? (named as TlsFiles) : defaultTlsFiles
+  const crl = flags["tls-crl"] === undefined ? {} : { crl: String(flags["tls-crl"]) }
+  const files = { ...(missing.length === 0 ? (named as TlsFiles) : defaultTlsFiles), ...crl }
   try {
-    return { endpoint, files, material: readTlsFiles(files) }
+    return { endpoint, files, material: new LiveMaterial(files) }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n`)
     process.exit(1)
@@ -254,6 +260,17 @@ const log = (message: string): void => {
   process.stderr.write(`${new Date().toISOString()} ${message}\n`)
 }
 
+/** Has certificates be read again when they change. */
+const followFiles = (material: LiveMaterial): (() => void) => {
+  const stop = material.follow(log)
+  const refresh = (): void => material.refresh(log)
+  process.on("SIGHUP", refresh)
+  return () => {
+    process.off("SIGHUP", refresh)
+    stop()
+  }
+}
+
 /** Where etcd is expected; IANA's port of it. */
 const etcdPort = 2379
 
@@ -346,6 +363,7 @@ const daemon = (config: Config) =>
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     let endpoint = ""
     if (remote !== undefined) {
+      yield* acquire("Cannot start", () => followFiles(remote.material), (stop) => stop())
       const open = () => serveTls(remote.endpoint, remote.material, { ...services, ...peers }, log)
       const serving = yield* acquire("Cannot serve on the network", open, (it) => it.close(2000))
       log(`weftd listens on ${serving.endpoint.host}:${serving.endpoint.port} with TLS`)

@@ -51,6 +51,7 @@ export interface PeerClientsOptions {
   readonly self: string
 }
 
+const noneRevoked: ReadonlySet<string> = new Set()
 const unaryDeadlineMs = 10_000
 
 const channelOptions: grpc.ChannelOptions = {
@@ -225,13 +226,14 @@ export class PeerClients {
   #connect(peer: Peer): Connection {
     const address = addressOf(peer.endpoint)
     if (address === undefined) throw unreachable(peer.name, peer.endpoint, notListening(peer))
-    const { ca, cert, key } = this.#options.material
-    const credentials = credentialsFor(peer, address, { ca, cert, key })
+    const { ca, cert, key, revoked = noneRevoked } = this.#options.material
+    const material = { ca, cert, key, revoked }
+    const credentials = credentialsFor(peer, address, material)
     const target = `dns:${peer.endpoint}`
     const channel = new grpc.Channel(target, credentials, channelOptions)
     const client = (service: Service): grpc.Client => new this.#services[service](target, credentials, { channelOverride: channel })
     const clients = { Labs: client("Labs"), Nodes: client("Nodes"), Host: client("Host"), Peers: client("Peers") }
-    return { endpoint: peer.endpoint, material: { ca, cert, key }, channel, clients }
+    return { endpoint: peer.endpoint, material, channel, clients }
   }
 
   get #services(): Readonly<Record<Service, grpc.ServiceClientConstructor>> {
@@ -250,16 +252,16 @@ const loadServices = (): Readonly<Record<Service, grpc.ServiceClientConstructor>
   return root.weft.v1
 }
 
-const credentialsFor = (peer: Peer, address: Address, { ca, cert, key }: Material): grpc.ChannelCredentials =>
+const credentialsFor = (peer: Peer, address: Address, { ca, cert, key, revoked }: Material): grpc.ChannelCredentials =>
   grpc.credentials.createFromSecureContext(createSecureContext({ ca, cert, key, minVersion: "TLSv1.3" }), {
     // grpc-js would compare with the name override instead.
-    checkServerIdentity: (_, certificate) => notItsCertificate(peer, address, certificate)
+    checkServerIdentity: (_, certificate) => notItsCertificate(peer, address, certificate, revoked)
   })
 
 const deadlineOf = ({ deadlineMs }: CallOptions): grpc.CallOptions =>
   deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs }
 
-const isSame = (a: Material, b: Material): boolean => a.ca === b.ca && a.cert === b.cert && a.key === b.key
+const isSame = (a: Material, b: Material): boolean => a.ca === b.ca && a.cert === b.cert && a.key === b.key && (a.revoked ?? noneRevoked) === (b.revoked ?? noneRevoked)
 
 const unreachable = (host: string, endpoint: string, { reason, remedy }: Failure): PeerError => {
   const where = endpoint === "" ? "" : ` at ${endpoint}`

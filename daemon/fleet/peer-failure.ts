@@ -3,6 +3,7 @@
  * is made by hand: it tells a machine that is down from a certificate that is over.
  */
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from "node:tls"
+import { certificateKey } from "../wire/certificate-list.ts"
 import { roleOf } from "../wire/certificate-role.ts"
 
 /** What a daemon shows, and whom it believes: PEM. `rpc/tls.ts` reads it. */
@@ -10,6 +11,8 @@ export interface Material {
   readonly ca: Buffer
   readonly cert: Buffer
   readonly key: Buffer
+  /** Certificates that are not believed any more: keys of `wire/certificate-list.ts`. */
+  readonly revoked?: ReadonlySet<string>
 }
 
 export interface Address {
@@ -39,12 +42,21 @@ export const addressOf = (endpoint: string): Address | undefined => {
   return match === null || port < 1 || port > 65_535 ? undefined : { host: match[1] ?? match[2]!, port }
 }
 
+const isRevoked = "certificate revoked"
+const isNoDaemon = "no daemon's certificate"
+
 /**
  * Whether this is the certificate of the daemon of `peer`: of a daemon at all, and for its address or its name.
  * That it comes from our authority, TLS has verified.
  */
-export const notItsCertificate = (peer: Peer, address: Address, certificate: PeerCertificate): Error | undefined => {
-  if (roleOf(certificate.subjectaltname ?? "") !== "daemon") return new Error("no daemon's certificate")
+export const notItsCertificate = (
+  peer: Peer,
+  address: Address,
+  certificate: PeerCertificate,
+  revoked: Material["revoked"]
+): Error | undefined => {
+  if (revoked !== undefined && revoked.size > 0 && revoked.has(certificateKey(certificate.raw) ?? "")) return new Error(isRevoked)
+  if (roleOf(certificate.subjectaltname ?? "") !== "daemon") return new Error(isNoDaemon)
   const wrong = checkServerIdentity(address.host, certificate)
   return wrong === undefined || checkServerIdentity(peer.name, certificate) === undefined ? undefined : wrong
 }
@@ -53,7 +65,7 @@ export const notItsCertificate = (peer: Peer, address: Address, certificate: Pee
 export const diagnose = (peer: Peer, material: Material): Promise<Failure | undefined> => {
   const address = addressOf(peer.endpoint)
   if (address === undefined) return Promise.resolve(notListening(peer))
-  const { ca, cert, key } = material
+  const { ca, cert, key, revoked } = material
   const socket = connect({
     ...address,
     ca,
@@ -63,7 +75,7 @@ export const diagnose = (peer: Peer, material: Material): Promise<Failure | unde
     ALPNProtocols: ["h2"],
     // Judged below, where the certificate can still be looked at. Nothing is sent before.
     rejectUnauthorized: false,
-    checkServerIdentity: (_, certificate) => notItsCertificate(peer, address, certificate)
+    checkServerIdentity: (_, certificate) => notItsCertificate(peer, address, certificate, revoked)
   })
   return answerOf(socket, peer).finally(() => socket.destroy())
 }
@@ -112,8 +124,9 @@ const distrusted = ({ name }: Peer, certificate: PeerCertificate, reason: string
       return { reason: `its certificate has expired (${certificate.valid_to})`, remedy: renew }
     case "CERT_NOT_YET_VALID":
       return { reason: `its certificate is valid only from ${certificate.valid_from}`, remedy: "Do both hosts have the right time?" }
-    case "no daemon's certificate":
-    case "Error: no daemon's certificate":
+    case isRevoked:
+      return { reason: "its certificate is revoked", remedy: renew }
+    case isNoDaemon:
       return { reason: "its certificate is not a daemon's: it needs URI:weft:role:daemon", remedy: renew }
     case "ERR_TLS_CERT_ALTNAME_INVALID": {
       const names = (certificate.subjectaltname ?? "").split(", ").flatMap((name) => /^(?:DNS|IP Address):(.*)$/.exec(name)?.[1] ?? [])

@@ -13,7 +13,8 @@ import * as protoLoader from "@grpc/proto-loader"
 import { ReflectionService } from "@grpc/reflection"
 import { HealthImplementation } from "grpc-health-check"
 import { guard } from "./access.ts"
-import { type Endpoint, listenTls, type TlsMaterial } from "./tls.ts"
+import type { TlsMaterial } from "./tls-files.ts"
+import { type Endpoint, listenTls } from "./tls.ts"
 
 const protoPath = fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url))
 

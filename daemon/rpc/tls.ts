@@ -5,33 +5,15 @@
  *
  * TLS is ended by a listener of our own, and grpc-js is given connections that are verified already. So what is accepted
  * is decided here, in one place, and refused handshakes can be logged with their reason.
+ *
+ * Material that changes while we listen (tls-files.ts) is used from then on; a connection whose client has been revoked ends.
  */
-import { X509Certificate } from "node:crypto"
 import { once } from "node:events"
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs"
 import { type AddressInfo, isIP } from "node:net"
-import { createSecureContext, createServer, type TLSSocket } from "node:tls"
+import { createServer, type TLSSocket } from "node:tls"
 import * as grpc from "@grpc/grpc-js"
-
-/** Where the daemon looks when no file is named; `weft pki issue weftd --server` puts them there. */
-export const defaultTlsFiles: TlsFiles = {
-  ca: "/etc/weft/pki/weftd/ca.pem",
-  cert: "/etc/weft/pki/weftd/cert.pem",
-  key: "/etc/weft/pki/weftd/key.pem"
-}
-
-/** PEM files. `ca` may hold several; clients' certificates must come from one of them. `cert` may be a chain. */
-export interface TlsFiles {
-  readonly ca: string
-  readonly cert: string
-  readonly key: string
-}
-
-export interface TlsMaterial {
-  readonly ca: Buffer
-  readonly cert: Buffer
-  readonly key: Buffer
-}
+import { certificateKey } from "../wire/certificate-list.ts"
+import type { TlsMaterial } from "./tls-files.ts"
 
 export interface Endpoint {
   readonly host: string
@@ -47,77 +29,6 @@ export const parseEndpoint = (text: string): Endpoint => {
     throw new Error(`Bad address "${text}" for --listen: it needs ADDR:PORT, such as 0.0.0.0:7443 or [::]:7443`)
   }
   return { host: match[1] ?? match[2]!, port }
-}
-
-/** Reads and checks what the listener needs. @throws Error that says what to type */
-export const readTlsFiles = ({ ca, cert, key }: TlsFiles): TlsMaterial => {
-  const material = { ca: read(ca), cert: read(cert), key: readKey(key) }
-  parse(material.ca, ca)
-  const own = parse(material.cert, cert)
-  const usages = own.keyUsage as ReadonlyArray<string> | undefined
-  if (usages !== undefined && !usages.includes(serverAuth)) {
-    throw new Error(`Cannot use certificate "${cert}": it is for clients only. ${howToRenew}`)
-  }
-  if (Date.parse(own.validTo) < Date.now()) {
-    throw new Error(`Cannot use certificate "${cert}": it has expired (${own.validTo}). ${howToRenew}`)
-  }
-  try {
-    createSecureContext(material)
-  } catch (error) {
-    throw new Error(`Cannot use key "${key}" with certificate "${cert}": ${(error as Error).message}`)
-  }
-  return material
-}
-
-/** Extended key usage of TLS servers, RFC 5280 4.2.1.12. */
-const serverAuth = "1.3.6.1.5.5.7.3.1"
-
-const parse = (pem: Buffer, path: string): X509Certificate => {
-  try {
-    return new X509Certificate(pem)
-  } catch (error) {
-    throw new Error(`Cannot use certificate "${path}": it is no certificate in PEM form (${(error as Error).message})`)
-  }
-}
-
-const howToIssue = "Make one with: weft pki init && weft pki issue weftd --server --host NAME-OR-ADDRESS-OF-THIS-MACHINE\n"
-  + "Or name your own with --tls-ca, --tls-cert and --tls-key. There is no plaintext on TCP."
-
-const howToRenew = "Have another one issued: weft pki issue NAME --server --host NAME-OR-ADDRESS-OF-THIS-MACHINE"
-
-const read = (path: string): Buffer => {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw unreadable(path, error)
-  }
-}
-
-const unreadable = (path: string, error: unknown): Error => {
-  const { code } = error as NodeJS.ErrnoException
-  return new Error(`Cannot read "${path}": ${code === "ENOENT" ? "no such file" : code}. ${howToIssue}`)
-}
-
-/** The octets of a key file that nobody but its owner can read. What is checked is what is read: one descriptor. */
-const readKey = (path: string): Buffer => {
-  let descriptor: number
-  try {
-    descriptor = openSync(path, "r")
-  } catch (error) {
-    throw unreadable(path, error)
-  }
-  try {
-    const { mode, uid } = fstatSync(descriptor)
-    if ((mode & 0o077) !== 0) {
-      throw new Error(`Cannot use key "${path}": others can read it (mode ${(mode & 0o777).toString(8)}). Type: chmod 600 '${path}'`)
-    }
-    if (uid !== 0 && uid !== process.getuid?.()) {
-      throw new Error(`Cannot use key "${path}": it belongs to user ${uid}, who could replace it. Type: chown root '${path}'`)
-    }
-    return readFileSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
 }
 
 export interface Limits {
@@ -153,8 +64,7 @@ export const listenTls = async (
   const handshaking = new WeakMap<object, string>()
   const refused = refusalLog(log)
   const listener = createServer({
-    ...material,
-    minVersion: "TLSv1.3",
+    ...contextOf(material),
     requestCert: true,
     rejectUnauthorized: true,
     ALPNProtocols: ["h2"],
@@ -169,6 +79,10 @@ export const listenTls = async (
     socket.on("error", () => {})
     // A handshake may end after `close`.
     if (!listener.listening || !socket.authorized || socket.alpnProtocol !== "h2") return void socket.destroy()
+    if (isRevoked(socket, material)) {
+      refused(`a connection from ${socket.remoteAddress}:${socket.remotePort}: its certificate is revoked`)
+      return void socket.destroy()
+    }
     open.add(socket)
     socket.once("close", () => {
       open.delete(socket)
@@ -181,6 +95,10 @@ export const listenTls = async (
     refused(`a connection${from(handshaking, socket)}: ${reason}`)
     // After ERR_TLS_HANDSHAKE_TIMEOUT Node leaves that to us.
     socket.destroy()
+  })
+  const stopFollowing = material.onChange?.(() => {
+    listener.setSecureContext(contextOf(material))
+    for (const socket of open) if (isRevoked(socket, material)) socket.destroy()
   })
   listener.on("drop", () => refused(`a connection: ${limits.connections} are open`))
   await new Promise<void>((resolve, reject) => {
@@ -196,11 +114,22 @@ export const listenTls = async (
     address: bound.address,
     port: bound.port,
     close: async () => {
+      stopFollowing?.()
       listener.close()
       if (open.size > 0) await once(listener, "drained")
     },
     destroy: () => open.forEach((socket) => socket.destroy())
   }
+}
+
+/** Of new connections. */
+const contextOf = ({ ca, cert, key }: TlsMaterial) => ({ ca, cert, key, minVersion: "TLSv1.3" }) as const
+
+const isRevoked = (socket: TLSSocket, { revoked }: TlsMaterial): boolean => {
+  if (revoked.size === 0) return false
+  const { raw } = socket.getPeerCertificate()
+  const key = raw === undefined ? undefined : certificateKey(raw)
+  return key === undefined || revoked.has(key)
 }
 
 /** Node forgets the address of a socket that is closed. */

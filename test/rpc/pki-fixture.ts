@@ -15,7 +15,7 @@ import * as grpc from "@grpc/grpc-js"
 import * as loader from "@grpc/proto-loader"
 import { init, issue } from "../../ctl/authority.ts"
 import { loaderOptions, type RemoteServing, serveTls, type Services } from "../../daemon/rpc/server.ts"
-import { readTlsFiles } from "../../daemon/rpc/tls.ts"
+import { readTlsFiles } from "../../daemon/rpc/tls-files.ts"
 
 /** What one end of a connection has. Without `cert` it shows none. */
 export interface Credentials {
