@@ -65,6 +65,23 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
     t.equal(taps(weftd), 0)
   })
 
+  await t.test("is by way of the engine where the topology says so, with nothing done to packets", async (t) => {
+    const lab = weftd.name("forced")
+    await weftd.make(withLink(lab, { datapath: "engine" }))
+    t.equal(taps(weftd), 2)
+    t.ok(await weftd.pings(lab, "a", addressOfB))
+    t.strictSame(await weftd.drift(lab), [])
+    t.match((await weftd.inspect(lab)).segments[0]!.profile, ["b:e1 -> a:e1: nothing, by way of the engine", /^a:e1 -> b:e1: nothing/])
+    t.equal((await weftd.make(withLink(lab, { datapath: "engine" }))).changed, 0, "the same file changes nothing")
+    const connection = await Connection.open(weftd, lab, "a", "b", addressOfB)
+    for (const datapath of ["kernel", "engine", "auto"]) {
+      await weftd.make(withLink(lab, { datapath }))
+      t.ok(await connection.exchange(datapath), datapath)
+    }
+    await until("the TAPs are gone", () => taps(weftd) === 0)
+    await weftd.destroy(lab)
+  })
+
   await t.test("drops one way and lets the other pass; down and up again", async (t) => {
     const lab = weftd.name("loss")
     await weftd.make(withLink(lab, {}))
