@@ -4,7 +4,7 @@ import { KernelError } from "../linux/errors.ts"
 import type { RunningCommand } from "../linux/process.ts"
 import type { ContainerSpec } from "../plan/resource.ts"
 import { type ContainerCommand, runInContainer } from "./command.ts"
-import { type Engine, inspect, list, noEngine, type Part, type Place, removeContainer } from "./engine.ts"
+import { type Engine, idOfImage, inspect, type Inspected, list, noEngine, type Part, type Place, removeContainer } from "./engine.ts"
 import * as NodeContainer from "./node.ts"
 import { type Happening, type Watch, watch } from "./watch.ts"
 
@@ -62,6 +62,12 @@ export class Containers {
     const listed = await this.unlessAway(() => list(this.engine, lab))
     if (listed === undefined) return undefined
     const found = new Map<string, Found>()
+    const images = new Map<string, Promise<string | undefined>>()
+    const isOutdated = async ({ Config: { Image: name }, Image: madeOf }: Inspected): Promise<boolean> => {
+      const current = images.get(name) ?? idOfImage(this.engine, name)
+      images.set(name, current)
+      return ((await current) ?? madeOf) !== madeOf
+    }
     const has = (node: string, part: Part): boolean => listed.some((one) => one.node === node && one.part === part)
     await Promise.all(
       listed.map(async (one) => {
@@ -77,7 +83,9 @@ export class Containers {
         const container = await inspect(this.engine, id)
         if (container === undefined) return
         const state = has(node, "holder") ? NodeContainer.stateOf(container, inode(node), spec?.waitFor) : "without its holder"
-        found.set(node, { id, spec: { ...NodeContainer.specOf(container, node, spec), state } })
+        const made = NodeContainer.specOf(container, node, spec)
+        const image = (await isOutdated(container)) ? `${made.image} as it was before` : made.image
+        found.set(node, { id, spec: { ...made, image, state } })
       })
     )
     return found

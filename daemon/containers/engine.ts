@@ -132,6 +132,10 @@ export type Inspected = Docker.ContainerInspectInfo
 export const inspect = (engine: Engine, name: string): Promise<Inspected | undefined> =>
   askFor(engine, "look at container", name, (docker) => docker.getContainer(name).inspect())
 
+/** The id of the image that has this name now; undefined when none has. */
+export const idOfImage = async (engine: Engine, name: string): Promise<string | undefined> =>
+  (await askFor(engine, "look at image", name, (docker) => docker.getImage(name).inspect()))?.Id
+
 /** The container of ours with this name. Throws KernelError EPERM when somebody else's has the name. */
 export const inspectOurs = async (engine: Engine, place: Place, part: Part): Promise<Inspected | undefined> => {
   const name = nameOf(engine, place, part)

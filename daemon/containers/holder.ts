@@ -18,7 +18,7 @@ import { fileURLToPath } from "node:url"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import { archive } from "./archive.ts"
-import { ask, askFor, type Engine, inspect, type Inspected, inspectOurs, marksOf, nameOf, noEngine, type Place, removeContainer } from "./engine.ts"
+import { ask, type Engine, idOfImage, inspect, type Inspected, inspectOurs, marksOf, nameOf, noEngine, type Place, removeContainer } from "./engine.ts"
 
 const program = fileURLToPath(new URL("../../.weft/native/weft-hold", import.meta.url))
 const enterPatienceMs = 5000
@@ -37,7 +37,7 @@ const image = async (engine: Engine): Promise<string> => {
   const repository = "weft/hold"
   const tag = createHash("sha256").update(content).digest("hex").slice(0, 12)
   const name = `${repository}:${tag}`
-  if ((await askFor(engine, "look at image", name, (docker) => docker.getImage(name).inspect())) !== undefined) return name
+  if ((await idOfImage(engine, name)) !== undefined) return name
   const files = archive([{ path: "weft-hold", content, mode: 0o755 }, { path: "netns", content: Buffer.alloc(0), mode: 0o444 }])
   await ask(engine, "make image", name, async (docker) => {
     const answer = await docker.importImage(Readable.from([files]), { repo: repository, tag, changes: ['ENTRYPOINT ["/weft-hold"]'] })

@@ -11,7 +11,7 @@ import { KernelError } from "../linux/errors.ts"
 import type { ContainerSpec, HealthcheckSpec } from "../plan/resource.ts"
 import { archive } from "./archive.ts"
 import {
-  ask, askFor, type Engine, inspect, type Inspected, inspectOurs, labels, marksOf, nameOf, type Place, removeContainer
+  ask, type Engine, idOfImage, inspect, type Inspected, inspectOurs, labels, marksOf, nameOf, type Place, removeContainer
 } from "./engine.ts"
 import { ensureHolder, isIn } from "./holder.ts"
 
@@ -121,8 +121,7 @@ const adviceFor = (image: string, host: string): string =>
     : `on ${host} type docker pull ${image} (weft pulls nothing by itself)`
 
 const requireImage = async (engine: Engine, place: Place, image: string): Promise<void> => {
-  const found = await askFor(engine, "look at image", image, (docker) => docker.getImage(image).inspect())
-  if (found !== undefined) return
+  if ((await idOfImage(engine, image)) !== undefined) return
   const detail = `${engine.host} has no image "${image}": ${adviceFor(image, engine.host)}`
   throw new KernelError({ operation: "make container", object: nameOf(engine, place, "node"), code: "no such image", detail })
 }
