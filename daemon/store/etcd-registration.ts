@@ -45,8 +45,11 @@ export class Registration {
     this.#record = record
     try {
       await this.#claim(record, true)
+    } catch (error) {
+      // What etcd could not be asked now is done later.
+      if (error instanceof NameTaken) this.#record = undefined
+      throw error
     } finally {
-      // What etcd could not be asked now is done later; only a name that is another's ends it.
       if (this.#record !== undefined && !this.#closed) this.#renewLater()
     }
   }
@@ -71,8 +74,9 @@ export class Registration {
     try {
       const kept = this.#lease !== undefined && (await this.#client.keepAlive(`keep host "${record.name}" registered`, this.#lease))
       if (!kept && !this.#closed) {
-        await this.#claim(record, false)
-        this.#log(`fleet.registered host ${record.name} again: its lease had run out`)
+        const isFirst = this.#lease === undefined
+        await this.#claim(record, isFirst)
+        this.#log(`fleet.registered host ${record.name}${isFirst ? "" : " again: its lease had run out"}`)
       }
       this.#said = ""
     } catch (error) {
@@ -85,7 +89,7 @@ export class Registration {
     if (!this.#closed) this.#renewLater()
   }
 
-  /** Takes the name with a new lease. `takeOver`: also from our predecessor. */
+  /** Takes the name with a new lease. `takeOver`: also from our predecessor, as long as we have never had it. */
   async #claim(record: HostRecord, takeOver: boolean): Promise<void> {
     const what = `register host "${record.name}"`
     const lease = await this.#client.grant(what, ttlS)
@@ -114,7 +118,6 @@ export class Registration {
       const isOurs = other.token === this.#token || (takeOver && other.underlay === record.underlay && other.instance === record.instance)
       if (!isOurs) {
         await this.#client.revoke(what, lease).catch(() => undefined)
-        if (takeOver) this.#record = undefined
         throw new NameTaken(
           `Cannot ${what}: a living host has that name (underlay ${other.underlay}, instance ${other.instance}). `
             + `Choose another with --host, or end the weftd there; its name is free ${ttlS} s later`

@@ -116,6 +116,17 @@ t.test("etcd away: calls say so in time, the watch tells, and all is caught up w
   await until("the host is there", async () => (await third.hosts())[0]?.alive === true)
 })
 
+t.test("who registers while etcd is away is registered when it is back", async (t) => {
+  const etcd = await Members.start(t)
+  const [former, store] = await Promise.all([etcd.open(t), etcd.open(t)])
+  await former.register(record("h1"))
+  await etcd.kill(0)
+  await t.rejects(store.register(record("h1", { capacity: 9 })), { name: "EtcdError", message: /^Cannot register host "h1": etcd at/ })
+  await etcd.run(0)
+  await until("it is registered, though its predecessor's lease lasts", async () => (await store.hosts())[0]?.capacity === 9)
+  t.match(await store.hosts(), [{ alive: true }])
+})
+
 t.test("a frozen etcd is found out, too", async (t) => {
   const etcd = await Members.start(t)
   const heard = new Heard(t, await etcd.open(t))
