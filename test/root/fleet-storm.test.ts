@@ -69,7 +69,8 @@ t.test(`storm over hosts: ${times} (WEFT_STORM_SEED=${seed})`, { skip: needsRoot
 
   let current: 0 | 1 | undefined = 1
   for (const turn of range(times)) {
-    const target: 0 | 1 | undefined = random() < 0.2 ? undefined : current === undefined ? 0 : ((1 - current) as 0 | 1)
+    const target: 0 | 1 | undefined =
+      current === undefined ? (random() < 0.5 ? 0 : 1) : random() < 0.2 ? undefined : ((1 - current) as 0 | 1)
     const via = 1 + Math.floor(random() * 3)
     const victims = [1, 2, 3].filter(() => random() < 0.45)
     const member = random() < 0.5 ? 1 + Math.floor(random() * 3) : undefined
