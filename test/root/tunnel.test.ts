@@ -1,7 +1,8 @@
 /** Labs over two hosts: links and networks on every path between them, changed while they run. */
 import t from "tap"
-import { HostPair, type Family } from "./host-pair.ts"
-import { needsRoot, until } from "./harness.ts"
+import * as Fabric from "../../daemon/linux/fabric.ts"
+import { HostPair, type Family, type Host } from "./host-pair.ts"
+import { ipBatch, needsRoot, until } from "./harness.ts"
 
 type Words = Readonly<Record<string, unknown>>
 
@@ -87,4 +88,93 @@ t.test("a running lab changes how its frames cross", { skip: needsRoot }, async 
     t.strictSame(await pair.drift(), [], title)
     t.strictSame(await pair.deploy(link(more, lab)), [], `${title}: the same again changes nothing`)
   }
+})
+
+/** The VXLAN devices in a host's fabric. */
+const devices = ({ daemon }: Host) => Fabric.ports(daemon.fabric.fd).vxlans
+
+t.test("what somebody breaks is seen, and mended", { skip: needsRoot }, async (t) => {
+  const pair = await HostPair.make("mend")
+  t.teardown(() => pair.close())
+  const [h1] = pair.hosts
+  const topology = { ...network(), ...link(), nodes: network().nodes }
+  await pair.deploy(topology)
+  const forwards = async (): Promise<boolean> => (await pair.ping("a", "10.9.0.2")) && pair.ping("a", "10.7.0.2")
+  const fabric = { name: h1.daemon.fabric.name, path: `/run/netns/${h1.daemon.fabric.name}`, fd: h1.daemon.fabric.fd }
+  const [device] = devices(h1)
+  t.match(device, { name: "vxlan4789", mtu: 65_485, up: true, altNames: ["weft-vxlan.4789"], vxlan: { port: 4789, external: true } })
+  t.strictSame((await pair.world.run(h1.underlay, ["ip", "-o", "link", "show", "type", "vxlan"])).stdout, "", "it is not in the underlay")
+
+  ipBatch(fabric, ["link del vxlan4789"])
+  await until("it is there again", () => devices(h1)[0]?.up === true)
+  t.equal(devices(h1)[0]!.index, device!.index)
+  t.match(h1.told, [/VXLAN device of UDP port 4789 was deleted by somebody: made again/])
+  t.ok(await forwards(), "deleted: made again at once")
+  t.strictSame(await pair.drift(), [])
+
+  const [way] = h1.daemon.tunnels.endsOf(vniOf(pair, topology)).keys()
+  const breaks: ReadonlyArray<readonly [title: string, act: () => unknown]> = [
+    ["set down", () => ipBatch(fabric, ["link set vxlan4789 down"])],
+    ["without its program", () => pair.world.run(fabric, ["tc", "qdisc", "del", "dev", "vxlan4789", "clsact"])],
+    ["without a tunnel end", () => h1.daemon.program.removeTunnelEnds([way!])],
+    ["a tunnel end that leads elsewhere", () => {
+      const [again] = h1.daemon.tunnels.endsOf(vniOf(pair, topology)).keys()
+      h1.daemon.program.setPort(again!, { kind: "p2p", peer: 1, mac: "00:00:00:00:00:00", tunnel: true })
+    }],
+    ["a tunnel end that nobody wants", () => h1.daemon.tunnels.add(4789, vniOf(pair, topology), "10.88.0.77")]
+  ]
+  for (const [title, act] of breaks) {
+    await act()
+    t.ok((await pair.drift()).some((one) => one.startsWith("h1: segment/link/wire")), `${title}: seen`)
+    await pair.deploy(topology)
+    t.strictSame(await pair.drift(), [], `${title}: mended`)
+    t.ok(await forwards(), `${title}: forwards again`)
+  }
+})
+
+/** The VNI of the link. */
+const vniOf = (pair: HostPair, topology: Words): number => {
+  const resource = pair.parts(topology)[0].resources.find(({ id }) => id === "segment/link/wire")
+  return resource?.kind === "segment" ? resource.spec.vni : 0
+}
+
+t.test("nodes move, hosts come and go", { skip: needsRoot }, async (t) => {
+  const pair = await HostPair.make("move")
+  t.teardown(() => pair.close())
+  const [h1, h2] = pair.hosts
+  const placed = (b: string, c: string) => {
+    const { nodes, ...rest } = network()
+    return { ...rest, ...link(), nodes: { ...nodes, b: { kind: "host", host: b }, c: { kind: "host", host: c } } }
+  }
+  const everybody = async (title: string): Promise<void> => {
+    t.ok(await pair.ping("a", "10.9.0.2"), `${title}: the link`)
+    for (const to of ["10.7.0.2", "10.7.0.3", "10.7.0.4"]) t.ok(await pair.ping("a", to), `${title}: ${to}`)
+    t.strictSame(await pair.drift(), [], title)
+  }
+  await pair.deploy(placed("h2", "h2"))
+  await everybody("b and c there")
+  // Host 2 has to let go of the node first: here both share one /run/netns.
+  const [, empty] = pair.parts(placed("h1", "h1"))
+  await pair.make(h2, empty)
+  await pair.deploy(placed("h1", "h1"))
+  await everybody("all here")
+  t.strictSame([devices(h1), devices(h2)], [[], []], "without tunnels there are no devices")
+  await pair.make(h1, pair.parts(placed("h2", "h1"))[0])
+  await pair.deploy(placed("h2", "h1"))
+  await everybody("b there")
+})
+
+t.test("a UDP port that is taken", { skip: needsRoot }, async (t) => {
+  const pair = await HostPair.make("taken")
+  t.teardown(() => pair.close())
+  const { underlay } = pair.hosts[0]
+  const attempt = () => pair.deploy(link())
+  ipBatch(underlay, ["link add vx0 type vxlan id 9 remote 10.88.0.2 dstport 4789", "link set vx0 up"])
+  const what = 'Cannot make VXLAN device for UDP port "4789"'
+  await t.rejects(attempt(), new RegExp(`${what}: EADDRINUSE \\(the port is taken in the underlay: .*another .port:.\\)`))
+  ipBatch(underlay, ["link del vx0", "link add vx0 type vxlan external dstport 4789 udp6zerocsumrx", "link set vx0 up"])
+  await t.rejects(attempt(), /EEXIST \(another VXLAN device without peers of its own has port 4789/)
+  ipBatch(underlay, ["link del vx0"])
+  await attempt()
+  t.ok(await pair.ping("a", "10.9.0.2"), "and when it is free")
 })
