@@ -60,17 +60,18 @@ export class Hosts {
   async start(host: Host, tunnel: Tunnel, mtu = 1450): Promise<Engine> {
     const engine = await Engine.start({ underlay: host.underlay.fd })
     this.engines.push(engine)
-    await this.connect(engine, host, tunnel, mtu)
+    await this.connect(engine, host, tunnel, { mtu })
     return engine
   }
 
   /** Adds the tunnel, whose remote end is the other host. */
-  async connect(engine: Engine, host: Host, tunnel: Tunnel, mtu = 1450): Promise<void> {
+  async connect(engine: Engine, host: Host, tunnel: Tunnel, options: { mtu?: number; name?: string; id?: string } = {}): Promise<void> {
+    const { name = "tap0", mtu = 1450 } = options
     const side = host === this.a ? 0 : 1
-    const tap = openTap(host.node.fd, "tap0", { mtu })
+    const tap = openTap(host.node.fd, name, { mtu })
     const addresses = underlay[tunnel.family]
     const octets = (text: string) => Ip.parse(text)!
-    await engine.addTunnel(id, tap.fd, {
+    await engine.addTunnel(options.id ?? id, tap.fd, {
       encapsulation: tunnel.encapsulation,
       port: tunnel.port,
       vni: tunnel.vni,
@@ -79,7 +80,7 @@ export class Hosts {
       profile: tunnel.profile ?? {},
       seed: 7
     })
-    ipBatch(host.node, [`link set tap0 address 02:00:00:00:95:0${side + 1}`, `addr replace ${inner[side]}/24 dev tap0`])
+    ipBatch(host.node, [`link set ${name} address 02:00:00:00:95:0${side + 1}`, `addr replace ${inner[side]}/24 dev ${name}`])
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,85 @@
+/** What tunnels of the engine send, as tshark reads it, and what becomes of packets that somebody else made. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import t from "tap"
+import { refusalReasons } from "../../daemon/datapath/tunnel.ts"
+import { checkout, isRoot, until } from "./harness.ts"
+import { defaultPort, Hosts, id, inner, type Tunnel, underlay } from "./tunnel-harness.ts"
+
+const needs = (file: string, from: string): string | false =>
+  !isRoot ? "needs root: makes network namespaces" : existsSync(file) ? false : `needs ${file}: apt-get install ${from}`
+const scapy = "/usr/lib/python3/dist-packages/scapy/__init__.py"
+const encapsulations = ["vxlan", "geneve", "gre"] as const
+
+for (const encapsulation of encapsulations) {
+  const tunnel: Tunnel = { encapsulation, family: 4, port: defaultPort[encapsulation], vni: 0x10203 }
+
+  t.test(`Engine.addTunnel delivers or counts what scapy sends in ${encapsulation}`, { skip: needs(scapy, "python3-scapy") }, async (t) => {
+    const hosts = new Hosts(`packets-${encapsulation}`)
+    t.teardown(() => hosts.close())
+    const engine = await hosts.start(hosts.a, tunnel)
+    const [local, , other] = underlay[4]
+    const argv = ["/usr/bin/python3", join(checkout, "test/root/native/send-tunnels.py"), encapsulation, local]
+    const sent = await hosts.world.run(hosts.b.underlay, [...argv, String(tunnel.port), String(tunnel.vni), other])
+    t.equal(sent.code, 0, sent.stderr)
+    const verdicts = sent.stdout.trim().split("\n").map((line) => line.split(" ")[0]!)
+    const expected = (verdict: string): number => verdicts.filter((one) => one === verdict).length
+    const seen = async () => {
+      const { refusals, tunnels } = await engine.allStats()
+      return { refused: refusals[encapsulation], received: tunnels.get(id)!.received, ignored: refusals.optionsIgnored }
+    }
+    await until("all have arrived", async () => {
+      const { refused, received } = await seen()
+      return Object.values(refused).reduce((sum, count) => sum + count, received.packets) >= verdicts.length
+    })
+    const { ignored, received, refused } = await seen()
+    t.equal(received.packets, expected("delivered"), "delivered")
+    for (const reason of refusalReasons) t.equal(refused[reason], expected(reason), reason)
+    t.equal(ignored, encapsulation === "geneve" ? 1 : 0, "with options")
+  })
+
+  t.test(`tshark finds nothing wrong with ${encapsulation} packets of the engine`, { skip: needs("/usr/bin/tshark", "tshark") }, async (t) => {
+    for (const family of [4, 6] as const) {
+      const hosts = new Hosts(`tshark-${encapsulation}-${family}`)
+      const folder = mkdtempSync(join(tmpdir(), "weft-tshark-"))
+      try {
+        const { a, b, world } = hosts
+        const file = join(folder, "capture.pcap")
+        // Packets as a real wire has them: cut, and with all checksums.
+        for (const host of [a, b]) await world.run(host.underlay, ["ethtool", "-K", "u0", "tx", "off", "gso", "off", "tso", "off"])
+        const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "-U", "-w", file, "-s", "0"])
+        await new Promise<void>((ready) => capture.stderr!.on("data", (text: Buffer) => text.includes("listening") && ready()))
+        await hosts.start(a, { ...tunnel, family }, 1400)
+        await hosts.start(b, { ...tunnel, family }, 1400)
+        await until("the other node answers", async () => (await world.run(a.node, ["ping", "-c1", "-W1", "-s1372", inner[1]])).code === 0)
+        // Super-frames of TCP, cut by us.
+        const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
+        await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
+        await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "300K"])
+        capture.kill("SIGINT")
+        await new Promise((ended) => capture.on("close", ended))
+        const decode = encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : []
+        const checks = ["tcp", "ip", "udp"].flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`])
+        const read = async (filter: string, ...fields: string[]): Promise<ReadonlyArray<string>> => {
+          const columns = fields.flatMap((field) => ["-e", field])
+          const output = columns.length === 0 ? [] : ["-T", "fields", ...columns]
+          const { stdout } = await world.run(b.underlay, ["tshark", "-n", "-r", file, ...decode, ...checks, "-Y", filter, ...output])
+          return stdout.trim().split("\n").filter((line) => line !== "")
+        }
+        // 0x600000: warnings, 0x800000: errors (epan/proto.h). What TCP itself repeats, loses or resets is its own.
+        const complaints = "_ws.malformed || (_ws.expert.severity >= 0x600000 && !tcp.analysis.flags && !tcp.flags.reset == 1)"
+        t.strictSame(await read(complaints), [], `IPv${family}: no complaint`)
+        const name = { vxlan: "vxlan.vni", geneve: "geneve.vni", gre: "gre.key" }[encapsulation]
+        const identifiers = await read(`${name} && tcp`, name)
+        t.ok(identifiers.length > 100, `${identifiers.length} packets of TCP`)
+        t.strictSame([...new Set(identifiers.map(Number))], [tunnel.vni])
+        t.strictSame(await read("tcp.checksum.status == 0 || udp.checksum.status == 0"), [], "checksums are right")
+        if (family === 4) t.strictSame([...new Set(await read(`${name} && tcp`, "ip.flags.df"))].filter((df) => df.startsWith("1")), [], "no DF outside")
+      } finally {
+        await hosts.close()
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }
+  })
+}
