@@ -12,9 +12,10 @@ import type { Context, InputOf } from "../command.ts"
 import { duration, figures, follow, printFailed } from "../converge.ts"
 import { ownAddress, useDaemon } from "../demo/daemon.ts"
 import type { Ground, Own } from "../demo/ground.ts"
-import { fabricOf, prepareHosts } from "../demo/hosts.ts"
+import * as Hosts from "../demo/hosts.ts"
 import { leftoversOf } from "../demo/leftovers.ts"
 import { fewestHosts, hostsOf, mostHosts, placed } from "../demo/placement.ts"
+import { showPacket } from "../demo/packet.ts"
 import { hostsIn, showAddresses, showHosts, showMatrix, showTunnels, whatToTry } from "../demo/show.ts"
 import { interruption, stepper } from "../demo/steps.ts"
 import type { Step } from "../demo/steps.ts"
@@ -134,8 +135,11 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
     problems.push(...showHosts(inspected, (await client.hosts()).hosts))
     await step(
       "Tunnels",
-      async () => problems.push(...showTunnels(inspected)),
-      () => "Look at the tunnels: frames between hosts cross the underlay in VXLAN",
+      async () => {
+        problems.push(...showTunnels(inspected))
+        problems.push(...(await Promise.race([showPacket(client, inspected), interrupted])))
+      },
+      () => "Look at the tunnels, and at a ping on its way through one",
       "before"
     )
   }
@@ -156,13 +160,14 @@ const oneHost = (context: Context, { interrupted, made, step }: Journey): Promis
   )
 
 const manyHosts = async ({ hosts, interrupted, made, step }: Journey): Promise<Ground> => {
+  Hosts.refuseSecond()
   const there = leftoversOf(lab)
   if (there.length > 0) {
     throw new Failure(Exit.failed, `Another daemon on this machine has a lab "${lab}"`, `Remove it first: weft destroy ${lab}`)
   }
   const prepared = await step(
     "Make hosts",
-    () => Promise.race([prepareHosts(hostsOf(hosts), (own) => (made.own = own)), interrupted]),
+    () => Promise.race([Hosts.prepareHosts(hostsOf(hosts), (own) => (made.own = own)), interrupted]),
     () => `Make ${hosts} hosts: namespaces on an underlay (${prefix})`
   )
   const client = await step(
@@ -197,7 +202,7 @@ const keep = async ({ address, client, own }: Ground, hosts: number): Promise<vo
   whatToTry({
     lab: inspected,
     address,
-    fabric: hosts > 1 ? fabricOf(first) : isDemos ? "weft.fabric.demo" : "weft.fabric",
+    fabric: hosts > 1 ? Hosts.fabricOf(first) : isDemos ? "weft.fabric.demo" : "weft.fabric",
     end: own?.end ?? `bin/weft destroy ${lab}`,
     more: hosts > 1 ? ["bin/weft hosts", `ip netns exec ${underlayName} tcpdump -ni br0 udp port 4789`] : []
   })

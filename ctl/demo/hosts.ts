@@ -94,15 +94,19 @@ const claim = (): void => {
       const { code } = error as NodeJS.ErrnoException
       if (code !== "EEXIST") throw new Failure(Exit.failed, `Cannot make the folder "${directory}": ${code}`)
     }
-    if (existingOf([underlayName]).length > 0 || isAlive(ownerPid())) {
-      throw new Failure(
-        Exit.failed,
-        "A demo of many hosts runs already, or one was left with --keep",
-        `To end it, type: sudo sh ${endScript}`
-      )
-    }
+    refuseSecond()
     rmSync(directory, { recursive: true, force: true })
   }
+}
+
+/** @throws {Failure} when there is another such demo on this machine */
+export const refuseSecond = (): void => {
+  if (!existsSync(directory) || (existingOf([underlayName]).length === 0 && !isAlive(ownerPid()))) return
+  throw new Failure(
+    Exit.failed,
+    "A demo of many hosts runs already, or one was left with --keep",
+    `To end it, type: sudo sh ${endScript}`
+  )
 }
 
 /** 0: unknown, which also is so in the moment in which another demo makes the folder. */

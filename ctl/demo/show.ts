@@ -9,7 +9,7 @@ import { print, styleOf, widthOf } from "../terminal.ts"
 
 type Problems = ReadonlyArray<string>
 
-const indent = "      "
+export const indent = "      "
 const roomOf = (): number => Math.min(100, widthOf(process.stdout)) - indent.length
 
 export const siteOf = (node: Node | undefined): string => node?.labels["site"] ?? ""

@@ -1,4 +1,4 @@
-/** Tunnels between hosts, a line for each pair and kind. */
+/** Tunnels between hosts at a glance, a line for each pair and kind; `weft inspect` has one for each end (lab.ts). */
 
 import type { Tunnel } from "../messages.ts"
 import type { Style } from "../terminal.ts"
@@ -27,7 +27,6 @@ export const tunnelLines = (
       const segments = [...new Set(ends.flatMap((end) => end.segments))].toSorted(compare)
       return [
         printable(`${first!.host} - ${first!.peer}`),
-        printable(`${first!.local} - ${first!.remote}`),
         printable(kindOf(first!)),
         rtt === undefined ? style.dim("-") : `${rtt.toFixed(2)} ms`,
         states.map((state) => stateOf(state, style)).join("/"),
@@ -36,7 +35,6 @@ export const tunnelLines = (
     })
   const columns = [
     { title: "HOSTS" },
-    { title: "UNDERLAY" },
     { title: "TUNNEL" },
     { title: "RTT", align: "right" },
     { title: "STATE" },
