@@ -264,6 +264,8 @@ export const failureOf = (error: Partial<Grpc.ServiceError> & Error): Failure =>
         "It may be older than this weft: compare with weft version."
       )
     case 14: // UNAVAILABLE
+      // The one that was asked is there; it says which other one is not.
+      if (details.startsWith("Cannot reach the weftd of host")) return new Failure(Exit.unreachable, details)
       // The daemon that was asked answers; the one of the node's host does not, and it has said what to do.
       if (details.startsWith("Cannot reach ")) return new Failure(Exit.unreachable, details)
       return new Failure(

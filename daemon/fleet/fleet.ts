@@ -20,8 +20,8 @@ import type { Reconciler } from "../reconciler/reconciler.ts"
 import type { CommitResult, FleetLab, FleetStore, Versioned } from "../store/fleet.ts"
 import type { Follower } from "./follower.ts"
 import type { Mirror } from "./mirror.ts"
-import { settle, type Settled } from "./settling.ts"
-import { countsBetween, fleetSummary, hostsOf, isGone, isUnderWay, type Standing, standingsOf, stepsBetween } from "./standing.ts"
+import { settle, type Settled, usualPatience } from "./settling.ts"
+import { countsBetween, fleetSummary, hostsOf, isUnderWay, type Standing, standingsOf, stepsBetween } from "./standing.ts"
 import type { VtepWatch } from "./vtep-watch.ts"
 
 /** What other hosts are asked; `peer-clients.ts` asks them. Rejects with an Error that says which host and why not. */
@@ -199,9 +199,12 @@ export class Fleet implements LabControl {
 
   #refuseBusy(name: string, found: Versioned | undefined): void {
     if (found === undefined) return
-    const standings = this.#standings(found.lab)
-    const { deployedAt, deployedBy, wanted } = found.lab
-    if (wanted === "absent" ? isGone(standings) || !isUnderWay(standings) : !isUnderWay(standings)) return
+    const { deployedAt, deployedBy, generation, wanted } = found.lab
+    // Nobody waits for a host that has been silent for as long as `settle` would; the watch may be behind what was read.
+    const isNew = this.#mirror.lab(name)?.lab.generation !== generation
+    const isHeard = ({ host }: Standing): boolean => isNew || this.#mirror.silentMs(name, host) < usualPatience.silentMs
+    const heard = this.#standings(found.lab).filter(isHeard)
+    if (!isUnderWay(heard)) return
     const what = wanted === "absent" ? "destroyed" : "changed"
     const by = deployedBy === undefined ? "" : ` by host ${deployedBy}`
     throw new Refused("busy", `Lab "${name}" is being ${what}${by} since ${deployedAt}: wait for it (weft events --follow)`)

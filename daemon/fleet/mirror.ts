@@ -28,6 +28,8 @@ export type Changed =
 
 export class Mirror {
   readonly #labs = new Map<string, Versioned>()
+  /** When each lab was told last, by our own clock. */
+  readonly #toldMs = new Map<string, number>()
   readonly #reports = new Map<string, Map<string, Heard>>()
   #hosts: ReadonlyArray<HostState> = []
   #connection: Connection = { connected: false, reason: "not connected yet", since: new Date().toISOString() }
@@ -83,6 +85,12 @@ export class Mirror {
     return this.#reports.get(lab) ?? new Map<string, Heard>()
   }
 
+  /** For how long nothing was heard of a host's part, nor of a change of the lab. */
+  silentMs(lab: string, host: string): number {
+    const heardMs = this.reports(lab).get(host)?.heardMs ?? Number.NEGATIVE_INFINITY
+    return performance.now() - Math.max(heardMs, this.#toldMs.get(lab) ?? Number.NEGATIVE_INFINITY)
+  }
+
   /** Called after each change; returns what ends it. */
   listen(listener: (changed: Changed) => void): () => void {
     this.#listeners.add(listener)
@@ -126,7 +134,11 @@ export class Mirror {
     if (found === undefined) {
       this.#labs.delete(name)
       this.#reports.delete(name)
-    } else this.#labs.set(name, found)
+      this.#toldMs.delete(name)
+    } else {
+      this.#labs.set(name, found)
+      this.#toldMs.set(name, performance.now())
+    }
     this.#tell({ kind: "lab", lab: name })
   }
 

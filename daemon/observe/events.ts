@@ -6,7 +6,8 @@ export interface Event {
   /** Empty for what concerns the daemon. */
   readonly lab: string
   /**
-   * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `resource.failed`
+   * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `lab.orphaned`
+   * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected`
    * `host.limit`
    */
   readonly type: string
