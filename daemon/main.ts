@@ -353,7 +353,7 @@ const daemon = (config: Config) =>
       Nodes: { exec: exec.handler, reach, capture: capture.handler },
       Host: {
         version: versionHandler({ instance, host }),
-        doctor: doctorHandler(() => doctor({ bpfObject, leftovers })),
+        doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers })),
         ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler }))
       }
     }

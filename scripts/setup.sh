@@ -40,6 +40,8 @@ run_packages='
 '
 test_packages='
   bash:bash
+  busybox-static:/bin/busybox
+  docker.io:/usr/sbin/dockerd
   etcd-client:etcdctl
   ethtool:ethtool
   fish:fish

@@ -28,13 +28,15 @@ export interface Leftover {
 export interface DoctorDependencies {
   /** The eBPF object that weft loads: loading it is the check. */
   readonly bpfObject: string
+  /** Where the Docker engine of this machine listens. */
+  readonly dockerSocket: string
   readonly leftovers: () => ReadonlyArray<Leftover> | Promise<ReadonlyArray<Leftover>>
 }
 
 /** All findings, in the order in which a person sets things right. Never fails; takes well under a second. */
 export const doctor = async (dependencies: DoctorDependencies): Promise<ReadonlyArray<Finding>> => {
   // Programs that are waited for run beside each other.
-  const [kernel, docker, leftovers] = await Promise.all([kernelFindings(dependencies.bpfObject), dockerFinding(), dependencies.leftovers()])
+  const [kernel, docker, leftovers] = await Promise.all([kernelFindings(dependencies.bpfObject), dockerFinding(dependencies.dockerSocket), dependencies.leftovers()])
   return [
     rightsFinding(),
     kernelVersionFinding(release()),
@@ -109,9 +111,7 @@ const programFinding = ({ name, neededFor, verdict, packageName }: Program): Fin
   return { subject: name, verdict, detail: "not found in PATH", neededFor, remedy: `apt-get install ${packageName}` }
 }
 
-const dockerSocket = "/var/run/docker.sock"
-
-const dockerFinding = (): Promise<Finding> =>
+const dockerFinding = (dockerSocket: string): Promise<Finding> =>
   new Promise((resolve) => {
     const subject = "Docker"
     const neededFor = "container nodes; nothing else"
@@ -122,7 +122,7 @@ const dockerFinding = (): Promise<Finding> =>
       resolve(fine(subject, `answers, API ${String(response.headers["api-version"] ?? "unknown")}`, neededFor))
     })
     call.on("timeout", () => call.destroy(new Error("no answer within 500 ms")))
-    call.on("error", (error) => missing(`does not answer: ${error.message}`, "systemctl start docker"))
+    call.on("error", (error) => missing(`does not answer at ${dockerSocket}: ${error.message}`, "systemctl start docker"))
     call.end()
   })
 

@@ -76,7 +76,13 @@ export interface ReachableNode {
   readonly host?: string
 }
 
-/** The nodes named, or all of kind host, with their addresses; `missing` says what does not exist. */
+/** Nodes that do not forward packets: hosts, and containers that are like them. */
+const endsOf = ({ plan }: NamedLab): ReadonlyArray<string> => {
+  const forwarding = new Set(plan.resources.flatMap(({ kind, spec }) => (kind === "node" && spec.nodeKind === "router" ? [spec.node] : [])))
+  return plan.nodes.filter(({ kind, name }) => kind !== "router" && !forwarding.has(name)).map(({ name }) => name)
+}
+
+/** The nodes named, or all that do not forward packets, with their addresses; `missing` says what does not exist. */
 export const reachableNodes = (
   entry: NamedLab,
   names: ReadonlyArray<string>,
@@ -87,7 +93,7 @@ export const reachableNodes = (
     const lost = findInLab([entry], entry.name, unknown, here) as NotFound
     return { missing: lost.suggestion === undefined ? lost.error : `${lost.error} (did you mean "${lost.suggestion}"?)` }
   }
-  const wanted = names.length > 0 ? names : entry.plan.nodes.filter((info) => info.kind === "host").map((info) => info.name)
+  const wanted = names.length > 0 ? names : endsOf(entry)
   const addresses = new Map<string, string[]>(wanted.map((name) => [name, []]))
   for (const resource of entry.plan.resources) {
     if (resource.kind === "address") addresses.get(resource.spec.node)?.push(resource.spec.address.split("/")[0]!)

@@ -7,7 +7,7 @@ import { Writer } from "../../daemon/wire/netlink.ts"
 import * as Kind from "../../daemon/wire/rtnetlink/kind.ts"
 import { checkout, descriptorCount, needsRoot, until } from "./harness.ts"
 
-const dependencies = { bpfObject: join(checkout, ".weft/bpf/port.bpf.o"), leftovers: () => [] }
+const dependencies = { bpfObject: join(checkout, ".weft/bpf/port.bpf.o"), dockerSocket: "/var/run/docker.sock", leftovers: () => [] }
 const required = ["rights", "kernel", "/run/netns", "namespaces", "veth", "eBPF", "clsact, cls_bpf", "nftables", "nft"]
 
 t.test("doctor", { skip: needsRoot }, async (t) => {
@@ -29,6 +29,7 @@ t.test("doctor", { skip: needsRoot }, async (t) => {
     const path = process.env["PATH"]
     process.env["PATH"] = "/nowhere"
     const findings = await doctor({
+      dockerSocket: "/var/run/docker.sock",
       bpfObject: "/nowhere/port.bpf.o",
       leftovers: () => [{ instance: "old", namespaces: ["weft.lab.a", "weft.lab.b"] }]
     })

@@ -57,7 +57,7 @@ export const graphOf = (lab: InspectResponse): Graph => {
 
   const elements: Array<Element> = lab.nodes.map((node) => ({
     id: `node/${node.name}`,
-    shape: node.kind === "host" ? "host" : "router",
+    shape: node.kind === "router" || (node.kind === "container" && degree(node) > 1) ? "router" : "host",
     title: node.name,
     lines: [...linesOf(node), ...hostLine(node)],
     cluster: clusterOfNode(node),
