@@ -3,7 +3,8 @@
  *
  *     DIR/ca.pem        the authority's certificate, for everybody       DIR/NAME/cert.pem   what NAME shows
  *     DIR/ca-key.pem    its key: whoever has it can be anybody           DIR/NAME/key.pem    NAME's key
- *                                                                        DIR/NAME/ca.pem     whom NAME believes
+ *     DIR/crl.pem       certificates that are void before their time     DIR/NAME/ca.pem     whom NAME believes
+ *     DIR/revoked.txt   the same for openssl, to make the next list of   DIR/NAME/crl.pem    a daemon's: whom no more
  *
  * Keys are made here and written with mode 0600 from the first octet; certificates are made by `openssl` from the
  * Debian package of that name, for Node can read certificates but not write them (docs/adr/0009). Nothing that exists
@@ -114,6 +115,8 @@ export const issue = async (directory: string, name: string, purpose: Purpose, d
       extensionsOf(purpose)
     )
     copyFileSync(join(directory, "ca.pem"), join(folder, "ca.pem"))
+    const list = join(directory, "crl.pem")
+    if (purpose.server && existsSync(list)) copyFileSync(list, join(folder, "crl.pem"))
   } catch (error) {
     rmSync(folder, { recursive: true })
     throw error
@@ -161,6 +164,7 @@ const extensionsOf = ({ client, hosts, role, server }: Purpose): ReadonlyArray<s
 /** Lists the authority and what it has issued, in the order of names. @throws {Failure} when there is no authority */
 export const list = (directory: string): ReadonlyArray<Entry> => {
   const authority = readAuthority(directory)
+  const revoked = new Set(readRevoked(directory).map(({ serial }) => serial))
   const names = readdirSync(directory, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && existsSync(join(directory, entry.name, "cert.pem")))
     .map(({ name }) => name)
@@ -171,11 +175,30 @@ export const list = (directory: string): ReadonlyArray<Entry> => {
       const path = join(directory, name, "cert.pem")
       const certificate = parse(path)
       const entry = entryOf(name, certificate, path, join(directory, name, "key.pem"))
+      if (revoked.has(certificate.serialNumber)) return { ...entry, problem: "revoked" }
       const foreign = !certificate.verify(authority.publicKey)
       return foreign && entry.problem === "" ? { ...entry, problem: "not issued by this authority" } : entry
     })
   ]
 }
+
+/** A certificate that is void before its time. */
+export interface Revoked {
+  /** As Node writes it: hexadecimal, capitals. */
+  readonly serial: string
+  /** The whole line in the form of openssl's index, ca(1). */
+  readonly line: string
+}
+
+/** What has been revoked so far, oldest first. */
+export const readRevoked = (directory: string): ReadonlyArray<Revoked> => {
+  const path = join(directory, revokedFile)
+  if (!existsSync(path)) return []
+  const lines = readFileSync(path, "utf8").split("\n")
+  return lines.flatMap((line) => (line === "" ? [] : { serial: line.split("\t")[3] ?? "", line }))
+}
+
+export const revokedFile = "revoked.txt"
 
 /** Extended key usages, RFC 5280 4.2.1.12. */
 const clientAuth = "1.3.6.1.5.5.7.3.2"
@@ -206,7 +229,7 @@ export const keyProblem = (path: string): string => {
   return (mode & 0o077) === 0 ? "" : `others can read its key: chmod 600 '${path}'`
 }
 
-const readAuthority = (directory: string): X509Certificate => {
+export const readAuthority = (directory: string): X509Certificate => {
   const path = join(directory, "ca.pem")
   try {
     return parse(path)
@@ -220,7 +243,7 @@ const readAuthority = (directory: string): X509Certificate => {
   }
 }
 
-const parse = (path: string): X509Certificate => {
+export const parse = (path: string): X509Certificate => {
   try {
     return new X509Certificate(readFileSync(path))
   } catch (error) {
@@ -269,25 +292,39 @@ const writeKey = (path: string): void => {
   }
 }
 
-/** Has `openssl` make one certificate. What it shall contain goes through a file that only we can read. */
-const certify = async (words: ReadonlyArray<string>, commonName: string, extensions: ReadonlyArray<string>): Promise<void> => {
-  const folder = mkdtempSync(join(tmpdir(), "weft-pki-"))
-  const configuration = join(folder, "openssl.cnf")
+/** Has `openssl` make one certificate. */
+const certify = (words: ReadonlyArray<string>, commonName: string, extensions: ReadonlyArray<string>): Promise<void> => {
   const lines = ["[req]", "distinguished_name = name", "prompt = no", "[name]", `CN = ${commonName}`, "[extensions]", ...extensions]
+  const fixed = ["req", "-x509", "-new", "-sha256", "-extensions", "extensions"]
+  return openssl(`make a certificate for "${commonName}"`, { "openssl.cnf": lines }, (folder) => [
+    ...fixed,
+    ...["-config", join(folder, "openssl.cnf")],
+    ...words
+  ])
+}
+
+/**
+ * Runs `openssl`. What it shall read goes through a folder that only we can read.
+ *
+ * @param purpose for the message when it fails: `make a certificate for "a"`
+ * @param files lines of the files in that folder, by name
+ * @throws {Failure} with what openssl says
+ */
+export const openssl = async (
+  purpose: string,
+  files: Readonly<Record<string, ReadonlyArray<string>>>,
+  words: (folder: string) => ReadonlyArray<string>
+): Promise<void> => {
+  const folder = mkdtempSync(join(tmpdir(), "weft-pki-"))
   try {
-    writeFileSync(configuration, `${lines.join("\n")}\n`, { mode: 0o600 })
-    const fixed = ["req", "-x509", "-new", "-sha256", "-config", configuration, "-extensions", "extensions"]
-    await promisify(execFile)("openssl", [...fixed, ...words], { env: { PATH: process.env["PATH"] } })
+    for (const [name, lines] of Object.entries(files)) writeFileSync(join(folder, name), `${lines.join("\n")}\n`, { mode: 0o600 })
+    await promisify(execFile)("openssl", words(folder), { env: { PATH: process.env["PATH"] } })
   } catch (error) {
     const { code, stderr } = error as { readonly code?: string | number; readonly stderr?: string }
     if (code === "ENOENT") {
-      throw new Failure(
-        Exit.failed,
-        "Cannot make a certificate: the program openssl is not installed",
-        "Type: sudo apt-get install openssl"
-      )
+      throw new Failure(Exit.failed, `Cannot ${purpose}: the program openssl is not installed`, "Type: sudo apt-get install openssl")
     }
-    throw new Failure(Exit.failed, `Cannot make a certificate for "${commonName}": openssl failed`, String(stderr ?? error).trim())
+    throw new Failure(Exit.failed, `Cannot ${purpose}: openssl failed`, String(stderr ?? error).trim())
   } finally {
     rmSync(folder, { recursive: true })
   }

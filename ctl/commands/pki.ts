@@ -3,6 +3,7 @@
 import { issue, init, list } from "../authority.ts"
 import type { Entry, Purpose, Role } from "../authority.ts"
 import { Exit, Failure } from "../command.ts"
+import { revoke } from "../revocation.ts"
 import type { Context, InputOf } from "../command.ts"
 import { table } from "../render/table.ts"
 import { printValue } from "../render/value.ts"
@@ -23,8 +24,10 @@ export const run = async (input: Input, _context: Context): Promise<number> => {
       return runIssue(input, directory)
     case "show":
       return show(input, directory)
+    case "revoke":
+      return runRevoke(input, directory)
     default:
-      throw new Failure(Exit.usage, `Unknown action "${input.action}": init, issue or show`)
+      throw new Failure(Exit.usage, `Unknown action "${input.action}": init, issue, revoke or show`)
   }
 }
 
@@ -51,6 +54,14 @@ const runIssue = async (input: Input, directory: string): Promise<number> => {
   if (purpose.client && purpose.role !== "daemon") {
     print(`Its user copies the three files to ~/.weft/pki and types: weft --daemon HOST:7443 list`)
   }
+  return Exit.done
+}
+
+const runRevoke = async ({ name }: Input, directory: string): Promise<number> => {
+  if (name === undefined) throw new Failure(Exit.usage, "Cannot revoke a certificate without a name", "Example: weft pki revoke alice")
+  const { again, lists } = await revoke(directory, name)
+  print(`${again ? "It was revoked before" : `Revoked "${name}"`}: ${lists.join(", ")}`)
+  print("A daemon reads the list beside its ca.pem, or --tls-crl FILE, within half a minute. Other hosts need a copy of it.")
   return Exit.done
 }
 

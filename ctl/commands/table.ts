@@ -276,10 +276,10 @@ export const specs = {
     summary: "Make certificates for daemons on the network and for their users",
     description:
       "A daemon listens on the network only with TLS, and answers only to those whose certificate its authority has signed. "
-      + "init makes the authority, issue makes a certificate and its key in DIR/NAME, show lists them. "
+      + "init makes the authority, issue makes a certificate and its key in DIR/NAME, revoke makes one void, show lists them. "
       + "A viewer may look at labs, an operator may change them and run commands in nodes. Nothing is overwritten.",
     args: {
-      action: { kind: "required", summary: "init, issue or show", choices: ["init", "issue", "show"] },
+      action: { kind: "required", summary: "init, issue, revoke or show", choices: ["init", "issue", "revoke", "show"] },
       name: { kind: "optional", summary: "whom the certificate is for", complete: "none" }
     },
     flags: {
@@ -306,6 +306,7 @@ export const specs = {
       { command: "sudo weft pki issue weftd --server --host lab1.example.net", description: "for the daemon of this machine" },
       { command: "sudo weft pki issue weftd --role daemon --host 192.0.2.7", description: "for one of several hosts that share labs" },
       { command: "sudo weft pki issue alice --role operator", description: "for a user" },
+      { command: "sudo weft pki revoke alice", description: "a key that was lost lets nobody in any more" },
       { command: "sudo weft pki show", description: "who has what, and until when" }
     ]
   },

@@ -3,7 +3,8 @@
  *
  * `weft-enter` (native/src/enter) is spawned, enters the node and becomes the program: never a shell, never a second
  * process. Every command is the leader of a session of its own, so that a signal reaches all of a pipeline and a clean-up
- * finds its background jobs. Commands hold none of the daemon's descriptors and outlive a daemon that is killed.
+ * finds its background jobs. Commands hold none of the daemon's descriptors; one that `endsWithDaemon` gets SIGHUP when the
+ * daemon dies, however that happens, and others outlive it.
  *
  * Limits: a process that leaves the session (a daemon calling setsid) is not the command any more; `endProcesses` finds it
  * by its namespace when the node goes.
@@ -45,6 +46,8 @@ export interface Command {
   readonly directory?: string
   /** Run on a pseudo terminal of this size. */
   readonly tty?: TerminalSize
+  /** SIGHUP when the daemon is gone: nobody is left who would read what it says. */
+  readonly endsWithDaemon?: boolean
 }
 
 export interface Exit {
@@ -90,6 +93,7 @@ const enterArguments = (command: Command): Array<string> => {
   if (command.user !== undefined) options.push("--user", command.user)
   if (command.directory !== undefined) options.push("--directory", command.directory)
   if (command.tty !== undefined) options.push("--tty")
+  if (command.endsWithDaemon === true) options.push("--hang-up")
   return [...options, "--", ...command.argv]
 }
 

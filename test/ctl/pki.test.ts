@@ -97,6 +97,26 @@ t.test("show lists what there is, with its end and what is wrong", async (t) => 
   t.match(await pki("show", "nobody"), { code: 1, stderr: /There is no certificate "nobody"/ })
 })
 
+t.test("revoke makes a certificate void, for openssl and for show", async (t) => {
+  t.match(await pki("revoke", "lab1"), { code: 0, stdout: /Revoked "lab1": .*\/crl\.pem, .*\/lab1\/crl\.pem, .*\/peer\/crl\.pem/ })
+  t.match(await pki("revoke", "bob@example.net"), { code: 0, stdout: /Revoked "bob@example\.net"/ })
+  t.match(await pki("revoke", "lab1"), { code: 0, stdout: /It was revoked before/ })
+  const list = execFileSync("openssl", ["crl", "-in", join(dir, "crl.pem"), "-noout", "-text"], { encoding: "utf8" })
+  const serials = ["lab1", "bob@example.net"].map((name) => certificate(name, "cert.pem").serialNumber)
+  t.strictSame(list.match(/(?<=Serial Number: )\w+/g), serials, "each once")
+  t.equal(readFileSync(join(dir, "peer/crl.pem"), "utf8"), readFileSync(join(dir, "crl.pem"), "utf8"), "daemons have the newest")
+  const verify = ["verify", "-crl_check", "-CAfile", join(dir, "ca.pem"), "-CRLfile", join(dir, "crl.pem")]
+  const verified = (name: string): string =>
+    execFileSync("openssl", [...verify, join(dir, name, "cert.pem")], { encoding: "utf8", stdio: "pipe" })
+  t.match(verified("alice"), /OK/)
+  t.throws(() => verified("lab1"), /certificate revoked/)
+  t.match(await pki("show", "lab1"), { code: 0, stdout: /\nlab1: revoked\n$/ })
+  t.match(await pki("issue", "lab2", "--role", "daemon", "--host", "192.0.2.8"), { code: 0, stdout: /\(daemon and server\)/ })
+  t.ok(existsSync(join(dir, "lab2/crl.pem")), "a new daemon gets the list, too")
+  t.match(await pki("revoke", "nobody"), { code: 1, stderr: /There is no certificate "nobody"/ })
+  t.match(await pki("revoke"), { code: 2, stderr: /without a name/ })
+})
+
 t.test("an authority in a folder that others may open is refused", async (t) => {
   const open = mkdtempSync(join(folder, "open-"))
   chmodSync(open, 0o755)

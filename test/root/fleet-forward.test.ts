@@ -157,7 +157,7 @@ const outsiders = async (t: Test, { fleet }: Place): Promise<void> => {
 
 const gone = async (t: Test, { fleet, lab }: Place): Promise<void> => {
   let killed: Promise<void> | undefined
-  const running = fleet.weft(1, ["exec", "b", "--", "sh", "-c", "echo ready; exec sleep 600"], {
+  const running = fleet.weft(1, ["exec", "b", "--", "sh", "-c", "echo ready; exec sleep 60012"], {
     onStart: (child) => child.stdout!.once("data", () => (killed = fleet.kill(2)))
   })
   const ended = await running
@@ -165,6 +165,7 @@ const gone = async (t: Test, { fleet, lab }: Place): Promise<void> => {
   const reason = /Cannot reach the weftd of host "h2" at 10\.99\.0\.2:7443: nobody listens there/
   t.match(ended, { code: 3, stdout: "ready\n", stderr: reason }, "a command that runs there")
   t.match(ended.stderr, /^error: Cannot reach/)
+  await until("the command has ended with its daemon", async () => (await run(["pgrep", "-fx", "sleep 60012"])).code === 1)
   t.match(await fleet.weft(1, ["exec", "b", "--", "true"]), { code: 3, stderr: reason })
   t.match(await fleet.weft(1, ["capture", "a:eth0", "b:eth0"]), { code: 3, stderr: reason })
   const matrix = await fleet.reach(lab, { nodes: ["a", "b", "c"] })

@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, writeFileSync } from "node:fs"
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { once } from "node:events"
 import { connect as connectPlain, createServer } from "node:net"
 import { join } from "node:path"
@@ -6,11 +6,14 @@ import { connect } from "node:tls"
 import { gzipSync } from "node:zlib"
 import { Server } from "@grpc/grpc-js"
 import t from "tap"
+import { revoke } from "../../ctl/revocation.ts"
+import { PeerClients } from "../../daemon/fleet/peer-clients.ts"
+import { serveTls } from "../../daemon/rpc/server.ts"
 import { LiveMaterial, readTlsFiles } from "../../daemon/rpc/tls-files.ts"
 import { listenTls, parseEndpoint } from "../../daemon/rpc/tls.ts"
 import { seeded } from "../random.ts"
 import { dial, Flag, frame, message, opening, preface, received, requestHeaders, Type, unaryCall } from "./http2-frames.ts"
-import { call, emptyMessage, extensions, hollowServices, makePki, startRemote } from "./pki-fixture.ts"
+import { call, type Credentials, emptyMessage, extensions, hollowServices, makePki, startRemote } from "./pki-fixture.ts"
 
 const pki = await makePki()
 t.teardown(() => pki.remove())
@@ -39,6 +42,78 @@ t.test("readTlsFiles refuses what must not be used, and says what to type", asyn
   t.throws(() => readTlsFiles({ ...files, ca: copy.replace("copy", "text") }), /it is no certificate in PEM form/)
 })
 
+t.test("LiveMaterial is what its files are, and stays what it was while they are wrong", async (t) => {
+  const folder = join(pki.directory, "live")
+  mkdirSync(folder, { mode: 0o700 })
+  const put = (name: string, from: string): void => {
+    writeFileSync(join(folder, `${name}.new`), readFileSync(from), { mode: 0o600 })
+    renameSync(join(folder, `${name}.new`), join(folder, name))
+  }
+  const take = ({ folder: from }: Credentials): void => ["ca.pem", "cert.pem", "key.pem"].forEach((name) => put(name, join(from, name)))
+  take(pki.server)
+  const log: string[] = []
+  const material = new LiveMaterial(filesOf(folder))
+  let changes = 0
+  const stop = material.onChange(() => void changes++)
+  const refresh = (): void => material.refresh((line) => log.push(line))
+  refresh()
+  t.equal(changes, 0)
+
+  put("cert.pem", join(pki.daemon.folder, "cert.pem"))
+  refresh()
+  refresh()
+  t.strictSame([changes, material.cert.equals(pki.server.cert!)], [0, true], "half of a new pair is not used")
+  t.match(log, [/^access\.failed the old certificate stays in use: Cannot use key ".*key\.pem" with certificate/])
+  t.equal(log.length, 1, "and said once")
+  put("key.pem", join(pki.daemon.folder, "key.pem"))
+  refresh()
+  t.strictSame([changes, material.cert.equals(pki.daemon.cert!)], [1, true])
+  t.match(log[1], /^access\.reloaded the certificate in .*live\/cert\.pem, good until/)
+
+  writeFileSync(join(folder, "crl.pem"), "hello")
+  refresh()
+  t.match(log[2], /crl\.pem": it is no revocation list in PEM form/)
+  const other = await makePki()
+  t.teardown(() => other.remove())
+  await revoke(other.directory, "viewer")
+  put("crl.pem", join(other.directory, "crl.pem"))
+  refresh()
+  t.strictSame([changes, material.revoked.size], [2, 1])
+  stop()
+  const missing = { ...filesOf(folder), crl: "/nonexistent/crl.pem" }
+  t.throws(() => new LiveMaterial(missing), /Cannot read "\/nonexistent\/crl\.pem": no such file/)
+})
+
+t.test("a certificate that is revoked lets nobody in any more, and ends what is open", async (t) => {
+  const own = await makePki()
+  t.teardown(() => own.remove())
+  const log: string[] = []
+  const material = new LiveMaterial(filesOf(own.daemon.folder))
+  const serving = await serveTls({ host: "127.0.0.1", port: 0 }, material, hollowServices([]), (line) => log.push(line))
+  t.teardown(() => serving.close(100))
+  const { port } = serving.endpoint
+  const list = "/weft.v1.Labs/List"
+  t.equal(await call(port, own.viewer, list), "OK")
+  const [viewer, operator] = [await dial(port, own.viewer), await dial(port, own.operator)]
+  const gone = received(viewer)
+  for (const socket of [viewer, operator]) socket.write(opening)
+  await revoke(own.directory, "viewer")
+  material.refresh((line) => log.push(line))
+  t.type(await gone, "number", "the connection that was open is closed")
+  t.equal(await call(port, own.viewer, list), "no answer")
+  t.match(log.at(-1), /^access\.refused a connection from 127\.0\.0\.1:\d+: its certificate is revoked/)
+  t.equal(await call(port, own.operator, list), "OK", "others are not affected")
+  t.notOk(operator.destroyed, "nor are their connections")
+  operator.destroy()
+
+  const peers = new PeerClients({ hosts: () => [{ name: "h1", endpoint: `127.0.0.1:${port}` }], material, self: "h2" })
+  t.teardown(() => peers.close())
+  t.type(await peers.unary("h1", "Labs", "List", {}), "object")
+  await revoke(own.directory, "daemon")
+  material.refresh(() => {})
+  await t.rejects(peers.unary("h1", "Labs", "List", {}), { message: /host "h1" at 127\.0\.0\.1:\d+: its certificate is revoked/ })
+})
+
 t.test("parseEndpoint", async (t) => {
   t.strictSame(parseEndpoint("0.0.0.0:7443"), { host: "0.0.0.0", port: 7443 })
   t.strictSame(parseEndpoint("[::]:7443"), { host: "::", port: 7443 })
@@ -53,7 +128,6 @@ t.test("a port that is taken is said to be", async (t) => {
   await once(other, "listening")
   t.teardown(() => other.close())
   const { port } = other.address() as { port: number }
-  const { serveTls } = await import("../../daemon/rpc/server.ts")
   const material = readTlsFiles(filesOf(pki.server.folder))
   const serving = serveTls({ host: "127.0.0.1", port }, material, hollowServices([]), () => {})
   await t.rejects(serving, { message: `Cannot listen on 127.0.0.1:${port}: EADDRINUSE. See who has the port: ss -ltnp 'sport = :${port}'` })

@@ -1,6 +1,7 @@
 // weft-enter: runs one program inside a node.
 //
-//   weft-enter --netns PATH [--etc DIR] [--hostname NAME] [--user NAME|UID] [--directory DIR] [--tty] -- PROGRAM ARGUMENT...
+//   weft-enter --netns PATH [--etc DIR] [--hostname NAME] [--user NAME|UID] [--directory DIR] [--tty] [--hang-up]
+//              -- PROGRAM ARGUMENT...
 //
 // What `ip netns exec` does (iproute2: lib/namespace.c), and a little more: the network namespace, a mount namespace of its
 // own with the node's /sys and /etc files, the node's host name, a terminal, a user. It forks nothing and stays no
@@ -15,6 +16,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -41,6 +43,8 @@ struct Options {
   const char* user = nullptr;
   const char* directory = nullptr;
   bool tty = false;
+  // SIGHUP when the process that has started us dies.
+  bool hangUp = false;
   char** command = nullptr;
 };
 
@@ -70,6 +74,10 @@ Options parse(int count, char** values) {
     }
     if (strcmp(name, "--tty") == 0) {
       options.tty = true;
+      continue;
+    }
+    if (strcmp(name, "--hang-up") == 0) {
+      options.hangUp = true;
       continue;
     }
     const char** value = strcmp(name, "--netns") == 0       ? &options.netns
@@ -204,6 +212,8 @@ int main(int count, char** values) {
   if (options.user != nullptr) become(options.user);
   changeDirectory(options.directory);
   resetProcess();
+  // Only now: a change of the user takes it back (prctl(2)). The program keeps it; what it starts does not get it.
+  if (options.hangUp && prctl(PR_SET_PDEATHSIG, SIGHUP) != 0) FAIL("ask for the end of weftd");
   execvp(options.command[0], options.command);
   const int error = errno;
   complain("run %s", options.command[0]);
