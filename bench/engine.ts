@@ -1,69 +1,69 @@
 /**
- * What the packet engine costs: models alone, without a kernel, and traffic between two namespaces through it.
+ * What the packet engine costs: its parts alone, without a kernel, and traffic through it.
  *
- *   model   ns, and octets of heap, per packet that a profile is applied to
- *   link    TCP in Gbit/s and the engine's CPU seconds per GB; datagrams of 64 octets that arrive, per second
+ *   model     ns, and octets of heap, per packet that a profile is applied to
+ *   stage     ns per packet of a tunnel, by what is done to it, without system calls
+ *   link      a TAP to another TAP                                           }  TCP in Gbit/s and the engines' CPU seconds per GB;
+ *   tunnel    a node to a node of another host (two-hosts.ts), beside        }  datagrams that arrive, per second, by their
+ *             the kernel's bridge and VXLAN in the same rounds               }  size; a round trip's time
  */
+import { execFileSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { parseArgs, type ParseArgsConfig } from "node:util"
 import { Direction } from "../daemon/datapath/direction.ts"
 import { Engine } from "../daemon/datapath/engine.ts"
 import type { LinkProfile } from "../daemon/datapath/profile.ts"
 import { openTap } from "../daemon/linux/tap.ts"
-import { compile, ipBatch, isRoot, type Namespace, World } from "../test/root/harness.ts"
+import { checkout, ipBatch, isRoot, World } from "../test/root/harness.ts"
 import * as Report from "./report.ts"
+import * as Traffic from "./traffic.ts"
+import * as TwoHosts from "./two-hosts.ts"
 
 const address = "10.96.0.2"
 const packets = 1_000_000
+const sizes = [64, 512, 1400]
+const roundTrips = 3000
 /** The kernel's clock ticks, in which it counts CPU time (USER_HZ). */
 const ticksPerSecond = 100
 
-const cases: Readonly<Record<string, LinkProfile>> = {
+const profiles: Readonly<Record<string, LinkProfile>> = {
   plain: {},
   delay: { delayMs: 5 },
   loss: { loss: { kind: "random", probability: 0.0001 } },
   rate: { rateBps: 1e10, delayMs: 1 }
 }
 
+interface Run {
+  readonly rounds: number
+  readonly seconds: number
+  readonly emit: Report.Emit
+}
+
 export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promise<void> => {
   const options = {
     rounds: { type: "string", default: "3" },
-    seconds: { type: "string", default: "1" }
+    seconds: { type: "string", default: "1" },
+    only: { type: "string", multiple: true, default: ["model", "stage", "link", "tunnel"] }
   } satisfies ParseArgsConfig["options"]
   const { values } = parseArgs({ args: [...argv], options, strict: true })
-  const rounds = Number(values.rounds)
-  const figures = (subject: Omit<Report.Subject, "bench">, samples: ReadonlyArray<number>) =>
-    emit(Report.figure({ bench: "engine", ...subject }, samples))
-  for (const [name, profile] of Object.entries(cases)) {
+  const settings: Run = { rounds: Number(values.rounds), seconds: Number(values.seconds), emit }
+  if (!(settings.rounds >= 1) || !(settings.seconds > 0)) throw new TypeError("--rounds and --seconds take positive numbers")
+  if (values.only.includes("model")) models(settings)
+  if (values.only.includes("stage")) stages(settings)
+  if (!values.only.includes("link") && !values.only.includes("tunnel")) return
+  if (!isRoot) throw new Error("The rest of the bench makes network namespaces: run it as root")
+  if (values.only.includes("link")) await links(settings)
+  if (values.only.includes("tunnel")) await tunnels(settings)
+}
+
+const models = ({ emit, rounds }: Run): void => {
+  for (const [name, profile] of Object.entries(profiles)) {
     model(profile)
     const samples = Array.from({ length: rounds }, () => model(profile))
-    figures({ case: name, metric: "model", unit: "ns/packet" }, samples.map(({ ns }) => ns))
-    figures({ case: name, metric: "heap", unit: "octets/packet" }, samples.map(({ heap }) => heap))
-  }
-  if (!isRoot) throw new Error("The rest of the bench makes network namespaces: run it as root")
-  const world = new World("engine-bench")
-  const [a, b] = [world.namespace("a"), world.namespace("b")]
-  const engine = await Engine.start()
-  try {
-    const [tapA, tapB] = [a, b].map((namespace) => openTap(namespace.fd, "tap0", { mtu: 1500 }).fd)
-    ipBatch(a, ["addr add 10.96.0.1/24 dev tap0"])
-    ipBatch(b, [`addr add ${address}/24 dev tap0`])
-    engine.addLink("link", { tapA: tapA!, tapB: tapB!, profiles: { aToB: {}, bToA: {}, seed: 7 } })
-    for (const [name, profile] of Object.entries(cases)) {
-      engine.setProfiles("link", { aToB: profile, bToA: {}, seed: 7 })
-      const samples: Array<Awaited<ReturnType<typeof tcp>>> = []
-      const rates: number[] = []
-      for (let round = 0; round < rounds; round++) {
-        samples.push(await tcp(world, a, b, values.seconds))
-        rates.push(await datagrams(world, a, b, values.seconds))
-      }
-      figures({ case: name, metric: "tcp", unit: "Gbit/s" }, samples.map(({ gbps }) => gbps))
-      figures({ case: name, metric: "cpu", unit: "s/GB" }, samples.map(({ cpu }) => cpu))
-      figures({ case: name, metric: "udp64", unit: "packets/s" }, rates)
-    }
-  } finally {
-    await engine.close()
-    world.close()
+    const subject = { bench: "engine", case: name }
+    emit(Report.figure({ ...subject, metric: "model", unit: "ns/packet" }, samples.map(({ ns }) => ns)))
+    emit(Report.figure({ ...subject, metric: "heap", unit: "octets/packet" }, samples.map(({ heap }) => heap)))
   }
 }
 
@@ -83,28 +83,118 @@ const model = (profile: LinkProfile): { readonly ns: number; readonly heap: numb
   return { ns, heap: Math.max(0, process.memoryUsage().heapUsed - heap) / packets }
 }
 
-/** Seconds of CPU that the engine's thread has used. */
+const stages = ({ emit, rounds }: Run): void => {
+  const program = join(checkout, ".weft/tools/tunnel-stages")
+  const sources = ["encapsulation", "segment", "train"].map((name) => `daemon/native/src/${name}.cc`)
+  const headers = readdirSync(join(checkout, "node_modules")).find((name) => name.startsWith("node-linux-"))
+  // What needs Node is in sections that nothing refers to.
+  const sections = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
+  const argv = ["-O3", "-std=c++20", ...sections, "-isystem", `node_modules/${headers}/include/node`, "-o", program]
+  execFileSync("mkdir", ["-p", join(checkout, ".weft/tools")])
+  execFileSync("g++", [...argv, "bench/native/tunnel-stages.cc", ...sources], { cwd: checkout, stdio: "inherit" })
+  const samples = new Map<string, number[]>()
+  for (let round = 0; round < rounds; round++) {
+    for (const line of execFileSync(program, { encoding: "utf8" }).trim().split("\n")) {
+      const [stage, octets, ns] = line.split(" ")
+      const name = `${stage} ${octets}`
+      samples.set(name, [...(samples.get(name) ?? []), Number(ns)])
+    }
+  }
+  for (const [name, ns] of samples) emit(Report.figure({ bench: "engine", case: name, metric: "stage", unit: "ns/packet" }, ns))
+}
+
+/** Seconds of CPU that the engines' threads have used. */
 const engineCpu = (): number => {
-  const isEngine = (task: string) => readFileSync(`/proc/self/task/${task}/comm`, "utf8").trim() === "weft-engine"
-  const fields = readFileSync(`/proc/self/task/${readdirSync("/proc/self/task").find(isEngine)}/stat`, "utf8").split(" ")
-  return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond
+  let ticks = 0
+  for (const task of readdirSync("/proc/self/task")) {
+    if (readFileSync(`/proc/self/task/${task}/comm`, "utf8").trim() !== "weft-engine") continue
+    const fields = readFileSync(`/proc/self/task/${task}/stat`, "utf8").split(" ")
+    ticks += Number(fields[13]) + Number(fields[14])
+  }
+  return ticks / ticksPerSecond
 }
 
-const tcp = async (world: World, a: Namespace, b: Namespace, seconds: string): Promise<{ readonly gbps: number; readonly cpu: number }> => {
-  const server = world.start(b, ["iperf3", "-s", "-1", "--forceflush"])
-  await new Promise<void>((listening, fail) => {
-    server.stdout!.on("data", (text: Buffer) => text.includes("Server listening") && listening())
-    server.on("close", () => fail(new Error("iperf3 -s ended before it listened")))
-  })
+/** Everything that is measured of a path once, by metric. */
+const measure = async (world: World, path: Traffic.Path, seconds: number, isEngine: boolean): Promise<ReadonlyMap<string, readonly [unit: string, value: number]>> => {
+  const found = new Map<string, readonly [string, number]>()
   const before = engineCpu()
-  const { stdout } = await world.run(a, ["iperf3", "-c", address, "-t", seconds, "-J"])
-  const received = (JSON.parse(stdout) as { end: { sum_received: { bytes: number; bits_per_second: number } } }).end.sum_received
-  return { gbps: received.bits_per_second / 1e9, cpu: (engineCpu() - before) / (received.bytes / 1e9) }
+  const { gbps, octets } = await Traffic.tcp(world, path, seconds)
+  found.set("tcp", ["Gbit/s", gbps])
+  if (isEngine) found.set("cpu", ["s/GB", (engineCpu() - before) / (octets / 1e9)])
+  for (const size of sizes) found.set(`udp${size}`, ["packets/s", await Traffic.packets(world, path, seconds / 2, size)])
+  const [p50, p99] = await Traffic.roundTrips(world, path, roundTrips)
+  found.set("rtt-p50", ["us", p50])
+  found.set("rtt-p99", ["us", p99])
+  return found
 }
 
-const datagrams = async (world: World, a: Namespace, b: Namespace, seconds: string): Promise<number> => {
-  const { code, stdout, stderr } = await world.run(a, [compile("bench/native/traffic.cc"), "pps", a.path, b.path, address, seconds])
-  if (code !== 0) throw new Error(`traffic pps: ${stderr}`)
-  const [, received, elapsed] = stdout.trim().split(" ").map(Number)
-  return received! / elapsed!
+interface Case {
+  readonly name: string
+  readonly path: Traffic.Path
+  readonly isEngine: boolean
+  readonly prepare?: () => void
+}
+
+/** Each round measures all cases, forwards and backwards in turns. `reference`: what the others are compared with. */
+const compare = async (world: World, { emit, rounds, seconds }: Run, cases: ReadonlyArray<Case>, reference?: string): Promise<void> => {
+  const samples = new Map<string, Map<string, number[]>>()
+  const units = new Map<string, string>()
+  for (let round = 0; round < rounds; round++) {
+    console.error(`round ${round + 1} of ${rounds}`)
+    for (const { isEngine, name, path, prepare } of round % 2 === 0 ? cases : cases.toReversed()) {
+      prepare?.()
+      const own = samples.get(name) ?? new Map<string, number[]>()
+      samples.set(name, own)
+      for (const [metric, [unit, value]] of await measure(world, path, seconds, isEngine)) {
+        units.set(metric, unit)
+        own.set(metric, [...(own.get(metric) ?? []), value])
+      }
+    }
+  }
+  for (const [name, own] of samples) {
+    for (const [metric, values] of own) {
+      const other = reference === undefined || name === reference ? undefined : samples.get(reference)!.get(metric)
+      const subject = { bench: "engine", case: name, metric, unit: units.get(metric)! }
+      emit(Report.figure(subject, values, other === undefined ? undefined : { case: reference!, samples: other }))
+    }
+  }
+}
+
+const links = async (settings: Run): Promise<void> => {
+  const world = new World("engine-link")
+  const engine = await Engine.start()
+  try {
+    const [a, b] = [world.namespace("a"), world.namespace("b")]
+    const [tapA, tapB] = [a, b].map((namespace) => openTap(namespace.fd, "tap0", { mtu: 1500 }).fd)
+    ipBatch(a, ["addr add 10.96.0.1/24 dev tap0"])
+    ipBatch(b, [`addr add ${address}/24 dev tap0`])
+    engine.addLink("link", { tapA: tapA!, tapB: tapB!, profiles: { aToB: {}, bToA: {}, seed: 7 } })
+    const path = { name: "link", sender: a, receiver: b, address }
+    const cases = Object.entries(profiles).map(([name, profile]): Case => {
+      const prepare = () => engine.setProfiles("link", { aToB: profile, bToA: {}, seed: 7 })
+      return { name: `link ${name}`, path, isEngine: true, prepare }
+    })
+    await compare(world, settings, cases)
+  } finally {
+    await engine.close()
+    world.close()
+  }
+}
+
+const tunnels = async (settings: Run): Promise<void> => {
+  const world = new World("engine-tunnel")
+  const engines: Engine[] = []
+  try {
+    const bridge = TwoHosts.bridge(world)
+    const cases: Case[] = [{ name: bridge.name, path: bridge, isEngine: false }]
+    for (const encapsulation of ["vxlan", "geneve", "gre"] as const) {
+      const path = await TwoHosts.engine(world, encapsulation)
+      engines.push(...path.engines)
+      cases.push({ name: path.name, path, isEngine: true })
+    }
+    await compare(world, settings, cases, bridge.name)
+  } finally {
+    for (const engine of engines) await engine.close()
+    world.close()
+  }
 }
