@@ -43,7 +43,7 @@ import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
 import type { Daemon } from "./resources/lab.ts"
-import { Relays } from "./resources/publish.ts"
+import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
@@ -214,7 +214,7 @@ const execDependencies = (directory: Directory, containers: Containers): ExecDep
   },
   spawn: (command) =>
     command.containerOf === undefined
-      ? spawnInNetns(command)
+      ? spawnInNetns({ ...command, endsWithDaemon: true })
       : containers.command({ lab: command.containerOf, node: command.hostname }, command),
   isSignal,
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
@@ -304,6 +304,10 @@ const joinFleet = (config: Config, settings: FleetSettings, local: Local): Effec
     return yield* acquire("Cannot start", start, (it) => it.close())
   })
 
+/** What `doctor` has to know of the network between hosts. */
+const underlayOf = ({ fleet }: Config, tunnels: Tunnels) =>
+  fleet === undefined ? undefined : { address: fleet.underlay, ownPorts: () => tunnels.look().keys() }
+
 /** Where other daemons find this one: at its underlay address, when it listens on all. */
 const advertised = ({ host, port }: Endpoint, fleet: FleetSettings | undefined): string => {
   const address = /^[0:.]+$/.test(host) ? (fleet?.underlay ?? host) : host
@@ -353,7 +357,7 @@ const daemon = (config: Config) =>
       Nodes: { exec: exec.handler, reach, capture: capture.handler },
       Host: {
         version: versionHandler({ instance, host }),
-        doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers })),
+        doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),
         ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler }))
       }
     }

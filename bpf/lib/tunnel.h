@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Tunnels to other hosts: a tunnel end is a port (docs/adr/0013).
+ * Tunnels to other hosts: a tunnel end is a port (docs/adr/0014).
  *
  *   p17 --> weft_port_2 --set_tunnel_key--> vxlan device ~~ underlay ~~> vxlan device --> weft_port_2 --> p18
  *

@@ -1,7 +1,7 @@
 /**
  * Tunnel ends: the maps `tunnels` and `origins`.
  *
- * A tunnel end is a port without an interface (docs/adr/0013): its index is `firstTunnel` and its number. Where its frames
+ * A tunnel end is a port without an interface (docs/adr/0014): its index is `firstTunnel` and its number. Where its frames
  * go stands in `tunnels`; `origins` says which end a frame that came in belongs to, and what stands not in there is
  * refused. So an end is written before its origin, and an origin is taken out before its end.
  */

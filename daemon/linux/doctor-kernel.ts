@@ -133,10 +133,10 @@ const unused = "weft does not use it"
 const ownUse = `${unused}; only commands of your own in nodes that ask for it fail`
 
 const optionals: ReadonlyArray<Optional> = [
-  { kind: "vxlan", neededFor: "labs that span hosts; nothing on one host", without: "no tunnels between hosts", verdict: "WARNING" },
+  { kind: "vxlan", neededFor: "the fast path between hosts; nothing on one host", without: "the engine carries tunnels", verdict: "WARNING" },
   { kind: "netem", isQdisc: true, neededFor: "nothing of weft", without: ownUse, verdict: "OK" },
-  { kind: "geneve", neededFor: "nothing of weft", without: ownUse, verdict: "OK" },
-  { kind: "gre", neededFor: "nothing of weft", without: ownUse, verdict: "OK" },
+  { kind: "geneve", neededFor: "nothing of weft", without: `${ownUse}; the engine speaks it`, verdict: "OK" },
+  { kind: "gre", neededFor: "nothing of weft", without: `${ownUse}; the engine speaks it`, verdict: "OK" },
   { kind: "vlan", neededFor: "nothing of weft", without: ownUse, verdict: "OK" },
   { kind: "vrf", neededFor: "nothing of weft", without: `${unused}: routing tables and rules do its work`, verdict: "OK" },
   { kind: "dummy", neededFor: "nothing of weft", without: ownUse, verdict: "OK" },

@@ -7,6 +7,7 @@
  *     doctor.ts           the list of findings
  *     doctor-kernel.ts    what needs a namespace to try: interfaces, eBPF, nftables
  *     doctor-limits.ts    numbers: tables, descriptors, processes, memory
+ *     doctor-underlay.ts  the network between hosts
  *
  * MISSING: weft does not work without. WARNING: something of weft does not work, or will not at some size. OK with an
  * explanation: the kernel lacks it, and weft does without.
@@ -17,6 +18,7 @@ import { release } from "node:os"
 import { delimiter, join } from "node:path"
 import { kernelFindings } from "./doctor-kernel.ts"
 import { limitFindings } from "./doctor-limits.ts"
+import { type Underlay, underlayFindings } from "./doctor-underlay.ts"
 import { type Finding, fine } from "./finding.ts"
 
 /** Namespaces that carry the mark of a weftd that does not run. */
@@ -31,12 +33,20 @@ export interface DoctorDependencies {
   /** Where the Docker engine of this machine listens. */
   readonly dockerSocket: string
   readonly leftovers: () => ReadonlyArray<Leftover> | Promise<ReadonlyArray<Leftover>>
+  /** Absent: a weftd without other hosts. */
+  readonly underlay?: Underlay | undefined
 }
 
 /** All findings, in the order in which a person sets things right. Never fails; takes well under a second. */
 export const doctor = async (dependencies: DoctorDependencies): Promise<ReadonlyArray<Finding>> => {
   // Programs that are waited for run beside each other.
-  const [kernel, docker, leftovers] = await Promise.all([kernelFindings(dependencies.bpfObject), dockerFinding(dependencies.dockerSocket), dependencies.leftovers()])
+  const { bpfObject, dockerSocket } = dependencies
+  const [kernel, docker, underlay, leftovers] = await Promise.all([
+    kernelFindings(bpfObject),
+    dockerFinding(dockerSocket),
+    underlayFindings(dependencies.underlay),
+    dependencies.leftovers()
+  ])
   return [
     rightsFinding(),
     kernelVersionFinding(release()),
@@ -46,6 +56,7 @@ export const doctor = async (dependencies: DoctorDependencies): Promise<Readonly
     docker,
     kvmFinding(),
     ...limitFindings(),
+    ...underlay,
     leftoverFinding(leftovers)
   ]
 }

@@ -1,6 +1,7 @@
 import t from "tap"
 import { kernelVersionFinding } from "../../daemon/linux/doctor.ts"
 import { limitFindings } from "../../daemon/linux/doctor-limits.ts"
+import { mtuFinding } from "../../daemon/linux/doctor-underlay.ts"
 
 const generous: Readonly<Record<string, string>> = {
   "/proc/sys/net/ipv4/neigh/default/gc_thresh3": "16384\n",
@@ -45,6 +46,17 @@ for (const [path, content, subject, remedy] of cases) {
 t.test("limitFindings gets along with files that a kernel does not have", async (t) => {
   const findings = limitFindings(() => undefined)
   t.same(findings.filter(({ verdict }) => verdict !== "OK").map(({ subject }) => subject), ["memory"])
+})
+
+t.test("mtuFinding wants room for the outer headers", async (t) => {
+  const verdict = (address: string, mtu: number) => mtuFinding(address, { name: "eth0", mtu }).verdict
+  t.strictSame([1549, 1550, 9000].map((mtu) => verdict("192.0.2.1", mtu)), ["WARNING", "OK", "OK"])
+  t.strictSame([1569, 1570].map((mtu) => verdict("2001:db8::1", mtu)), ["WARNING", "OK"])
+  t.match(mtuFinding("192.0.2.1", { name: "eth0", mtu: 1500 }), {
+    detail: /^eth0 takes 1500 octets: packets of a lab up to 1450 cross whole, longer ones cross in fragments/,
+    remedy: "ip link set dev eth0 mtu 1550 where the network allows it, or mtu: 1450 in labs"
+  })
+  t.match(mtuFinding("192.0.2.1", undefined), { verdict: "WARNING", detail: "no interface of this machine has the underlay address 192.0.2.1" })
 })
 
 t.test("kernelVersionFinding wants 5.15", async (t) => {
