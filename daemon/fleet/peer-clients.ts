@@ -171,7 +171,7 @@ export class PeerClients {
     if (error instanceof PeerError) return error
     const { code = grpc.status.UNKNOWN, details, message } = error as Partial<grpc.ServiceError> & Error
     const said = details === undefined || details === "" ? message : details
-    switch (code) {
+    switch (isBroken(code, said) ? grpc.status.UNAVAILABLE : code) {
       case grpc.status.UNAVAILABLE: {
         const peer = this.#find(host)
         const failure = peer === undefined ? undefined : await diagnose(peer, this.#options.material)
@@ -241,6 +241,10 @@ export class PeerClients {
     return this.#constructors
   }
 }
+
+/** A daemon that dies or ends may reset its streams before it closes the connection: then gRPC has other names for it. */
+const isBroken = (code: grpc.status, details: string): boolean =>
+  code === grpc.status.CANCELLED || (code === grpc.status.INTERNAL && /RST_STREAM|without gRPC status/.test(details))
 
 const loadServices = (): Readonly<Record<Service, grpc.ServiceClientConstructor>> => {
   const file = fileURLToPath(new URL("../../proto/weft/v1/weft.proto", import.meta.url))
