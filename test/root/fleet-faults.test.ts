@@ -12,8 +12,8 @@ const pair = (name: string, hosts: readonly [string, string]) => ({
 const statesOf = async (fleet: Fleet, via: number): Promise<Readonly<Record<string, string>>> =>
   Object.fromEntries((await fleet.client(via).list()).map(({ name, state }) => [name, state]))
 
-t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
-  const fleet = await Fleet.start("faults", { hosts: 3 })
+t.test("what is away comes back", { skip: needsRoot }, async (t) => {
+  const fleet = await Fleet.start("away", { hosts: 3 })
   t.teardown(() => fleet.close())
   const lab = fleet.name("pair")
   await fleet.make(pair(lab, ["h1", "h2"]))
@@ -25,7 +25,7 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
     const seen = await fleet.inspect(lab, 1)
     t.strictSame(seen.nodes.map(({ name, state }) => [name, state]), [["a", "ready"], ["b", "unknown"]])
     t.match(seen.unreachable, [/host "h2" at 10\.99\.0\.2:7443/])
-    t.match(await fleet.weft(1, ["exec", "b", "--", "true"]), { code: 1 | 3, stderr: /host "h2"/ })
+    t.match(await fleet.weft(1, ["exec", "b", "--", "true"]), { code: 3, stderr: /^error: Cannot reach the weftd of host "h2"/ })
     await fleet.restart(2)
     await until("h2 is back", async () => (await fleet.inspect(lab, 1)).nodes.every(({ state }) => state === "ready"))
     t.strictSame(await statesOf(fleet, 3), { [lab]: "ready" })
@@ -97,6 +97,22 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
     await until("it has cleaned up", async () => (await fleet.client(3).list()).length === 0, 30_000)
   })
 
+  await t.test("a host is forgotten, and comes back all the same", async (t) => {
+    await fleet.make(pair(lab, ["h1", "h2"]))
+    t.match(await fleet.weft(1, ["drain", "h2", "--forget"]), { code: 1, stderr: /Cannot forget host "h2": it is alive/ })
+    await fleet.kill(2)
+    await until("its lease is over", async () => (await fleet.weft(1, ["hosts"])).stdout.match(/h2 +lost/) !== null, 30_000)
+    t.match(await fleet.weft(1, ["drain", "h2", "--forget"]), { code: 1, stderr: new RegExp(`cannot forget h2: ${lab} still has nodes there`) })
+    t.match((await fleet.weft(1, ["destroy", lab])).code, 1)
+    t.match(await fleet.weft(3, ["drain", "h2", "--forget"]), { code: 0, stdout: /Host "h2" is forgotten/ })
+    await until("the lab is gone", async () => (await fleet.client(3).list()).length === 0)
+    await fleet.restart(2)
+    await until("h2 says what it has", async () => (await statesOf(fleet, 2))[lab] === "orphaned", 30_000)
+    t.match((await fleet.weft(2, ["list"])).stdout, /etcd does not know it: deploy it again, or weft destroy/)
+    t.match((await fleet.weft(2, ["destroy", lab])).code, 0)
+    await fleet.complete()
+  })
+
   await t.test("a lab changes while one of its hosts is away", async (t) => {
     await fleet.make(pair(lab, ["h1", "h2"]))
     await fleet.kill(2)
@@ -131,6 +147,6 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
     await fleet.etcdctl("del", "--prefix", "/weft/v1/labs/")
     await until("it is said again", async () => (await statesOf(fleet, 2))[lab] === "orphaned", 30_000)
     t.match(await fleet.weft(2, ["destroy", lab]), { code: 0 })
-    for (const via of [1, 2, 3]) t.strictSame(await fleet.client(via).list(), [])
+    for (const via of [1, 2, 3]) await until(`host ${via} knows`, async () => (await fleet.client(via).list()).length === 0)
   })
 })
