@@ -37,7 +37,8 @@ export const publishSpecs = (
 /** A container between networks that does not forward is more often a slip than a wish. */
 export const warnOfRole = (node: Node, reporter: Reporter): void => {
   if (node.container === undefined || node.container.roleGiven || node.ports.length < 2) return
-  const message = `the container has ${node.ports.length} interfaces and does not forward packets: write role: router if it should, else role: host`
+  const message =
+    `the container has ${node.ports.length} interfaces and does not forward packets: write role: router if it should, else role: host`
   reporter.warning(node.path, message)
 }
 

@@ -98,16 +98,18 @@ export const runInContainer = (engine: Engine, place: Place, command: ContainerC
   const begin = async (): Promise<Duplex> => {
     const container = await inspectOurs(engine, place, "node")
     if (container?.State.Running !== true) {
-      const state = container === undefined ? "is not there" : `does not run: ${container.State.Status}, exit code ${container.State.ExitCode}`
+      const how = container === undefined ? "" : `${container.State.Status}, exit code ${container.State.ExitCode}`
+      const state = container === undefined ? "is not there" : `does not run: ${how}`
       throw new Error(`the container of ${place.node} ${state} (docker start ${name}, or weft deploy)`)
     }
+    const env = { ...(command.tty === undefined ? {} : { TERM: "xterm-256color" }), ...command.env }
     exec = await (await engine.docker()).getContainer(container.Id).exec({
       AttachStdin: true,
       AttachStdout: true,
       AttachStderr: true,
       Tty: command.tty !== undefined,
       Cmd: [...command.argv],
-      Env: Object.entries({ ...(command.tty === undefined ? {} : { TERM: "xterm-256color" }), ...command.env }).map(([key, value]) => `${key}=${value}`),
+      Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       ...(command.user === undefined ? {} : { User: command.user })
     })
     return exec.start({ hijack: true, stdin: true, Tty: command.tty !== undefined })
@@ -209,4 +211,3 @@ export const runInContainer = (engine: Engine, place: Place, command: ContainerC
     }
   }
 }
-

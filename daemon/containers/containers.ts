@@ -43,7 +43,11 @@ export class Containers {
 
   /** From the first lab with containers on: an engine that nobody needs is not asked. */
   private follow(): void {
-    this.watching ??= watch(this.engine, { inTurn: (place, work) => this.inTurn(place, work), tell: this.tell, onReturn: () => this.onReturn() })
+    this.watching ??= watch(this.engine, {
+      inTurn: (place, work) => this.inTurn(place, work),
+      tell: this.tell,
+      onReturn: () => this.onReturn()
+    })
   }
 
   /**

@@ -78,11 +78,13 @@ interface Refusal {
   readonly json?: { readonly message?: string } | null
 }
 
+const layers = /^(failed to create (shim )?task(?: for container)?: )?OCI runtime \w+ failed: (\w+ \w+ failed: )?/
+
 /** Docker's own words, without what its layers put around them. */
 const wordsOf = (error: unknown): string => {
   const { json } = error as Refusal
   const text = json?.message ?? reasonOf(error)
-  return text.trim().replace(/: unknown$/, "").replace(/^(failed to create (shim )?task(?: for container)?: )?OCI runtime \w+ failed: (\w+ \w+ failed: )?/, "")
+  return text.trim().replace(/: unknown$/, "").replace(layers, "")
 }
 
 const unreachable = new Set(["ENOENT", "ECONNREFUSED", "EACCES", "ECONNRESET", "EPIPE", "ETIMEDOUT"])
@@ -95,7 +97,8 @@ export const explain = (engine: Engine, operation: string, object: string, error
   if (error instanceof KernelError) return error
   const { code } = error as Refusal
   if (statusOf(error) === 0 && code !== undefined && unreachable.has(code)) {
-    const detail = `nothing answers at ${engine.socketPath} on ${engine.host}: start Docker there (apt install docker.io), then deploy again`
+    const { host, socketPath } = engine
+    const detail = `nothing answers at ${socketPath} on ${host}: start Docker there (apt install docker.io), then deploy again`
     return new KernelError({ operation, object, code: noEngine, detail })
   }
   const status = statusOf(error)
@@ -141,7 +144,8 @@ export const inspectOurs = async (engine: Engine, place: Place, part: Part): Pro
   const name = nameOf(engine, place, part)
   const found = await inspect(engine, name)
   if (found === undefined || found.Config.Labels?.[labels.instance] === engine.instance) return found
-  throw new KernelError({ operation: "use container", object: name, code: "EPERM", detail: "it was not made by this weftd: remove or rename it" })
+  const detail = "it was not made by this weftd: remove or rename it"
+  throw new KernelError({ operation: "use container", object: name, code: "EPERM", detail })
 }
 
 /** A container of ours, as lists have it. */

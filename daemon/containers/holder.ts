@@ -18,7 +18,9 @@ import { fileURLToPath } from "node:url"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import { archive } from "./archive.ts"
-import { ask, type Engine, idOfImage, inspect, type Inspected, inspectOurs, marksOf, nameOf, noEngine, type Place, removeContainer } from "./engine.ts"
+import {
+  ask, type Engine, idOfImage, inspect, type Inspected, inspectOurs, marksOf, nameOf, noEngine, type Place, removeContainer
+} from "./engine.ts"
 
 const program = fileURLToPath(new URL("../../.weft/native/weft-hold", import.meta.url))
 const enterPatienceMs = 5000
@@ -68,7 +70,8 @@ const entered = async (engine: Engine, name: string, inode: number): Promise<voi
     if (found?.State.Running !== true) break
     await sleep(5)
   }
-  const log = await ask(engine, "read the log of", name, (docker) => docker.getContainer(name).logs({ stdout: true, stderr: true, tail: 3 }))
+  const wanted = { stdout: true, stderr: true, tail: 3 }
+  const log = await ask(engine, "read the log of", name, (docker) => docker.getContainer(name).logs(wanted))
   const detail = log.subarray(8).toString("utf8").trim() || "it does not enter the namespace of its node"
   throw new KernelError({ operation: "start container", object: name, code: "no holder", detail })
 }

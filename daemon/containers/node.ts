@@ -59,7 +59,8 @@ export const specOf = (container: Inspected, node: string, known: ContainerSpec 
 
 /** `running`, or what is wrong. `inode`: of the node's namespace. */
 export const stateOf = (container: Inspected, inode: number | undefined, waitFor: ContainerSpec["waitFor"]): string => {
-  const { Error: error, ExitCode: code, Health: health, OOMKilled: oom, Paused: paused, Restarting: restarting, Running: running } = container.State
+  const { Error: error, ExitCode: code, Health: health, OOMKilled: oom } = container.State
+  const { Paused: paused, Restarting: restarting, Running: running } = container.State
   if (restarting) return `restarting after exit code ${code}`
   if (!running) {
     if (container.State.Status === "created") return error === "" ? "not started" : `not started: ${error}`
@@ -140,7 +141,8 @@ const make = async (engine: Engine, place: Place, spec: ContainerSpec, etc: Etc)
 
 /** The last lines that the container wrote, joined; empty when it wrote nothing. */
 const lastLines = async (engine: Engine, id: string): Promise<string> => {
-  const raw = await ask(engine, "read the log of", id, (docker) => docker.getContainer(id).logs({ stdout: true, stderr: true, tail: logLines }))
+  const wanted = { stdout: true, stderr: true, tail: logLines }
+  const raw = await ask(engine, "read the log of", id, (docker) => docker.getContainer(id).logs(wanted))
   return unframed(raw).map((line) => line.trimEnd()).filter((line) => line !== "").slice(-logLines).join(" | ")
 }
 
@@ -171,20 +173,24 @@ const healthPatienceMs = (container: Inspected): number => {
 /** Waits until the container has stood for a moment, and is healthy if that is asked for. Throws when it does not. */
 const settled = async (engine: Engine, name: string, waitFor: ContainerSpec["waitFor"]): Promise<Inspected> => {
   const begin = performance.now()
+  const fail = (code: string, detail: string): KernelError =>
+    new KernelError({ operation: "wait for container", object: name, code, detail })
   for (;;) {
     const container = await inspect(engine, name)
-    if (container === undefined) throw new KernelError({ operation: "start container", object: name, code: "ENOENT", detail: "somebody removed it" })
+    if (container === undefined) throw fail("ENOENT", "somebody removed it")
     if (!container.State.Running) throw await ended(engine, name, container)
     const waited = performance.now() - begin
     if (waitFor === undefined) {
       if (waited >= settleMs) return container
     } else {
       const health = container.State.Health
-      const fail = (code: string, detail: string): KernelError => new KernelError({ operation: "wait for container", object: name, code, detail })
-      if (health === undefined || health.Status === "none") throw fail("no health check", "neither the topology nor the image has one: add healthcheck")
+      if (health === undefined || health.Status === "none") {
+        throw fail("no health check", "neither the topology nor the image has one: add healthcheck")
+      }
       if (health.Status === "healthy") return container
       const last = health.Log?.at(-1)
-      const said = last === undefined ? "its health check did not end yet" : `the check ends with code ${last.ExitCode}: ${last.Output.trim()}`
+      const end = last === undefined ? "did not end yet" : `ends with code ${last.ExitCode}: ${last.Output.trim()}`
+      const said = `its health check ${end}`
       if (health.Status === "unhealthy") throw fail("unhealthy", said)
       if (waited > healthPatienceMs(container)) throw fail("not healthy in time", said)
     }

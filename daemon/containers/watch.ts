@@ -69,8 +69,10 @@ export const watch = (engine: Engine, { inTurn, onReturn, tell }: WatchOptions):
       say("ended", `the container of ${place.node} ended with exit code ${marks["exitCode"] ?? "?"}`)
     } else if (action === "die") void mendHolder(place)
     else if (action === "oom") say("ended", `the container of ${place.node} wants more memory than it may have`)
-    else if (action === "health_status" && part === "node") say(detail ?? "healthy", `the container of ${place.node} is ${detail ?? "healthy"}`)
-    else if (action === "destroy") byHand.delete(event.id)
+    else if (action === "health_status" && part === "node") {
+      const health = detail ?? "healthy"
+      say(health, `the container of ${place.node} is ${health}`)
+    } else if (action === "destroy") byHand.delete(event.id)
   }
 
   /** Undefined when the node is not there (any more). */

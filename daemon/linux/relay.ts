@@ -118,7 +118,8 @@ const join = async (relay: Relay, outside: Socket, sockets: Set<Socket>): Promis
 const openTcp = (relay: Relay): Promise<OpenRelay> =>
   new Promise((resolve, reject) => {
     const sockets = new Set<Socket>()
-    const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => void join(relay, socket, sockets))
+    const options = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true }
+    const server: Server = createServer(options, (socket) => void join(relay, socket, sockets))
     server.once("error", (error) => reject(failure(relay, error)))
     server.listen({ port: relay.hostPort, ...(relay.address === "" ? {} : { host: relay.address }) }, () => {
       server.removeAllListeners("error")

@@ -9,7 +9,7 @@ import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
 import type { EngineLinks } from "./engine-link.ts"
-import type { Relays } from "./publish.ts"
+import type { Relays } from "./relays.ts"
 import type { Snapshot } from "./snapshot.ts"
 import type { Tunnels } from "./tunnel.ts"
 

@@ -22,12 +22,19 @@ const keys: ReadonlyArray<keyof RawContainer> = [
 ]
 
 /** Complains about container keys on a node that is none. */
-export const refuseContainerKeys = (node: RawContainer & { readonly ports?: unknown }, kind: string, path: Path, reporter: Reporter): void => {
+export const refuseContainerKeys = (
+  node: RawContainer & { readonly ports?: unknown },
+  kind: string,
+  path: Path,
+  reporter: Reporter
+): void => {
   for (const key of keys) {
-    if (node[key] !== undefined) reporter.error([...path, key], `a ${kind} has no ${key}: only nodes of kind container have it`, { at: "key" })
+    const message = `a ${kind} has no ${key}: only nodes of kind container have it`
+    if (node[key] !== undefined) reporter.error([...path, key], message, { at: "key" })
   }
   if (Array.isArray(node.ports)) {
-    reporter.error([...path, "ports"], `a ${kind} publishes no ports: only nodes of kind container do; here, give a map of interfaces`, { at: "key" })
+    const message = `a ${kind} publishes no ports: only nodes of kind container do; here, give a map of interfaces`
+    reporter.error([...path, "ports"], message, { at: "key" })
   }
 }
 

@@ -26,7 +26,7 @@ export const observedOf = (resources: ReadonlyArray<Resource>): Model =>
 
 export const asObserved = (model: Model): Observed => model as unknown as Observed
 
-/** Everything that needs `id`, directly or by way of others. Commands ran, and files are no part of a namespace. */
+/** Everything that needs `id`, directly or by way of others. */
 const above = (id: string, resources: ReadonlyArray<Resource>): ReadonlySet<string> => {
   const found = new Set([id])
   for (let size = 0; size !== found.size; ) {
@@ -37,6 +37,9 @@ const above = (id: string, resources: ReadonlyArray<Resource>): ReadonlySet<stri
   return found
 }
 
+/** What has run has run, and a container runs on while interfaces of its namespace come and go. */
+const staying = /^(exec|container|publish)\//
+
 /**
  * Does to the model what the handlers do to the kernel. `replace` makes a thing anew, and what stood on the old one is gone;
  * an implied removal does nothing by itself and relies on its owner's.
@@ -46,6 +49,6 @@ export const perform = (step: Step, model: Model, resources: ReadonlyArray<Resou
     model.delete(step.id)
     return
   }
-  if (step.action === "replace") for (const id of above(step.id, resources)) if (!id.startsWith("exec/")) model.delete(id)
+  if (step.action === "replace") for (const id of above(step.id, resources)) if (!staying.test(id)) model.delete(id)
   model.set(step.id, { kind: step.after!.kind, spec: step.after!.spec })
 }
