@@ -33,6 +33,9 @@ const topologyFile = fileURLToPath(new URL("../../topologies/hybrid-idc-aws-offi
 /** How long the clean-up waits for the daemon to remove the lab, also after a deploy that the user interrupted. */
 const settlePatienceMs = 60_000
 
+/** How soon after the deploy tunnels are known to be up. */
+const tunnelPatienceMs = 5000
+
 /** How soon another demo, whose daemon answers, deploys. */
 const otherDemoPatienceMs = 1500
 
@@ -129,7 +132,7 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
     ({ planned }) => `Deploy it: ${figures(planned) || "nothing to do, it runs already"}`
   )
 
-  const inspected = await Promise.race([client.inspect(lab), interrupted])
+  const inspected = await Promise.race([hosts > 1 ? inspectTunnels(client) : client.inspect(lab), interrupted])
   const problems: Array<string> = []
   if (hosts > 1) {
     problems.push(...showHosts(inspected, (await client.hosts()).hosts))
@@ -150,6 +153,16 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
     () => `Draw it: ${drawing}`
   )
   return problems
+}
+
+/** Inspects the lab once each tunnel's far end has been asked, which takes a moment after the deploy. */
+const inspectTunnels = async (client: Client): Promise<InspectResponse> => {
+  const deadline = performance.now() + tunnelPatienceMs
+  for (;;) {
+    const inspected = await client.inspect(lab)
+    if (inspected.tunnels.every(({ state }) => state === "up") || performance.now() > deadline) return inspected
+    await wait(100)
+  }
 }
 
 const oneHost = (context: Context, { interrupted, made, step }: Journey): Promise<Ground> =>

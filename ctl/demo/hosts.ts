@@ -58,12 +58,15 @@ export const prepareHosts = async (names: ReadonlyArray<string>, onMade: (own: O
   await requireEtcd()
   claim()
   const daemons: Array<Weftd> = []
+  const making: Array<Promise<unknown>> = []
   const hosts: Hosts = {
     names,
     address: socketOf(names[0]!),
     ending: `Stop etcd and ${names.length} weftd, remove the hosts, verify: nothing is left`,
     start: () => start(names, daemons),
     stop: async () => {
+      // After Ctrl-C they may still be in the making.
+      await Promise.allSettled(making)
       // The one with etcd last: the others take their leave from it.
       await Promise.all(daemons.slice(1).map((daemon) => daemon.stop()))
       await daemons[0]?.stop()
@@ -78,7 +81,8 @@ export const prepareHosts = async (names: ReadonlyArray<string>, onMade: (own: O
   }
   onMade(hosts)
   writeFileSync(endScript, endOf(names), { mode: 0o700 })
-  await Promise.all([makeHosts(names), certify(names)])
+  making.push(makeHosts(names), certify(names))
+  await Promise.all(making)
   return hosts
 }
 

@@ -31,7 +31,10 @@ export const stepper = (total: number): Step => {
   }
 }
 
-/** Rejects at the first Ctrl-C or SIGTERM; from then on, further ones only ask for patience. */
+/**
+ * Rejects at the first Ctrl-C or SIGTERM, or when nobody reads on (`weft demo | head`); from then on, further ones only ask for
+ * patience.
+ */
 export const interruption = (): Promise<never> => {
   let heard = false
   const promise = new Promise<never>((_, reject) => {
@@ -41,6 +44,13 @@ export const interruption = (): Promise<never> => {
         heard = true
         printError("\nInterrupted, cleaning up.")
         reject(new Failure(130, "Interrupted; everything was cleaned up as far as the lines above say"))
+      })
+    }
+    for (const stream of [process.stdout, process.stderr]) {
+      // In place of what main.ts does for every other command, which is to end at once.
+      stream.removeAllListeners("error").on("error", () => {
+        heard = true
+        reject(new Failure(141, "Nobody reads the output any more; everything was cleaned up"))
       })
     }
   })

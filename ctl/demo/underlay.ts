@@ -8,9 +8,8 @@
  * Each bears our mark, an alternative name of its loopback interface; what bears none is not ours and is not touched.
  */
 
-import { execFile, execFileSync } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
-import { promisify } from "node:util"
 import { Exit, Failure } from "../command.ts"
 
 const mark = "weft-demo"
@@ -54,14 +53,17 @@ export const removeHosts = async (hosts: ReadonlyArray<string>): Promise<void> =
   for (const name of existingOf([...hosts.map(namespaceOf), underlayName])) await ip(["netns", "del", name])
 }
 
-/** Runs ip(8), with `lines` on its standard input. */
+/**
+ * Runs ip(8), with `lines` on its standard input. In a process group of its own: Ctrl-C is for the demo, and a namespace
+ * without its mark would stay for ever.
+ */
 const ip = async (words: ReadonlyArray<string>, lines: ReadonlyArray<string> = []): Promise<void> => {
-  const running = promisify(execFile)("ip", words)
-  running.child.stdin?.on("error", () => {}).end(lines.map((line) => `${line}\n`).join(""))
-  try {
-    await running
-  } catch (error) {
-    const { stderr } = error as { readonly stderr?: string }
-    throw new Failure(Exit.failed, `Cannot make the demo's hosts: ip ${words.join(" ")}: ${String(stderr ?? error).trim()}`)
-  }
+  const child = spawn("ip", words, { detached: true, stdio: ["pipe", "ignore", "pipe"] })
+  let said = ""
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text))
+  child.stdin.on("error", () => {}).end(lines.map((line) => `${line}\n`).join(""))
+  const code = await new Promise<number | null>((resolve) => {
+    child.once("error", (error) => (said += error.message)).once("close", resolve)
+  })
+  if (code !== 0) throw new Failure(Exit.failed, `Cannot make the demo's hosts: ip ${words.join(" ")}: ${said.trim()}`)
 }
