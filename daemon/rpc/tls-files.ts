@@ -167,7 +167,8 @@ export class LiveMaterial implements TlsMaterial {
     this.#stamp = stamp
     this.#complaint = ""
     const { validTo } = new X509Certificate(this.cert)
-    const revoked = this.revoked.size === 0 ? "" : `; ${this.revoked.size} certificates are revoked`
+    const count = this.revoked.size
+    const revoked = count === 0 ? "" : `; ${count} ${count === 1 ? "certificate is" : "certificates are"} revoked`
     log(`access.reloaded the certificate in ${this.files.cert}, good until ${validTo}${revoked}`)
     for (const listener of this.#listeners) listener()
   }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
 import { connect } from "../../ctl/client.ts"
+import { revoke } from "../../ctl/revocation.ts"
 import { makePki } from "../rpc/pki-fixture.ts"
 import { run, Weftd, type Output } from "./daemon-harness.ts"
 import { checkout, needsRoot, until } from "./harness.ts"
@@ -94,6 +95,15 @@ t.test("a lab from afar", { skip: needsRoot }, async (t) => {
     t.match(await handshake("-tls1_2"), { stderr: /alert protocol version/ })
     const plain = await connect(`127.0.0.1:${port}`).then(() => "in", (error: Error) => error.message)
     t.match(plain, /Cannot read ".*": no such file|Cannot reach/, "without a certificate the client does not even try")
+  })
+
+  t.test("a revoked certificate is out as soon as the daemon is told to look", async (t) => {
+    await revoke(pki.directory, "viewer")
+    process.kill(weftd.pid, "SIGHUP")
+    await until("it has read the list", () => /access\.reloaded .*; 1 certificates? (is|are) revoked/.test(weftd.log))
+    t.match(await weft(["list"], pki.viewer), { code: 3, stderr: /it refused the certificate|hung up|reset/ })
+    t.match(weftd.log, /access\.refused a connection from 127\.0\.0\.1:\d+: its certificate is revoked/)
+    t.match(await weft(["list"]), { code: 0 }, "others are let in, by the same daemon")
   })
 
   t.test("over one connection: a terminal, and the end of the daemon", async (t) => {
