@@ -8,6 +8,6 @@ chmod 700 /etc/weft/pki
 for host; do
   name=${host%%=*}
   [ -d "/etc/weft/pki/$name" ] && continue
-  weft pki issue "$name" --role daemon --server --client --host "${host#*=}" --host "$name"
+  weft pki issue "$name" --role daemon --host "${host#*=}" --host "$name"
 done
 [ -d /etc/weft/pki/operator ] || weft pki issue operator --role operator
