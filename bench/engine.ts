@@ -114,9 +114,11 @@ const engineCpu = (): number => {
   return ticks / ticksPerSecond
 }
 
+type Samples = ReadonlyMap<string, readonly [unit: string, value: number]>
+
 /** Everything that is measured of a path once, by metric. */
-const measure = async (world: World, path: Traffic.Path, seconds: number, isEngine: boolean): Promise<ReadonlyMap<string, readonly [unit: string, value: number]>> => {
-  const found = new Map<string, readonly [string, number]>()
+const measure = async (world: World, path: Traffic.Path, seconds: number, isEngine: boolean): Promise<Samples> => {
+  const found = new Map<string, readonly [unit: string, value: number]>()
   const before = engineCpu()
   const { gbps, octets } = await Traffic.tcp(world, path, seconds)
   found.set("tcp", ["Gbit/s", gbps])

@@ -3,7 +3,8 @@
 //   traffic pps SENDER RECEIVER ADDRESS SECONDS [SIZE]   datagrams as fast as they go:        prints "SENT RECEIVED SECONDS"
 //   traffic rtt SENDER RECEIVER ADDRESS COUNT [SIZE]     one datagram to and fro at a time:   prints "P50 P99" in microseconds
 //
-// SENDER and RECEIVER are files of namespaces, ADDRESS is the receiver's, SIZE the payload in octets, 64 unless given. With two CPUs or more the sender stays on the
+// SENDER and RECEIVER are files of namespaces, ADDRESS is the receiver's, SIZE the payload in octets, 64 unless given.
+// With two CPUs or more the sender stays on the
 // first and the receiver on the second, so that runs can be compared.
 #include <arpa/inet.h>
 #include <fcntl.h>

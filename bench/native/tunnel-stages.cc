@@ -83,7 +83,9 @@ void stages(size_t octets) {
   });
   measure("open", octets, [&] {
     Inner inner;
-    for (size_t i = 0; i < count; i++) consumed += decapsulate(Encapsulation::vxlan, packetAt(i), encapsulationLength + octets, inner) + inner.vni;
+    for (size_t i = 0; i < count; i++) {
+      consumed += decapsulate(Encapsulation::vxlan, packetAt(i), encapsulationLength + octets, inner) + inner.vni;
+    }
   });
   Packet found[count];
   measure("verify", octets, [&] {

@@ -65,7 +65,17 @@ export interface EngineHandle {
 }
 
 /** Fields of `EngineMemory.result`, as in engine.cc. */
-export const EngineResult = { clockNs: 0, packets: 1, octets: 2, errors: 3, exhausted: 4, frames: 5, fault: 6, waitedNs: 7, nappedNs: 8 } as const
+export const EngineResult = {
+  clockNs: 0,
+  packets: 1,
+  octets: 2,
+  errors: 3,
+  exhausted: 4,
+  frames: 5,
+  fault: 6,
+  waitedNs: 7,
+  nappedNs: 8
+} as const
 
 /** As in encapsulation.h. */
 export const Encapsulation = { vxlan: 0, geneve: 1, gre: 2 } as const
@@ -79,6 +89,8 @@ export interface Addon {
   netnsOpen(path: string): number
   /** A new namespace that lives as long as its descriptor (and what is in it). */
   netnsAnonymous(): number
+  /** Turns generic receive offload of an interface off. */
+  elideGro(netns: number, name: string): void
   inode(descriptor: number): number
   close(descriptor: number): void
 

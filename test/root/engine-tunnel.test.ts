@@ -20,7 +20,8 @@ for (const encapsulation of encapsulations) {
       const engine = await hosts.start(hosts.a, tunnel, mtu)
       await hosts.start(hosts.b, tunnel, mtu)
       const { a, b, world } = hosts
-      const ping = async (...options: string[]) => (await world.run(a.node, ["ping", "-c", "1", "-W", "1", ...options, inner[1]])).code === 0
+      const ping = async (...options: string[]) =>
+        (await world.run(a.node, ["ping", "-c", "1", "-W", "1", ...options, inner[1]])).code === 0
       await until("the other node answers", () => ping())
       t.ok(await ping("-M", "do", "-s", String(mtu - 28)), "a full packet")
       const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
@@ -86,8 +87,9 @@ t.test("Engine.addTunnel says why it cannot", { skip: needsRoot }, async (t) => 
   ipBatch(a.underlay, ["link add vx0 type vxlan external dstport 4789", "link set vx0 up"])
   const engine = await hosts.start(a, { ...tunnel, port: 4790 })
   const before = descriptorCount()
-  await t.rejects(hosts.connect(engine, a, tunnel, { name: "tap1", id: "other" }), /UDP port 4789.*EADDRINUSE/, "the kernel has the port")
-  await t.rejects(hosts.connect(engine, a, { ...tunnel, port: 4790 }, { name: "tap1", id: "other" }), /VNI 9.*EADDRINUSE/, "the same tunnel")
+  const other = { name: "tap1", id: "other" }
+  await t.rejects(hosts.connect(engine, a, tunnel, other), /UDP port 4789.*EADDRINUSE/, "the kernel has the port")
+  await t.rejects(hosts.connect(engine, a, { ...tunnel, port: 4790 }, other), /VNI 9.*EADDRINUSE/, "the same tunnel")
   t.equal(descriptorCount(), before, "no descriptor is left")
 })
 
@@ -115,7 +117,8 @@ t.test("EngineLinks carry tunnels on when the engine dies, and leave nothing", {
   const taps = () => new Map(Fabric.ports(fabric.fd).taps.map((tap) => [tap.index, tap]))
   const { tap } = await links.setTunnel("t", spec, taps())
   t.ok(Fabric.ports(fabric.fd).taps[0]!.altNames.includes("weft-tap.lab.link.192-0-2-2"), "the TAP is marked")
-  program.setPorts([[ports[0]!, { kind: "p2p", peer: tap, mac: macOf(0) }], [tap, { kind: "p2p", peer: ports[0]!, mac: "00:00:00:00:00:00" }]])
+  program.setPort(ports[0]!, { kind: "p2p", peer: tap, mac: macOf(0) })
+  program.setPort(tap, { kind: "p2p", peer: ports[0]!, mac: "00:00:00:00:00:00" })
   program.setVisible(tap, true)
   ipBatch(nodes[0]!, [`addr add ${inner[0]}/24 dev eth0`])
   await hosts.start(b, tunnel, 1400)

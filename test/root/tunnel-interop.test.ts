@@ -25,7 +25,8 @@ const exchange = async (t: Test, { a, b, world }: Hosts): Promise<void> => {
 }
 
 for (const family of [4, 6] as const) {
-  t.test(`Engine.addTunnel works with the kernel's VXLAN device over IPv${family}`, { skip: needs("/usr/bin/iperf3", "iperf3") }, async (t) => {
+  const skip = needs("/usr/bin/iperf3", "iperf3")
+  t.test(`Engine.addTunnel works with the kernel's VXLAN device over IPv${family}`, { skip }, async (t) => {
     const hosts = new Hosts(`interop-kernel-${family}`)
     t.teardown(() => hosts.close())
     const tunnel: Tunnel = { encapsulation: "vxlan", family, port: 4789, vni: 4242 }
@@ -92,7 +93,8 @@ for (const encapsulation of ["vxlan", "geneve", "gre"] as const) {
     const { a, b } = hosts
     const tunnel: Tunnel = { encapsulation, family: 4, port: encapsulation === "vxlan" ? 4789 : defaultPort[encapsulation], vni: 99 }
     // It reads frames without their checksums' state: everything that sends to it fills them in.
-    ipBatch(b.underlay, [`link add p0 mtu 1400 type veth peer name eth0 mtu 1400 netns ${b.node.name}`, "link set p0 up", "addr flush dev u0"])
+    const pair = `link add p0 mtu 1400 type veth peer name eth0 mtu 1400 netns ${b.node.name}`
+    ipBatch(b.underlay, [pair, "link set p0 up", "addr flush dev u0"])
     ipBatch(b.node, ["link set eth0 up", `addr add ${inner[1]}/24 dev eth0`])
     for (const [namespace, name] of [[a.underlay, "u0"], [b.underlay, "u0"], [b.underlay, "p0"], [b.node, "eth0"]] as const) {
       await hosts.world.run(namespace, ["ethtool", "-K", name, "tx", "off", "gso", "off", "tso", "off", "gro", "off"])

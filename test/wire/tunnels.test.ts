@@ -50,7 +50,9 @@ for (const vector of vectors) {
   })
 
   t.test(`decode refuses every header that is cut short of: ${vector.name}`, async (t) => {
-    for (let length = 0; length < bytes.length - frame.length; length++) t.equal(codec.decode(bytes.slice(0, length)).ok, false, `${length} octets`)
+    for (let length = 0; length < bytes.length - frame.length; length++) {
+      t.equal(codec.decode(bytes.slice(0, length)).ok, false, `${length} octets`)
+    }
   })
 }
 

@@ -1,3 +1,4 @@
+// Reading and writing the headers of VXLAN, Geneve and GRE: see encapsulation.h.
 #include "encapsulation.h"
 
 #include <arpa/inet.h>
@@ -28,27 +29,27 @@ uint16_t bits16(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | a
 uint32_t bits24(const uint8_t* at) { return uint32_t{at[0]} << 16 | uint32_t{at[1]} << 8 | at[2]; }
 
 Refusal openVxlan(const uint8_t* packet, size_t length, Inner& inner) {
-  if (length < 8) return truncated;
+  if (length < 8) return badLength;
   // RFC 7348 5: the I flag must be set; reserved bits are ignored on receipt.
-  if (!(packet[0] & vxlanHasVni)) return flags;
+  if (!(packet[0] & vxlanHasVni)) return badFlags;
   inner.vni = bits24(packet + 4);
   inner.offset = 8;
   return accepted;
 }
 
 Refusal openGeneve(const uint8_t* packet, size_t length, Inner& inner) {
-  if (length < 8) return truncated;
+  if (length < 8) return badLength;
   // RFC 8926 3.4: drop what has an unknown version; never forward a control packet.
-  if ((packet[0] & 0xc0) != 0 || (packet[1] & geneveControl)) return flags;
+  if ((packet[0] & 0xc0) != 0 || (packet[1] & geneveControl)) return badFlags;
   const size_t end = 8 + (packet[0] & 0x3f) * 4u;
-  if (length < end) return truncated;
-  if (bits16(packet + 2) != transparentEthernet) return protocol;
+  if (length < end) return badLength;
+  if (bits16(packet + 2) != transparentEthernet) return badProtocol;
   // RFC 8926 3.5: options whose lengths do not add up make the packet invalid; 3.5.1: an unknown critical one drops it. No
   // option is known here. The C flag alone must not be trusted, nor its absence.
   for (size_t at = 8; at < end;) {
-    if (end - at < 4) return options;
+    if (end - at < 4) return badOptions;
     const size_t size = 4 + (packet[at + 3] & 0x1f) * 4u;
-    if (size > end - at || (packet[at + 2] & geneveCriticalOption)) return options;
+    if (size > end - at || (packet[at + 2] & geneveCriticalOption)) return badOptions;
     at += size;
   }
   inner.vni = bits24(packet + 4);
@@ -58,18 +59,18 @@ Refusal openGeneve(const uint8_t* packet, size_t length, Inner& inner) {
 }
 
 Refusal openGre(const uint8_t* packet, size_t length, Inner& inner) {
-  if (length < 4) return truncated;
+  if (length < 4) return badLength;
   const uint16_t first = bits16(packet);
   // RFC 2784 2.2: bits 1-5 must be zero unless RFC 1701 is implemented, where RFC 2890 gives K and S back their meaning;
   // 2.3: so must the version. The other reserved bits are ignored.
-  if ((first & 0x4c07) != 0) return flags;
-  if (bits16(packet + 2) != transparentEthernet) return protocol;
+  if ((first & 0x4c07) != 0) return badFlags;
+  if (bits16(packet + 2) != transparentEthernet) return badProtocol;
   // Without a key it is nobody's.
-  if (!(first & greKey)) return flags;
+  if (!(first & greKey)) return badFlags;
   const size_t beforeKey = 4 + (first & greChecksum ? 4 : 0);
   inner.offset = beforeKey + 4 + (first & greSequence ? 4 : 0);
-  if (length < inner.offset) return truncated;
-  if ((first & greChecksum) && static_cast<uint16_t>(~sum16(packet, length)) != 0) return checksum;
+  if (length < inner.offset) return badLength;
+  if ((first & greChecksum) && static_cast<uint16_t>(~sum16(packet, length)) != 0) return badChecksum;
   memcpy(&inner.vni, packet + beforeKey, 4);
   inner.vni = ntohl(inner.vni);
   return accepted;
@@ -93,7 +94,7 @@ Refusal decapsulate(Encapsulation kind, const uint8_t* packet, size_t length, In
                           : kind == Encapsulation::geneve ? openGeneve(packet, length, inner)
                                                           : openGre(packet, length, inner);
   if (refusal != accepted) return refusal;
-  return length < inner.offset + ethernetLength ? truncated : accepted;
+  return length < inner.offset + ethernetLength ? badLength : accepted;
 }
 
 void encapsulate(Encapsulation kind, uint32_t vni, uint8_t* target) {

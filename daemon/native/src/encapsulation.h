@@ -18,19 +18,19 @@ constexpr size_t encapsulationCount = 3;
 // Why a packet from the underlay is not delivered. TypeScript has the same table.
 enum Refusal : int {
   // Too short for its headers, or for an Ethernet header behind them.
-  truncated,
+  badLength,
   // VXLAN without a VNI; a version other than 0, a control packet or reserved bits that must not be set.
-  flags,
+  badFlags,
   // Not an Ethernet frame inside.
-  protocol,
+  badProtocol,
   // Geneve: a critical option (none is known here), or options that overrun their space.
-  options,
+  badOptions,
   // GRE: wrong.
-  checksum,
+  badChecksum,
   // No tunnel has this VNI or key.
   unknownVni,
   // Tunnels have it, but not with this sender.
-  source,
+  wrongSource,
   refusalCount,
   accepted = -1
 };

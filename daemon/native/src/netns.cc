@@ -1,12 +1,18 @@
 // Network namespaces with a name: files under /run/netns that hold a namespace by a bind mount, as ip-netns(8) makes
 // them, so that `ip netns exec NAME` works on ours.
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "addon.h"
 #include "netlink.h"
@@ -119,9 +125,27 @@ napi_value closeDescriptor(napi_env env, napi_callback_info info) {
   return undefinedValue(env);
 }
 
+// elideGro(netns, name): turns generic receive offload of an interface off.
+napi_value elideGro(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  const std::string name = arguments.text(1);
+  const InNamespace inside(arguments.integer(0));
+  if (inside.error != 0) return throwErrno(env, inside.error, "setns", name);
+  const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (control < 0) return throwErrno(env, errno, "socket", name);
+  ethtool_value off = {ETHTOOL_SGRO, 0};
+  ifreq interface{};
+  strncpy(interface.ifr_name, name.c_str(), IFNAMSIZ - 1);
+  interface.ifr_data = reinterpret_cast<char*>(&off);
+  const int error = ioctl(control, SIOCETHTOOL, &interface) == 0 ? 0 : errno;
+  close(control);
+  return error == 0 ? undefinedValue(env) : throwErrno(env, error, "ETHTOOL_SGRO", name);
+}
+
 }  // namespace
 
 void registerNetns(napi_env env, napi_value exports) {
+  define(env, exports, "elideGro", elideGro);
   define(env, exports, "netnsPrepare", netnsPrepare);
   define(env, exports, "netnsCreate", netnsCreate);
   define(env, exports, "netnsRemove", netnsRemove);

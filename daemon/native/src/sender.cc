@@ -1,3 +1,4 @@
+// Sending what goes into tunnels in as few system calls as can be: see sender.h.
 #include "sender.h"
 
 #include <netinet/udp.h>

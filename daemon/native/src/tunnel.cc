@@ -408,7 +408,7 @@ void deliver(Engine& engine, Hub& hub, Arrival& arrival, const uint8_t* packet, 
     const auto found = hub.tunnels.find(keyOf(inner.vni, arrival.from));
     arrival.vni = inner.vni;
     arrival.tunnel = found == hub.tunnels.end() ? nullptr : all.tunnels[static_cast<size_t>(found->second)].get();
-    if (arrival.tunnel == nullptr) refusal = hub.vnis.count(inner.vni) > 0 ? source : unknownVni;
+    if (arrival.tunnel == nullptr) refusal = hub.vnis.count(inner.vni) > 0 ? wrongSource : unknownVni;
   }
   if (refusal != accepted) {
     all.refused[static_cast<size_t>(hub.kind)][refusal]++;

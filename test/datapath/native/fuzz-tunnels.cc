@@ -108,7 +108,9 @@ void mutate(Random& random, std::vector<uint8_t>& octets, size_t hot) {
     case 1: octets.resize(random.below(octets.size() + 1)); return;
     case 2: {
       const size_t times = 1 + random.below(4);
-      for (size_t i = 0; i < times && !octets.empty(); i++) octets[random.below(std::min(octets.size(), hot))] = static_cast<uint8_t>(random.next());
+      for (size_t i = 0; i < times && !octets.empty(); i++) {
+        octets[random.below(std::min(octets.size(), hot))] = static_cast<uint8_t>(random.next());
+      }
       return;
     }
     default: return;
