@@ -5,6 +5,8 @@
  * `ip -n weft.fabric link`; a TAP beside it `weft-tap.<lab>.<node>.<ifname>`; the VXLAN device of a UDP port
  * `weft-vxlan.<port>`. No addresses, no IPv6: nothing in here answers a node.
  */
+import { addon } from "../native/index.ts"
+import { attempt } from "./errors.ts"
 import { dump, Batch } from "./rtnetlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
@@ -94,6 +96,9 @@ export const programIds = (fabric: number, indexes: ReadonlyArray<number>): Read
   }
   return ids
 }
+
+/** Turns generic receive offload of an interface off. @throws KernelError */
+export const elideGro = (fabric: number, name: string): void => attempt("turn off GRO", name, () => addon.elideGro(fabric, name))
 
 /** Removes interfaces by group: a thousand take as long as one. Those that are gone already are fine. */
 export const removeLinks = (fabric: number, indexes: ReadonlyArray<number>): void => {

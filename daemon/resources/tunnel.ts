@@ -174,8 +174,21 @@ export class Tunnels {
       throw explained(failure.error, port)
     }
     program.setPort(index, { kind: "tunnels", udpPort: port })
+    if (there === undefined) this.elideGro(port)
     this.devices = new Map([...this.devices, [port, { index, whole: true }]])
     return index
+  }
+
+  /**
+   * What the underlay's interface could join has been joined there; to try again costs a tenth of the packets per second
+   * (net/core/gro_cells.c). A device that refuses is only slower.
+   */
+  private elideGro(port: number): void {
+    try {
+      Fabric.elideGro(this.parts.fabric.fd, nameOf(port))
+    } catch (error) {
+      this.parts.tell(reasonOf(error))
+    }
   }
 
   private create(port: number): number {
@@ -184,7 +197,7 @@ export class Tunnels {
     const taken = [...Fabric.links(fabric.fd).map((link) => link.index), ...[...program.ports().keys()].filter((key) => !isTunnelEnd(key))]
     const index = known ?? Math.max(1, ...taken) + 1
     const batch = new Batch(underlay?.fd ?? ownNamespace)
-    Link.addVxlan(batch.out, { name: `vxlan${port}`, index, mtu: deviceMtu, port, netns: fabric.fd })
+    Link.addVxlan(batch.out, { name: nameOf(port), index, mtu: deviceMtu, port, netns: fabric.fd })
     batch.note("make VXLAN device for UDP port", String(port))
     const failure = batch.commit()[0]
     if (failure === undefined) return index
@@ -192,6 +205,8 @@ export class Tunnels {
     throw explained(failure.error, port)
   }
 }
+
+const nameOf = (port: number): string => `vxlan${port}`
 
 /** What bears the mark of its port and is what we would make. */
 const isOurs = ({ altNames, vxlan }: Link.Link): boolean => vxlan?.external === true && altNames.includes(Fabric.vxlanMarkOf(vxlan.port))
