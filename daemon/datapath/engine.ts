@@ -9,6 +9,7 @@
  *       loss.ts jitter.ts shaper.ts (codel.ts red.ts) trace.ts    one model each
  *       delay-line.ts packet-ring.ts                              where packets wait
  *     timer-wheel.ts when something has to be done next
+ *     lateness.ts    when frames came that were read later
  *     worker.ts      the loop around system calls
  *     tunnel.ts      the other end of a TAP is another host
  *     native/src/    engine.cc memory and waiting; lane.cc segment.cc train.cc frames between TAPs;

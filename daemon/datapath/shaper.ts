@@ -3,7 +3,8 @@
  * a limit and perhaps active queue management. Octets count from the Ethernet header on, as they do for tc(8).
  *
  * Time is what the caller says. A packet's transmission starts when it has arrived and the one before it has left, however
- * late the caller looks; so the rate is exact even where the caller is not.
+ * late the caller looks; so the rate is exact even where the caller is not. Callers may take packets out ahead of their
+ * start, too: these still count for the queue's limit.
  *
  * With a recording, which may have gaps of many seconds, the packet being sent stays here until it has left: when the
  * recording is changed or taken away, it goes by what holds then.
@@ -34,6 +35,8 @@ const unlimitedBps = 1e9
 
 export class Shaper {
   private readonly waiting = new PacketRing()
+  /** What callers who look ahead have taken out before its transmission starts: it waits here as well as anywhere. */
+  private readonly ahead = new PacketRing()
   private readonly codel = new Codel()
   private readonly red: Red
   private config: ShaperConfig = { rateBps: Infinity, queue: undefined, aqm: "fifo", pace: undefined }
@@ -73,20 +76,40 @@ export class Shaper {
     return this.waiting.count
   }
 
-  /** A packet arrives; unless it is queued it is the caller's again. */
+  /** A packet arrives; unless it is queued it is the caller's again. What has started by then has been taken before. */
   offer(slot: number, octets: number, atNs: number): Verdict {
     const { waiting } = this
-    const isSending = this.sent[0]! >= 0
-    const count = isSending ? waiting.count - 1 : waiting.count
-    const backlog = isSending ? waiting.octets - waiting.headOctets() : waiting.octets
-    // A queue has room for one packet at least, or nothing would ever pass.
-    if (count > 0 && (count >= this.maxPackets || backlog + octets > this.maxOctets)) return Verdict.full
+    if (!this.hasRoom(octets, atNs)) return Verdict.full
     if (this.config.aqm === "red") {
       const limit = this.maxOctets === Infinity ? this.maxPackets * 1514 : this.maxOctets
-      if (limit !== Infinity && this.red.drops(atNs, backlog, limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
+      if (limit !== Infinity && this.red.drops(atNs, this.backlog(), limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
     }
-    waiting.push(slot, octets, atNs)
+    waiting.push(slot, octets, waiting.count === 0 ? atNs : Math.max(atNs, waiting.tailTime()))
     return Verdict.queued
+  }
+
+  /** Whether the link has been sending, or had something to send, at all times until `atNs`. */
+  isBusy(atNs: number): boolean {
+    return this.waiting.count > 0 || this.clock[0]! > atNs
+  }
+
+  /** Whether a packet that comes at `atNs` finds room. Times never go back. */
+  hasRoom(octets: number, atNs: number): boolean {
+    const { ahead, waiting } = this
+    while (ahead.count > 0 && ahead.headTime() <= atNs) ahead.pop()
+    const count = waiting.count + ahead.count - (this.sent[0]! >= 0 ? 1 : 0)
+    // A queue has room for one packet at least, or nothing would ever pass.
+    return count <= 0 || (count < this.maxPackets && this.backlog() + octets <= this.maxOctets)
+  }
+
+  /** When there will be more room than at the time of the last `hasRoom`. */
+  nextRoom(): number {
+    return this.ahead.count > 0 ? this.ahead.headTime() : this.next()
+  }
+
+  private backlog(): number {
+    const { ahead, waiting } = this
+    return waiting.octets + ahead.octets - (this.sent[0]! >= 0 ? waiting.headOctets() : 0)
   }
 
   /** When there is a packet to take: its transmission starts, or by a recording has ended; Infinity when none waits. */
@@ -117,6 +140,7 @@ export class Shaper {
     }
     clock[0] = start + ((octets * 8) / config.rateBps) * 1e9
     finishNs[0] = clock[0]
+    this.ahead.push(0, octets, start)
     return this.pop()
   }
 
@@ -149,6 +173,7 @@ export class Shaper {
   /** Takes a packet out, whatever its time: its slot, or -1. */
   flush(): number {
     this.abandon()
+    while (this.ahead.count > 0) this.ahead.pop()
     return this.waiting.count === 0 ? -1 : this.waiting.pop()
   }
 }

@@ -11,6 +11,7 @@
 import { receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads"
 import { addon, EngineResult, Encapsulation } from "../native/index.ts"
 import { Count, Direction, type Counters } from "./direction.ts"
+import { Lateness } from "./lateness.ts"
 import type { LinkProfile, LinkProfiles } from "./profile.ts"
 import { TimerWheel } from "./timer-wheel.ts"
 import { readRefusals, readTunnel, type Refusals, type TunnelCounters, type TunnelEnd } from "./tunnel.ts"
@@ -68,6 +69,8 @@ interface Lane {
   isDirect: boolean
   /** What happens to packets depends on the time. */
   isTimed: boolean
+  /** When the TAP was last seen empty: what is read now came later. */
+  emptyNs: number
 }
 
 const isTimed = ({ delayMs = 0, jitter, rateBps = 0, trace }: LinkProfile): boolean =>
@@ -82,9 +85,6 @@ const largeSlots = 4096
 const lookAheadNs = 100_000
 /** A packet that is due this soon goes now: waiting again would make it later than that. */
 const earlyNs = 20_000
-/** How the estimate of the lag moves with each wake-up, and how far. */
-const lagStepNs = 250
-const maxLagNs = 40_000
 
 class Engine {
   private readonly memory = addon.engineOpen(smallSlots, largeSlots)
@@ -103,10 +103,7 @@ class Engine {
   private readonly event: number
   private readonly underlay: number
   private readonly eventOctets = new Uint8Array(8)
-  /** How much later than asked for the thread usually wakes up: the median, as far as it is known. */
-  private lagNs = 0
-  /** How long before they were read the frames of this round came: the thread was asleep then, and had to wake up. */
-  private sinceNs = 0
+  private readonly lateness = new Lateness()
   private isOpen = true
   private readonly packets = {
     free: (slot: number) => addon.engineFree(this.handle, slot),
@@ -122,7 +119,7 @@ class Engine {
   }
 
   run(): void {
-    const { memory, handle, wheel, expired } = this
+    const { memory, handle, wheel, expired, lateness } = this
     const { events, result } = memory
     addon.engineThread()
     addon.engineUrgent(this.handle, false)
@@ -131,13 +128,12 @@ class Engine {
     while (this.isOpen) {
       const next = wheel.next()
       const before = this.now()
-      const timeout = next === Infinity ? -1 : Math.max(0, next - earlyNs - this.lagNs - before)
+      const timeout = next === Infinity ? -1 : Math.max(0, next - earlyNs - lateness.lagNs - before)
+      const asked = timeout < 0 ? Infinity : before + timeout
       const ready = addon.engineWait(handle, timeout)
       const now = result[EngineResult.clockNs]!
-      if (ready === 0 && timeout > 0) this.learnLag(now - before - timeout)
-      // Waiting took time, so the first frame came at its end; or frames came at any time while nobody looked.
-      const napped = result[EngineResult.nappedNs]!
-      this.sinceNs = napped > 0 ? napped / 2 : timeout !== 0 && result[EngineResult.waitedNs]! > 2 * this.lagNs ? this.lagNs : 0
+      if (ready === 0 && timeout > 0) lateness.timedOut(now, asked)
+      lateness.round(now, asked, result[EngineResult.waitedNs]!, result[EngineResult.nappedNs]!)
       for (let i = 0; i < ready; i++) {
         const key = events[i]!
         if (key === commandKey) this.obey()
@@ -146,12 +142,6 @@ class Engine {
       const due = wheel.expire(now + earlyNs, expired)
       for (let i = 0; i < due; i++) this.deliver(expired[i]!)
     }
-  }
-
-  /** One step towards what was seen: the median of all, whatever the outliers. */
-  private learnLag(seenNs: number): void {
-    const step = seenNs > this.lagNs ? lagStepNs : -lagStepNs
-    this.lagNs = Math.min(maxLagNs, Math.max(0, this.lagNs + step))
   }
 
   private now(): number {
@@ -165,12 +155,21 @@ class Engine {
     // Removed by a command of the same round.
     if (lane === undefined) return
     const { direction } = lane
+    const { lateness } = this
     const { slots, sizes, times, result } = this.memory
     const counts = direction.counts
     const count = addon.engineRead(this.handle, lane.from, framesPerRead, direction.isPerPacket)
     counts[Count.error]! += result[EngineResult.errors]!
     counts[Count.queue]! += result[EngineResult.exhausted]!
-    for (let i = 0; i < count; i++) direction.arrive(slots[i]!, sizes[i]!, times[i]! - this.sinceNs)
+    const frames = result[EngineResult.frames]!
+    for (let i = 0; i < count; i++) {
+      const latest = lateness.latest(times[i]!)
+      const earliest = lateness.earliest(latest, lane.emptyNs, frames)
+      // What gathered while nobody looked came one after the other, which matters to a rate and its queue.
+      const at = direction.isShaped ? earliest + ((latest - earliest) * (i + 1)) / count : latest
+      direction.arrive(slots[i]!, sizes[i]!, at, earliest)
+    }
+    if (frames < framesPerRead) lane.emptyNs = count > 0 ? times[count - 1]! : result[EngineResult.clockNs]!
     this.checkFault(lane)
     this.deliver(index)
   }
@@ -273,7 +272,8 @@ class Engine {
   private add({ id, tapA, tapB, profiles }: Extract<Command, { kind: "add" }>): void {
     const index = this.freeIndexes.pop() ?? this.lanes.length
     const lane = (from: number, to: number, name: "aToB" | "bToA"): Lane => {
-      return { id, from, to, tunnel: -1, direction: new Direction(this.packets, profiles.seed, name), isDirect: true, isTimed: false }
+      const direction = new Direction(this.packets, profiles.seed, name)
+      return { id, from, to, tunnel: -1, direction, isDirect: true, isTimed: false, emptyNs: 0 }
     }
     this.lanes[index] = lane(tapA, tapB, "aToB")
     this.lanes[index + 1] = lane(tapB, tapA, "bToA")
@@ -290,7 +290,7 @@ class Engine {
       const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local, sendOnly === true)
       const index = this.freeTunnelIndexes.pop() ?? this.lanes.length
       const direction = new Direction(this.packets, seed, "out")
-      this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true, isTimed: false }
+      this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true, isTimed: false, emptyNs: 0 }
       this.tunnels.set(id, index)
       this.configureLane(index, profile)
       this.watch(index)
