@@ -1,14 +1,58 @@
-/** The lab of FRR routers in containers: built, deployed, a router killed and started under traffic, vtysh, destroyed. */
+/** The lab of FRR routers in containers, on one host and over two: a router killed and started under traffic, vtysh. */
+import type { ChildProcess } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import t from "tap"
+import t, { type Test } from "tap"
+import { parseDocument } from "yaml"
 import { run, Weftd } from "./daemon-harness.ts"
 import { DockerEngine } from "./docker-engine.ts"
+import { Fleet } from "./fleet-harness.ts"
 import { checkout, needsRoot, until } from "./harness.ts"
 
 const buildPatienceMs = 300_000
 /** OSPF and BGP with timers of seconds, on two busy cores. */
 const convergeMs = 60_000
+
+/** The file under another name, with these nodes on these hosts. */
+const topology = (name: string, hosts: Readonly<Record<string, string>> = {}): string => {
+  const document = parseDocument(readFileSync(join(checkout, "topologies/frr-containers.weft.yaml"), "utf8"))
+  document.set("name", name)
+  for (const [node, host] of Object.entries(hosts)) document.setIn(["nodes", node, "host"], host)
+  return document.toString()
+}
+
+interface Deployed {
+  readonly docker: DockerEngine
+  /** Name of the container of r1. */
+  readonly name: string
+  readonly pings: () => Promise<boolean>
+  /** Endless pings from pc to web. */
+  readonly traffic: () => ChildProcess
+}
+
+const survives = async (t: Test, { docker, name, pings, traffic }: Deployed): Promise<void> => {
+  const hasRoutes = (): boolean => {
+    try {
+      const routes = docker.run("exec", name, "vtysh", "-c", "show ip route")
+      return /B>\* 203\.0\.113\.0\/24/.test(routes) && /O>\* 10\.255\.0\.2\/32/.test(routes)
+    } catch {
+      return false
+    }
+  }
+  await until("routes have come by OSPF and BGP", hasRoutes, convergeMs)
+  await until("pc reaches web", pings, convergeMs)
+  const ping = traffic()
+  let output = ""
+  ping.stdout!.setEncoding("utf8").on("data", (text: string) => (output += text))
+  docker.run("kill", name)
+  t.equal(docker.ask(name, "{{.State.Running}}"), "false")
+  docker.run("start", name)
+  t.same(docker.run("exec", name, "ls", "/sys/class/net").split("\n"), ["core", "lan", "lo", "wan"], "its links are there at once")
+  await until("routes are back", hasRoutes, convergeMs)
+  const seen = output.length
+  await until("traffic flows", () => /bytes from/.test(output.slice(seen)), convergeMs)
+  ping.kill("SIGINT")
+}
 
 t.setTimeout(600_000)
 
@@ -17,38 +61,43 @@ t.test("frr-containers", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   t.teardown(() => docker.close())
   const built = await run([join(checkout, "docker/build.sh"), "frr"], { timeoutMs: buildPatienceMs })
   t.equal(built.code, 0, built.stderr.slice(-500))
-  const weftd = await Weftd.start("frr")
-  const lab = weftd.name("frr")
-  const file = readFileSync(join(checkout, "topologies/frr-containers.weft.yaml"), "utf8")
-  await weftd.make(file.replace(/^name: .*/m, `name: ${lab}`))
-  const name = `weft-${weftd.instance}.${lab}.r1`
-  const vtysh = (command: string): string => docker.run("exec", name, "vtysh", "-c", command)
-  const hasRoutes = (): boolean => {
+
+  await t.test("on one host", async (t) => {
+    const weftd = await Weftd.start("frr")
     try {
-      const routes = vtysh("show ip route")
-      return /B>\* 203\.0\.113\.0\/24/.test(routes) && /O>\* 10\.255\.0\.2\/32/.test(routes)
-    } catch {
-      return false
+      const lab = weftd.name("frr")
+      await weftd.make(topology(lab))
+      await survives(t, {
+        docker,
+        name: `weft-${weftd.instance}.${lab}.r1`,
+        pings: () => weftd.pings(lab, "pc", "203.0.113.2"),
+        traffic: () => weftd.startIn(lab, "pc", ["ping", "-i", "0.05", "-O", "203.0.113.2"])
+      })
+      const summary = await weftd.weft(["exec", `${lab}/r1`, "--", "vtysh", "-c", "show bgp summary"])
+      t.match(summary, { code: 0, stdout: /198\.51\.100\.2 +4 +65002/ })
+      t.same(await weftd.drift(lab), [])
+    } finally {
+      await weftd.close()
     }
-  }
+    t.same(docker.containers(), [], "no container is left")
+  })
 
-  await until("routes have come by OSPF and BGP", hasRoutes, convergeMs)
-  t.ok(await weftd.pings(lab, "pc", "203.0.113.2"), "pc reaches web")
-  t.match(await weftd.weft(["exec", `${lab}/r1`, "--", "vtysh", "-c", "show bgp summary"]), { code: 0, stdout: /198\.51\.100\.2 +4 +65002/ })
-
-  // Traffic that does not stop: the kernel of the node forwards while its routing daemons are away.
-  const ping = weftd.startIn(lab, "pc", ["ping", "-i", "0.05", "-O", "203.0.113.2"])
-  let output = ""
-  ping.stdout!.setEncoding("utf8").on("data", (text: string) => (output += text))
-  docker.run("kill", name)
-  t.equal(docker.ask(name, "{{.State.Running}}"), "false")
-  docker.run("start", name)
-  t.match(docker.run("exec", name, "ls", "/sys/class/net").split("\n"), ["core", "lan", "lo", "wan"], "its links are there at once")
-  await until("routes are back", hasRoutes, convergeMs)
-  const seen = output.length
-  await until("traffic flows", () => /bytes from/.test(output.slice(seen)), convergeMs)
-  t.same(await weftd.drift(lab), [])
-  ping.kill("SIGINT")
-  await weftd.close().catch((error: unknown) => t.fail(String(error)))
-  t.same(docker.containers(), [], "no container is left")
+  await t.test("over two hosts", async (t) => {
+    const fleet = await Fleet.start("frr", { hosts: 2 })
+    try {
+      const lab = fleet.name("frr2")
+      await fleet.make(topology(lab, { pc: "h1", r1: "h1", r2: "h2", isp1: "h2", web: "h2" }))
+      await survives(t, {
+        docker,
+        name: `weft-${fleet.weftd(1).instance}.${lab}.r1`,
+        pings: () => fleet.pings(lab, "pc", "203.0.113.2"),
+        traffic: () => fleet.weftd(1).startIn(lab, "pc", ["ping", "-i", "0.05", "-O", "203.0.113.2"])
+      })
+      const asked = await fleet.weft(2, ["exec", `${lab}/r1`, "--", "vtysh", "-c", "show ip ospf neighbor"])
+      t.match(asked, { code: 0, stdout: /10\.255\.0\.2 .*Full/ }, "the other host forwards the command")
+    } finally {
+      await fleet.close()
+    }
+    t.same(docker.containers(), [], "no container is left")
+  })
 })
