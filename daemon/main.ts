@@ -114,7 +114,8 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     const remote = remoteOf(values)
     const fleet = fleetSettings(values, remote?.endpoint.host)
     const state = values.state ?? `/var/lib/weft/${instance}`
-    return { instance, host: hostName(values), fleet, socket, state, runDirectory, docker: socketPathOf(process.env["DOCKER_HOST"]), remote }
+    const docker = socketPathOf(process.env["DOCKER_HOST"])
+    return { instance, host: hostName(values), fleet, socket, state, runDirectory, docker, remote }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
     process.exit(2)

@@ -71,7 +71,7 @@ export class Fleet implements LabControl {
     const hosts = [...new Set([...hostsWithNodes(wanted), ...(found === undefined ? [] : hostsOf(found.lab))])].toSorted()
     const asked = await Promise.all(hosts.map((host) => this.#planOn(host, before, wanted)))
     return {
-      exists: found !== undefined,
+      exists: found?.lab.wanted === "present",
       changes: asked.flatMap(({ changes }) => changes),
       notes: [...notes, ...asked.flatMap(({ note }) => note ?? [])]
     }
@@ -244,7 +244,7 @@ export class Fleet implements LabControl {
     const others = local.filter(({ name }) => !known.has(name)).map((entry): LabSummary => {
       const summary = summaryOf(entry, { host: this.#host, recovering: this.#parts.reconciler.isRecovering(entry.name) })
       if (!this.#parts.follower.orphans.has(entry.name)) return summary
-      return { ...summary, state: "orphaned", error: `etcd does not know it: deploy it again, or weft destroy ${entry.name}` }
+      return { ...summary, ...orphaned(entry.name) }
     })
     const shared = this.#mirror.labs.map((lab) => fleetSummary(lab, this.#standings(lab)))
     return { labs: [...shared, ...others].toSorted((a, b) => (a.name < b.name ? -1 : 1)), error: this.awayText }
@@ -254,7 +254,7 @@ export class Fleet implements LabControl {
     await this.firstRead()
     const name = lab === "" ? await this.onlyLab() : lab
     const found = this.#mirror.lab(name)
-    if (found === undefined) return this.inspectPart(name)
+    if (found === undefined) return this.#inspectAlone(name)
     const hosts = hostsOf(found.lab)
     const answers = await Promise.all(hosts.map((host) => this.#inspectOn(host, name)))
     const parts = answers.flatMap(({ part }) => part ?? [])
@@ -272,6 +272,17 @@ export class Fleet implements LabControl {
       drift: parts.flatMap(({ drift }) => drift),
       tunnels: parts.flatMap(({ tunnels }) => tunnels),
       unreachable: answers.flatMap(({ error }) => error ?? [])
+    }
+  }
+
+  /** A lab that only this host knows. */
+  async #inspectAlone(name: string): Promise<Inspection> {
+    try {
+      const part = await this.inspectPart(name)
+      return this.#parts.follower.orphans.has(name) ? { ...part, lab: { ...part.lab, ...orphaned(name) } } : part
+    } catch (error) {
+      if (this.awayText === "" || !(error instanceof Refused)) throw error
+      throw new Refused(error.code, `${error.message}; ${this.awayText}`)
     }
   }
 
@@ -332,6 +343,8 @@ export class Fleet implements LabControl {
     await this.firstRead()
     const { connected, reason, since } = this.#mirror.connection
     if (!connected) throw new Refused("unavailable", `Cannot reach etcd since ${since}: ${reason}. Labs go on as they are`)
+    // This host registers when it has begun to serve.
+    await this.#mirror.until(() => this.#mirror.host(this.#host)?.alive || undefined, { timeoutMs: firstReadPatienceMs })
   }
 
   async #read(lab: string): Promise<Versioned | undefined> {
@@ -349,6 +362,11 @@ export class Fleet implements LabControl {
     await this.#mirror.until(() => (this.#mirror.isComplete ? true : undefined), { timeoutMs })
   }
 }
+
+const orphaned = (lab: string): Pick<LabSummary, "state" | "error"> => ({
+  state: "orphaned",
+  error: `etcd does not know it: deploy it again, or weft destroy ${lab}`
+})
 
 /** What the lab was; empty when there was none, or it was going. */
 const presentPlan = (found: Versioned | undefined, lab: string): Plan =>

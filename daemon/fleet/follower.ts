@@ -133,11 +133,19 @@ export class Follower {
         await this.#follow(lab)
       } catch (error) {
         if (this.#closing.signal.aborted) return
-        const message = `${lab}: ${(error as Error).message}`
-        this.#parts.events.emit({ lab, type: "lab.failed", subject: lab, message })
+        this.#tellFailure(lab, (error as Error).message)
       }
       await this.#removeWhenGone(lab)
     }
+  }
+
+  /** Something that is no resource's fault: whoever waits for this host should hear of it all the same. */
+  #tellFailure(lab: string, error: string): void {
+    const { events, host, mirror } = this.#parts
+    events.emit({ lab, type: "lab.failed", subject: lab, message: `${lab}: ${error}` })
+    const generation = mirror.lab(lab)?.lab.generation
+    if (generation === undefined) return
+    this.#reporter.tell(lab, { host, generation, state: "failed", done: 0, total: 0, failures: [{ id: "", error }] })
   }
 
   async #follow(lab: string): Promise<void> {

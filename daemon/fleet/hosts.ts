@@ -55,7 +55,8 @@ export class FleetHosts implements HostControl {
       return nothing
     }
     if (forget && state.alive) {
-      throw new Refused("unavailable", `Cannot forget host "${host}": it is alive. Stop its weftd first; weft drain ${host} moves its nodes away`)
+      const remedy = `Stop its weftd first; weft drain ${host} moves its nodes away`
+      throw new Refused("unavailable", `Cannot forget host "${host}": it is alive. ${remedy}`)
     }
     if (!state.drained) {
       await shared.setDrained(host, true)
@@ -75,7 +76,7 @@ export class FleetHosts implements HostControl {
 
   #info(state: HostState): HostInfo {
     const { alive, capacity, drained, endpoint, kernel, labels, name, since, underlay, version } = state
-    const labs = this.#parts.mirror.labs.map((lab) => lab.plan.nodes.filter((node) => node.host === name).length).filter((count) => count > 0)
+    const nodesIn = this.#parts.mirror.labs.map((lab) => lab.plan.nodes.filter((node) => node.host === name).length)
     return {
       name,
       state: !alive ? "lost" : drained ? "drained" : "ready",
@@ -86,8 +87,8 @@ export class FleetHosts implements HostControl {
       version,
       kernel,
       since,
-      labs: labs.length,
-      nodes: labs.reduce((sum, count) => sum + count, 0),
+      labs: nodesIn.filter((count) => count > 0).length,
+      nodes: nodesIn.reduce((sum, count) => sum + count, 0),
       asked: name === this.#parts.host
     }
   }

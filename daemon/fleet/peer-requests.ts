@@ -82,9 +82,10 @@ export const eventsOfOthers = (
   const others = (): ReadonlyArray<string> => mirror.hosts.flatMap(({ alive, name }) => (alive && name !== own ? [name] : []))
   const pastOf = async (host: string): Promise<ReadonlyArray<HostEvent>> => {
     const found: HostEvent[] = []
+    const request = { lab, follow: false, last: 0 }
     const options = { deadlineMs: pastPatienceMs, signal: ended.signal }
     try {
-      for await (const event of clients.stream<HostEvent>(host, "Peers", "Events", { lab, follow: false, last: 0 }, options)) found.push(event)
+      for await (const event of clients.stream<HostEvent>(host, "Peers", "Events", request, options)) found.push(event)
     } catch {
       // Its events are on it: weft hosts says why it cannot be asked.
     }

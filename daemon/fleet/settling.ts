@@ -18,6 +18,8 @@ export interface Patience {
 export const usualPatience: Patience = { lostMs: 5000, silentMs: 60_000, awayMs: 90_000 }
 
 const lookMs = 250
+/** Hosts are given up on one by one; this ends what nobody thought of, and no deploy that goes on. */
+const longestMs = 6 * 3_600_000
 
 export interface Settled {
   readonly changed: number
@@ -38,10 +40,7 @@ interface Wait {
 /** Resolves when there is nothing to wait for any more. */
 export const settle = async (wait: Wait): Promise<Settled> => {
   const follower = new Settling(wait)
-  const { awayMs, lostMs, silentMs } = wait.patience ?? usualPatience
-  // What is given up on one by one comes first; this ends what nobody thought of.
-  const timeoutMs = 10 * 60_000 + awayMs + lostMs + silentMs
-  const settled = await wait.mirror.until(() => follower.look(), { timeoutMs, everyMs: lookMs })
+  const settled = await wait.mirror.until(() => follower.look(), { timeoutMs: longestMs, everyMs: lookMs })
   return settled ?? follower.giveUp("the lab does not come to rest")
 }
 
@@ -78,8 +77,8 @@ class Settling {
     const found = mirror.lab(name)
     if (found === undefined) {
       if (wanted === "absent") return this.#settled(this.#last)
-      // The watch may be behind our own commit.
-      return this.#silence("", nowMs) ? this.giveUp("somebody else has destroyed the lab meanwhile") : undefined
+      // Before it has shown the lab once, the watch may be behind our own commit.
+      return this.#last.length > 0 || this.#silence("", nowMs) ? this.giveUp("somebody else has destroyed the lab meanwhile") : undefined
     }
     if (found.lab.generation < generation) return this.#silence("", nowMs) ? this.giveUp("etcd does not show the change") : undefined
     if (found.lab.generation > generation) {

@@ -4,7 +4,9 @@
  */
 import { onOneHost, partOf } from "../plan/part.ts"
 import type { Plan } from "../plan/resource.ts"
-import { changeOf, countsOf, type ChangeFailure, type ChangeOutcome, type ChangeWatch, type Inspection, type LabControl } from "./control.ts"
+import {
+  type ChangeFailure, changeOf, type ChangeOutcome, type ChangeWatch, countsOf, type Inspection, type LabControl
+} from "./control.ts"
 import { inspectionOf, summaryOf } from "./inspection.ts"
 import type { Outcome, Reconciler, Watch } from "./reconciler.ts"
 

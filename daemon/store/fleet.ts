@@ -87,7 +87,10 @@ export type CommitResult = { readonly ok: true; readonly revision: string } | { 
 
 /** Calls reject with an Error in plain words when the shared state cannot be reached in time. */
 export interface FleetStore {
-  /** Keeps this host registered until `close`, through lost leases and restarts of the store. Rejects when another living host has the name. */
+  /**
+   * Keeps this host registered until `close`, through lost leases and restarts of the store. Rejects when another living host
+   * has the name.
+   */
   register(record: HostRecord): Promise<void>
   hosts(): Promise<ReadonlyArray<HostState>>
   setDrained(host: string, drained: boolean): Promise<void>

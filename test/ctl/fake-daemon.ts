@@ -49,7 +49,9 @@ const defaults = (): Answers => {
       { event: "done", done: { lab: "hybrid", changed: 2, durationMs: 42 } }
     ],
     destroy: [{ event: "done", done: { lab: "hybrid", changed: 12, durationMs: 7 } }],
-    events: [{ time: "2026-01-01T00:00:00.000Z", lab: "hybrid", type: "lab.deployed", subject: "hybrid", message: "2 created", host: "vm1" }],
+    events: [
+      { time: "2026-01-01T00:00:00.000Z", lab: "hybrid", type: "lab.deployed", subject: "hybrid", message: "2 created", host: "vm1" }
+    ],
     capture: [],
     hosts: [host("vm1", { asked: true, labs: 1, nodes: 12 })],
     drain: [

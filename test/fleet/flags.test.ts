@@ -3,7 +3,9 @@ import t from "tap"
 import { fleetSettings, hostName } from "../../daemon/fleet/flags.ts"
 
 /** Some address of this machine; a machine without any cannot be one of many. */
-const own = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).filter(({ family, internal }) => family === "IPv4" && !internal))[0]?.address
+const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+const own = addresses.find(({ family, internal }) => family === "IPv4" && !internal)?.address
+const skip = own === undefined ? "no address" : false
 
 t.test("fleetSettings is nothing without --etcd, and says which flag needs it", async (t) => {
   t.equal(fleetSettings({ host: "h1" }, undefined), undefined)
@@ -12,11 +14,11 @@ t.test("fleetSettings is nothing without --etcd, and says which flag needs it", 
   }
 })
 
-t.test("fleetSettings reads members, labels and capacity", { skip: own === undefined ? "no address" : false }, async (t) => {
-  const settings = fleetSettings({ etcd: "https://10.0.0.1:2379,https://10.0.0.2:2379", host: "h1", label: ["rack=a", "disk="], capacity: "7" }, own)
-  t.strictSame(settings, {
-    etcd: ["https://10.0.0.1:2379", "https://10.0.0.2:2379"], underlay: own, capacity: 7, labels: { rack: "a", disk: "" }, etcdTls: undefined
-  })
+t.test("fleetSettings reads members, labels and capacity", { skip }, async (t) => {
+  const members = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+  const settings = fleetSettings({ etcd: members.join(), host: "h1", label: ["rack=a", "disk="], capacity: "7" }, own)
+  const labels = { rack: "a", disk: "" }
+  t.strictSame(settings, { etcd: members, underlay: own, capacity: 7, labels, etcdTls: undefined })
   t.equal(fleetSettings({ etcd: "new", host: "h1", underlay: own }, undefined)!.etcd, "new")
 })
 
@@ -35,7 +37,7 @@ const bad: ReadonlyArray<readonly [flags: Record<string, string | ReadonlyArray<
 ]
 
 for (const [flags, message] of bad) {
-  t.test(`fleetSettings refuses ${JSON.stringify(flags).replaceAll(own ?? "?", "ADDR")}`, { skip: own === undefined ? "no address" : false }, async (t) => {
+  t.test(`fleetSettings refuses ${JSON.stringify(flags).replaceAll(own ?? "?", "ADDR")}`, { skip }, async (t) => {
     t.throws(() => fleetSettings({ etcd: "http://10.0.0.1:2379", host: "h1", ...flags }, undefined), { message })
   })
 }

@@ -26,7 +26,8 @@ export class MemoryStore implements FleetStore {
 
   setHost(name: string, more: Partial<HostState> = {}): void {
     const of = { endpoint: "", capacity: 1, labels: {}, instance: "i", version: "0", kernel: "6", since: "2026-01-01T00:00:00.000Z" }
-    this.#hosts.set(name, { name, underlay: `192.0.2.${this.#hosts.size + 1}`, ...of, alive: true, drained: false, ...this.#hosts.get(name), ...more })
+    const fresh = { name, underlay: `192.0.2.${this.#hosts.size + 1}`, ...of, alive: true, drained: false }
+    this.#hosts.set(name, { ...fresh, ...this.#hosts.get(name), ...more })
     for (const listener of this.#listeners) listener.hosts?.([...this.#hosts.values()])
   }
 

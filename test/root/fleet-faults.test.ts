@@ -12,8 +12,21 @@ const pair = (name: string, hosts: readonly [string, string]) => ({
 const statesOf = async (fleet: Fleet, via: number): Promise<Readonly<Record<string, string>>> =>
   Object.fromEntries((await fleet.client(via).list()).map(({ name, state }) => [name, state]))
 
-t.test("what is away comes back", { skip: needsRoot }, async (t) => {
-  const fleet = await Fleet.start("away", { hosts: 3 })
+const isLost = async (fleet: Fleet, host: string): Promise<boolean> =>
+  (await fleet.client(1).hosts()).hosts.some(({ name, state }) => name === host && state === "lost")
+
+/** Drains h2; `done`, or what has failed. */
+const drain = async (fleet: Fleet, flags: { readonly undo?: boolean; readonly forget?: boolean }): Promise<string> => {
+  const { forget = false, undo = false } = flags
+  for await (const progress of fleet.client(1).drain({ host: "h2", undo, forget })) {
+    if (progress.event === "done") return "done"
+    if (progress.event === "failed") return progress.failed.failures.map(({ error }) => error).join("\n")
+  }
+  throw new Error("the stream ended without an outcome")
+}
+
+t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
+  const fleet = await Fleet.start("faults", { hosts: 3 })
   t.teardown(() => fleet.close())
   const lab = fleet.name("pair")
   await fleet.make(pair(lab, ["h1", "h2"]))
@@ -37,19 +50,18 @@ t.test("what is away comes back", { skip: needsRoot }, async (t) => {
     fleet.join(1, 2)
     await until("it comes back by itself", () => fleet.pings(lab, "a", "10.8.0.2"), 30_000)
     await until("inspect shows that", async () => (await fleet.inspect(lab, 3)).tunnels.every(({ state }) => state === "up"), 30_000)
-    const { stdout } = await fleet.weft(3, ["events", "-o", "json"])
-    const events = stdout.trim().split("\n").map((line) => JSON.parse(line))
+    const events = await Array.fromAsync(fleet.client(3).events({ lab: "", follow: false, last: 0 }))
     t.ok(events.some(({ host, subject, type }) => type === "tunnel.down" && host === "h1" && subject === "h2"))
     t.ok(events.some(({ host, subject, type }) => type === "tunnel.up" && host === "h2" && subject === "h1"))
   })
 
   await t.test("etcd stops", async (t) => {
     await fleet.stopEtcd()
-    await until("it is noticed", async () => (await fleet.weft(1, ["hosts"])).stderr.includes("etcd cannot be reached since"), 30_000)
+    await until("it is noticed", async () => (await fleet.client(1).hosts()).error.includes("etcd cannot be reached since"), 30_000)
     t.match((await fleet.weft(2, ["list"])).stderr, /etcd cannot be reached since/)
     const startedMs = performance.now()
     t.match(await fleet.deploy(pair(fleet.name("late"), ["h1", "h2"])).catch(String), /Cannot reach etcd since/)
-    t.match(await fleet.weft(1, ["destroy", lab]), { code: 1, stderr: /Cannot reach etcd since/ })
+    t.match(await fleet.destroy(lab).catch(String), /Cannot reach etcd since/)
     t.ok(performance.now() - startedMs < 20_000, "and fails fast")
     t.ok(await fleet.pings(lab, "a", "10.8.0.2"))
     t.match(await fleet.weft(1, ["exec", "b", "--", "hostname"]), { code: 0, stdout: "b\n" })
@@ -89,9 +101,9 @@ t.test("what is away comes back", { skip: needsRoot }, async (t) => {
 
   await t.test("a host is gone while its lab is destroyed", async (t) => {
     await fleet.kill(2)
-    await until("its lease is over", async () => (await fleet.weft(1, ["hosts"])).stdout.match(/h2 +lost/) !== null, 30_000)
-    const outcome = await fleet.weft(1, ["destroy", lab])
-    t.match(outcome, { code: 1, stderr: /h2 is lost and could not confirm: it removes its part when it comes back/ })
+    await until("its lease is over", () => isLost(fleet, "h2"), 30_000)
+    const { message } = await fleet.destroy(lab)
+    t.match(message, /h2 is lost and could not confirm: it removes its part when it comes back/)
     t.strictSame(await statesOf(fleet, 3), { [lab]: "destroying" })
     await fleet.restart(2)
     await until("it has cleaned up", async () => (await fleet.client(3).list()).length === 0, 30_000)
@@ -99,29 +111,29 @@ t.test("what is away comes back", { skip: needsRoot }, async (t) => {
 
   await t.test("a host is forgotten, and comes back all the same", async (t) => {
     await fleet.make(pair(lab, ["h1", "h2"]))
-    t.match(await fleet.weft(1, ["drain", "h2", "--forget"]), { code: 1, stderr: /Cannot forget host "h2": it is alive/ })
+    t.match(await drain(fleet, { forget: true }).catch(String), /Cannot forget host "h2": it is alive/)
     await fleet.kill(2)
-    await until("its lease is over", async () => (await fleet.weft(1, ["hosts"])).stdout.match(/h2 +lost/) !== null, 30_000)
-    t.match(await fleet.weft(1, ["drain", "h2", "--forget"]), { code: 1, stderr: new RegExp(`cannot forget h2: ${lab} still has nodes there`) })
-    t.match((await fleet.weft(1, ["destroy", lab])).code, 1)
-    t.match(await fleet.weft(3, ["drain", "h2", "--forget"]), { code: 0, stdout: /Host "h2" is forgotten/ })
+    await until("its lease is over", () => isLost(fleet, "h2"), 30_000)
+    const reasons = (await drain(fleet, { forget: true })).split("\n")
+    t.match(reasons, [/its topology wants "b" on h2/, `cannot forget h2: ${lab} still has nodes there`])
+    t.equal((await fleet.destroy(lab)).changed, -1)
+    t.equal(await drain(fleet, { forget: true }), "done")
     await until("the lab is gone", async () => (await fleet.client(3).list()).length === 0)
     await fleet.restart(2)
     await until("h2 says what it has", async () => (await statesOf(fleet, 2))[lab] === "orphaned", 30_000)
-    t.match((await fleet.weft(2, ["list"])).stdout, /etcd does not know it: deploy it again, or weft destroy/)
-    t.match((await fleet.weft(2, ["destroy", lab])).code, 0)
+    t.match((await fleet.client(2).list())[0]!.error, /etcd does not know it: deploy it again, or weft destroy/)
+    t.equal((await fleet.destroy(lab, 2)).message, "")
     await fleet.complete()
   })
 
   await t.test("a lab changes while one of its hosts is away", async (t) => {
     await fleet.make(pair(lab, ["h1", "h2"]))
     await fleet.kill(2)
-    await until("its lease is over", async () => (await fleet.weft(1, ["hosts"])).stdout.match(/h2 +lost/) !== null, 30_000)
+    await until("its lease is over", () => isLost(fleet, "h2"), 30_000)
     const outcome = await fleet.deploy(pair(lab, ["h1", "h2"]))
     t.match(outcome.message, /error/, "a pin to a lost host is an error of the topology")
-    const moved = await fleet.weft(1, ["drain", "h2"])
-    t.match(moved, { code: 1, stderr: /its topology wants "b" on h2/ })
-    await fleet.weft(1, ["drain", "h2", "--undo"])
+    t.match(await drain(fleet, {}), /its topology wants "b" on h2/)
+    t.equal(await drain(fleet, { undo: true }), "done")
     await fleet.restart(2)
     await fleet.complete()
     t.equal((await fleet.make(pair(lab, ["h1", "h2"]))).changed, 0)
@@ -146,7 +158,7 @@ t.test("what is away comes back", { skip: needsRoot }, async (t) => {
     t.strictSame(await statesOf(fleet, 2), { [lab]: "ready" }, "deploying it again adopts it")
     await fleet.etcdctl("del", "--prefix", "/weft/v1/labs/")
     await until("it is said again", async () => (await statesOf(fleet, 2))[lab] === "orphaned", 30_000)
-    t.match(await fleet.weft(2, ["destroy", lab]), { code: 0 })
+    t.equal((await fleet.destroy(lab, 2)).message, "")
     for (const via of [1, 2, 3]) await until(`host ${via} knows`, async () => (await fleet.client(via).list()).length === 0)
   })
 })

@@ -85,7 +85,7 @@ t.test("a lab over three hosts", { skip: needsRoot }, async (t) => {
     const free = fleet.name("free")
     await fleet.make({
       name: free,
-      nodes: { a: { kind: "host" }, b: { kind: "host" }, c: { kind: "host" }, d: { kind: "host" }, e: { kind: "host" }, f: { kind: "host" } },
+      nodes: Object.fromEntries(["a", "b", "c", "d", "e", "f"].map((node) => [node, { kind: "host" }])),
       networks: { net: { cidr: "10.9.0.0/24", ports: ["a", "b", "c", "d", "e", "f"] } }
     })
     t.match(await fleet.weft(1, ["drain", "h3"]), { code: 1, stderr: new RegExp(`lab ${lab}: its topology wants .*"isp" on h3`) })
