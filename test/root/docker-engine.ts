@@ -6,7 +6,7 @@
  *   docker.importBusybox("weft-test/box")
  *   t.teardown(() => docker.close())
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -71,6 +71,8 @@ export class DockerEngine {
     const { child } = this
     this.child = undefined
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    // Nothing else may keep the test alive until it has ended.
+    child.ref()
     const gone = once(child, "exit")
     child.kill("SIGTERM")
     await gone
@@ -109,7 +111,8 @@ export class DockerEngine {
       await this.stop()
     }
     const netns = join(this.directory, "exec/netns")
-    if (existsSync(netns)) for (const name of readdirSync(netns)) execFileSync("umount", ["-l", join(netns, name)], { stdio: "ignore" })
+    // An engine that was cut short leaves mounts.
+    if (existsSync(netns)) for (const name of readdirSync(netns)) spawnSync("umount", ["-l", join(netns, name)])
     rmSync(this.directory, { recursive: true, force: true })
     delete process.env["DOCKER_HOST"]
   }
