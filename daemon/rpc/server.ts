@@ -49,7 +49,8 @@ const remoteOptions: grpc.ServerOptions = {
   // A topology with its recordings, which the client keeps below 24 MiB.
   "grpc.max_receive_message_length": 32 << 20,
   "grpc.max_send_message_length": maxMessageOctets,
-  "grpc.max_concurrent_streams": 100,
+  // Another daemon has all its users' commands on one connection.
+  "grpc.max_concurrent_streams": 1000,
   "grpc.max_connection_idle_ms": 300_000,
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 20_000,

@@ -216,7 +216,7 @@ t.test("what is no HTTP/2, or too much of it, ends at most its own connection", 
 
   const reset = (stream: number): Buffer => frame(Type.reset, 0, stream, Uint8Array.of(0, 0, 0, 8))
   const start = (stream: number, block: Buffer, flags: number = Flag.endHeaders): Buffer => frame(Type.headers, flags, stream, block)
-  const streams = Array.from({ length: 300 }, (_, index) => 2 * index + 1)
+  const streams = Array.from({ length: 1200 }, (_, index) => 2 * index + 1)
   const cases: Readonly<Record<string, ReadonlyArray<Uint8Array>>> = {
     "a call that is reset at once": [start(1, requestHeaders(list)), reset(1)],
     "an unknown method that is reset at once": [start(1, requestHeaders("/x")), reset(1)],
