@@ -4,6 +4,7 @@
 # unpacked into a folder, which becomes the image.
 #
 #   docker/build.sh [frr|bird2|nginx|iperf3]...     all of them unless named; weft/NAME each
+#   docker/build.sh weftd                           a host, for docker/compose.yaml
 #
 # Packages are kept in .weft/docker, so the next image takes seconds. DOCKER_HOST is heeded.
 set -eu
@@ -135,10 +136,26 @@ build_iperf3() {
   publish iperf3 'CMD ["iperf3", "-s"]'
 }
 
+# weft itself, as the set-up has made it here, for docker/compose.yaml; docker/weftd/Dockerfile is for those who have a registry.
+build_weftd() {
+  scripts/setup.sh
+  # shellcheck disable=SC2086
+  unpack $base etcd-client etcd-server iputils-ping libbpf1 libpcap0.8 nftables openssl libstdc++6 traceroute tcpdump
+  mkdir -p "$work/image/opt/weft" "$work/image/usr/local/bin" "$work/image/etc/weft/pki" "$work/image/var/lib/weft"
+  tar -c --exclude=./.git --exclude=./.tap --exclude=./.weft/build --exclude=./.weft/cache --exclude=./.weft/docker --exclude=./.weft/tools \
+    --exclude=./.weft/compile-cache . | tar -x -C "$work/image/opt/weft"
+  # Compilers, tests and type checkers stay behind.
+  (cd "$work/image/opt/weft" && npm prune --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error) >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; fail "cannot leave out the modules of development"; }
+  touch "$work/image/opt/weft/.weft/stamp"
+  ln -s /opt/weft/bin/weft /opt/weft/bin/weftd "$work/image/usr/local/bin/"
+  publish weftd 'ENTRYPOINT ["weftd"]'
+}
+
 [ $# -gt 0 ] || set -- frr bird2 nginx iperf3
 for name in "$@"; do
   case $name in
-    frr | bird2 | nginx | iperf3) "build_$name" ;;
-    *) fail "there is no recipe for \"$name\": frr, bird2, nginx, iperf3" ;;
+    frr | bird2 | nginx | iperf3 | weftd) "build_$name" ;;
+    *) fail "there is no recipe for \"$name\": frr, bird2, nginx, iperf3, weftd" ;;
   esac
 done
