@@ -8,12 +8,13 @@
  *
  * Each has two namespaces of its own and stays for the whole run. Every round measures all four, in turns forwards and
  * backwards, so that whatever else the machine does meets all of them. What can be compared: figures of one run. Both
- * ends, and all the forwarding between them, share the machine's CPUs.
+ * ends, and all the forwarding between them, share the machine's CPUs. Two hosts: datapath-hosts.ts.
  */
 import { parseArgs, type ParseArgsConfig } from "node:util"
 import * as Bpf from "../daemon/linux/bpf.ts"
 import { attach, compile, ipBatch, isRoot, World, type Namespace } from "../test/root/harness.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
+import * as Hosts from "./datapath-hosts.ts"
 import * as Report from "./report.ts"
 
 interface Path {
@@ -47,14 +48,16 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
     hosts: { type: "string", default: "1" },
     rounds: { type: "string", default: "15" },
     seconds: { type: "string", default: "1" },
-    only: { type: "string", multiple: true, default: ["tcp", "udp", "rtt"] }
+    only: { type: "string", multiple: true, default: ["tcp", "udp", "rtt"] },
+    case: { type: "string", multiple: true, default: [] }
   } satisfies ParseArgsConfig["options"]
   const { values } = parseArgs({ args: [...argv], options, strict: true })
-  if (values.hosts !== "1") throw new TypeError(`--hosts ${values.hosts}: only one host can be measured`)
+  if (values.hosts !== "1" && values.hosts !== "2") throw new TypeError(`--hosts ${values.hosts}: one host can be measured, or two`)
   if (!isRoot) throw new Error("The bench makes network namespaces: run it as root")
   const rounds = Number(values.rounds)
   const seconds = Number(values.seconds)
   if (!(rounds >= 1) || !(seconds > 0)) throw new TypeError("--rounds and --seconds take positive numbers")
+  if (values.hosts === "2") return Hosts.run({ rounds, seconds, only: values.only, cases: values.case }, emit)
 
   const world = new World("bench")
   try {
