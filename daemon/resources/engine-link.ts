@@ -23,7 +23,8 @@ import { openTap, type Tap } from "../linux/tap.ts"
 import type { LinkProfile, LinkProfiles } from "../plan/link-profile.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
-import { type EngineTunnel, type EngineTunnelSpec, sameTunnel, type TunnelEnd, tunnelEnd, tunnelTapName } from "./engine-tunnel.ts"
+import { type EngineTunnel, type EngineTunnelSpec, sameTunnel, type TunnelEnd, type TunnelStats } from "./engine-tunnel.ts"
+import { tunnelEnd, tunnelTapName } from "./engine-tunnel.ts"
 
 /** What carries the frames: `datapath/engine.ts`, which `main.ts` brings. */
 export interface LinkEngine {
@@ -37,6 +38,8 @@ export interface LinkEngine {
   addTunnel(id: string, tap: number, end: TunnelEnd): Promise<void>
   setTunnelProfile(id: string, profile: LinkProfile): void
   removeTunnel(id: string): Promise<void>
+  /** Rejects when the engine has ended. */
+  allStats(): Promise<TunnelStats>
   /** Called when the engine ends without having been closed; its descriptors are closed by then. */
   onExit(callback: (error: Error) => void): void
   close(): Promise<void>
@@ -145,6 +148,11 @@ export class EngineLinks {
   tunnelsOf(prefix: string): ReadonlyMap<string, EngineTunnel> {
     const ids = [...this.tunnels.keys()].filter((id) => id.startsWith(prefix))
     return new Map(ids.flatMap((id) => (this.getTunnel(id) === undefined ? [] : [[id, this.getTunnel(id)!] as const])))
+  }
+
+  /** What passed through tunnels and what was refused; undefined while there is no engine. Counts begin with the engine. */
+  async tunnelStats(): Promise<TunnelStats | undefined> {
+    return this.engine?.allStats().catch(() => undefined)
   }
 
   /** Whether the interface `index` is the TAP of a link or a tunnel. */

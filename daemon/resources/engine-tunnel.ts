@@ -79,3 +79,18 @@ export const tunnelEnd = ({ encapsulation, local, port, profile, remote, seed, s
 })
 
 export type TunnelEnd = ReturnType<typeof tunnelEnd>
+
+/** What passed through the engine's tunnels, by their ids, and what came from the underlay and was refused, by encapsulation and reason. */
+export interface TunnelStats {
+  readonly tunnels: ReadonlyMap<
+    string,
+    {
+      readonly sent: { readonly packets: number; readonly octets: number; readonly drops: Readonly<Record<"queue" | "error", number>> }
+      readonly received: { readonly packets: number; readonly octets: number; readonly errors: number }
+    }
+  >
+  readonly refusals: Readonly<Record<"vxlan" | "geneve" | "gre", Readonly<Record<string, number>>>> & {
+    readonly optionsIgnored: number
+    readonly overflow: number
+  }
+}

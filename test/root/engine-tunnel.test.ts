@@ -132,6 +132,7 @@ t.test("EngineLinks carry tunnels on when the engine dies, and leave nothing", {
     t.equal(links.getTunnel("t")!.tap, tap, "by the same TAP")
   }
   t.equal(told.length, 3, "each time it says so")
+  t.ok((await links.tunnelStats())!.tunnels.get("t")!.received.packets > 0, "and counts anew")
   t.equal((await links.setTunnel("t", { ...spec, profile: { delayMs: 20 } }, taps())).tap, tap, "a profile is changed in place")
   t.not((await links.setTunnel("t", { ...spec, vni: 10 }, taps())).tap, tap, "another VNI is another tunnel")
   links.releaseTunnel("t")
