@@ -24,6 +24,9 @@ import type { Mirror } from "./mirror.ts"
 import { Reporter } from "./reporter.ts"
 import { isGone, standingsOf } from "./standing.ts"
 
+/** A command that fails fails again, and running it five times may be worse than once. */
+const isFinal = ({ id }: { readonly id: string }): boolean => id.startsWith("exec/")
+
 /** After a failure. Hosts that share a machine's /run/netns, as in a demo, are in each other's way while a node moves. */
 const backOffMs = [200, 500, 1000, 2000]
 
@@ -200,7 +203,7 @@ export class Follower {
       if (failures.length === 0) return tell(goal)
       const isOld = (): boolean => mirror.lab(lab)?.lab.generation !== generation || this.#closing.signal.aborted
       if (isOld()) return
-      const wait = backOffMs[tries]
+      const wait = failures.every(isFinal) ? undefined : backOffMs[tries]
       if (wait === undefined) return tell("failed", failures)
       await sleep(wait, undefined, { signal: this.#closing.signal }).catch(() => {})
       if (isOld()) return

@@ -64,12 +64,22 @@ t.test("a lab over three hosts", { skip: needsRoot }, async (t) => {
 
   await t.test("a node moves", async (t) => {
     const moved = branch(lab, { pc: "h3" })
+    const changing = new Set<string>()
+    const following = fleet.client(2).events({ lab, follow: true, last: 1 })[Symbol.asyncIterator]()
+    const follow = async (): Promise<void> => {
+      for (let next = await following.next(); next.done !== true; next = await following.next()) {
+        if (next.value.type === "lab.changing" && next.value.message.includes("is changing")) changing.add(next.value.host)
+      }
+    }
+    void follow().catch(() => {})
     const planned = await fleet.client(1).plan(asFile(moved))
     const nodes = planned.changes.filter(({ kind }) => kind === "node").map(({ action, host, id }) => `${action} ${id} ${host}`)
     t.strictSame(nodes, ["REMOVE node/pc h1", "CREATE node/pc h3"])
     await fleet.make(moved, 2)
     t.strictSame(await placesOf(1), ["pc h3 ready", "tv h2 ready", "fw h2 ready", "isp h3 ready"])
     t.ok(await fleet.pings(lab, "pc", "10.10.0.3"), "and has its links again")
+    await until("whoever follows the events hears of all hosts", () => changing.size >= 2 && changing.has("h3"))
+    void following.return?.()
     t.strictSame((await fleet.client(1).list())[0]!.hosts, ["h2", "h3"], "h1 has confirmed that nothing is left there")
   })
 
