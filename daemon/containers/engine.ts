@@ -105,10 +105,22 @@ export const explain = (engine: Engine, operation: string, object: string, error
   return new KernelError({ operation, object, code: status === 0 ? "no answer" : "Docker refuses", detail: wordsOf(error) })
 }
 
+const askPatienceMs = 120_000
+
+/** An engine that hangs must not make us hang, too. */
+const inTime = async <A>(answer: Promise<A>): Promise<A> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = Object.assign(new Error(`no answer in ${askPatienceMs / 1000} s`), { code: "ETIMEDOUT" })
+    timer = setTimeout(() => reject(error), askPatienceMs)
+  })
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+}
+
 /** Asks the engine; failures come as KernelError. */
 export const ask = async <A>(engine: Engine, operation: string, object: string, call: (docker: Docker) => Promise<A>): Promise<A> => {
   try {
-    return await call(await engine.docker())
+    return await inTime(call(await engine.docker()))
   } catch (error) {
     throw explain(engine, operation, object, error)
   }
@@ -122,7 +134,7 @@ export const askFor = async <A>(
   call: (docker: Docker) => Promise<A>
 ): Promise<A | undefined> => {
   try {
-    return await call(await engine.docker())
+    return await inTime(call(await engine.docker()))
   } catch (error) {
     if (statusOf(error) === 404) return undefined
     throw explain(engine, operation, object, error)

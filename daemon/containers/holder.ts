@@ -104,17 +104,22 @@ const make = async (engine: Engine, place: Place): Promise<void> => {
 /**
  * Makes sure that the node's holder runs in the namespace with this inode. What is there and right stays.
  *
- * @returns whether it is another container than before: then what was joined to the old one cannot start again.
+ * @returns `anew`: it is another container than before, and what was joined to the old one cannot start again; `mended`: there was
+ *   something to do.
  */
-export const ensureHolder = async (engine: Engine, place: Place, inode: number): Promise<{ readonly anew: boolean }> => {
+export const ensureHolder = async (
+  engine: Engine,
+  place: Place,
+  inode: number
+): Promise<{ readonly anew: boolean; readonly mended: boolean }> => {
   const name = nameOf(engine, place, "holder")
   const found = await inspectOurs(engine, place, "holder")
-  if (isIn(found, inode)) return { anew: false }
+  if (isIn(found, inode)) return { anew: false, mended: false }
   if (found !== undefined) {
     try {
       await ask(engine, "start container", name, (docker) => docker.getContainer(found.Id).restart({ t: 0 }))
       await entered(engine, name, inode)
-      return { anew: false }
+      return { anew: false, mended: true }
     } catch (error) {
       if (!(error instanceof KernelError) || error.code === noEngine) throw error
       await removeContainer(engine, found.Id)
@@ -123,5 +128,5 @@ export const ensureHolder = async (engine: Engine, place: Place, inode: number):
   await make(engine, place)
   await ask(engine, "start container", name, (docker) => docker.getContainer(name).start())
   await entered(engine, name, inode)
-  return { anew: true }
+  return { anew: true, mended: true }
 }

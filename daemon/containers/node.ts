@@ -135,7 +135,9 @@ const make = async (engine: Engine, place: Place, spec: ContainerSpec, etc: Etc)
   await ask(engine, "make container", name, (docker) => docker.createContainer(optionsOf(engine, place, spec, etc)))
   const files = Object.entries(spec.files)
   if (files.length === 0) return
-  const bundle = archive(files.map(([path, { content, mode }]) => ({ path, content: Buffer.from(content), mode })))
+  const asArchived = ([path, { content, mode }]: (typeof files)[number]) =>
+    ({ path, content: Buffer.from(content), mode: Number.parseInt(mode, 8) })
+  const bundle = archive(files.map(asArchived))
   await ask(engine, "write files into container", name, (docker) => docker.getContainer(name).putArchive(bundle, { path: "/" }))
 }
 
@@ -223,15 +225,16 @@ export const run = async (
   }
 }
 
-/** Starts the container if it is not running in the node's namespace already. */
-export const start = async (engine: Engine, place: Place, inode: number): Promise<void> => {
+/** Starts the container if it is not running in the node's namespace already; returns whether there was something to do. */
+export const start = async (engine: Engine, place: Place, inode: number): Promise<boolean> => {
   const name = nameOf(engine, place, "node")
   const found = await inspectOurs(engine, place, "node")
-  if (found === undefined || (isIn(found, inode) && !found.State.Paused)) return
+  if (found === undefined || (isIn(found, inode) && !found.State.Paused)) return false
   await ask(engine, "start container", name, async (docker) => {
     const container = docker.getContainer(found.Id)
     if (found.State.Paused) await container.unpause()
     if (found.State.Running && !isIn(found, inode)) await container.restart({ t: 0 })
     else if (!found.State.Running) await container.start()
   })
+  return true
 }

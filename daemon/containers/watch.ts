@@ -99,14 +99,14 @@ export const watch = (engine: Engine, { inTurn, onReturn, tell }: WatchOptions):
 
   const mendHolder = (place: Place): Promise<void> =>
     mending(place, "holder", async (inode) => {
-      await ensureHolder(engine, place, inode)
-      return `the holder of the network of ${place.node} runs again`
+      if ((await ensureHolder(engine, place, inode)).mended) return `the holder of the network of ${place.node} runs again`
+      return undefined
     })
 
   const mendNode = (place: Place): Promise<void> =>
     mending(place, "node", async (inode) => {
-      await start(engine, place, inode)
-      return `the container of ${place.node} stood still after Docker was away: started`
+      if (await start(engine, place, inode)) return `the container of ${place.node} stood still after Docker was away: started`
+      return undefined
     })
 
   /**

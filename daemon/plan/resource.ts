@@ -183,8 +183,8 @@ export interface ContainerSpec {
   readonly env: Readonly<Record<string, string>>
   /** `HOST-PATH:CONTAINER-PATH[:ro|rw]` */
   readonly binds: ReadonlyArray<string>
-  /** By path in the container; `mode` as chmod(2) takes it. */
-  readonly files: Readonly<Record<string, { readonly content: string; readonly mode: number }>>
+  /** By path in the container; `mode` in octal digits: `0644`. */
+  readonly files: Readonly<Record<string, { readonly content: string; readonly mode: string }>>
   readonly user?: string
   /** Without the prefix CAP_, besides those that every container node has. */
   readonly capAdd: ReadonlyArray<string>

@@ -63,7 +63,7 @@ const readHealthcheck = (raw: NonNullable<RawContainer["healthcheck"]>): Healthc
 const readFiles = (raw: NonNullable<RawContainer["files"]>): Container["files"] =>
   new Map(Object.entries(raw).map(([path, file]) => {
     const { content, mode = "0644" } = typeof file === "string" ? { content: file } : file
-    return [path, { content, mode: Number.parseInt(mode, 8) }]
+    return [path, { content, mode: Number.parseInt(mode, 8).toString(8).padStart(4, "0") }]
   }))
 
 const readPublished = (ports: unknown, path: Path, reporter: Reporter): ReadonlyArray<Located<PublishedPort>> => {

@@ -52,7 +52,8 @@ export interface Container {
   readonly env: Readonly<Record<string, string>>
   /** `HOST-PATH:CONTAINER-PATH[:ro|rw]` */
   readonly binds: ReadonlyArray<string>
-  readonly files: ReadonlyMap<string, { readonly content: string; readonly mode: number }>
+  /** `mode` in four octal digits. */
+  readonly files: ReadonlyMap<string, { readonly content: string; readonly mode: string }>
   readonly user?: string
   readonly capAdd: ReadonlyArray<string>
   readonly cpu?: number

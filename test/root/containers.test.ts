@@ -197,7 +197,7 @@ t.test("containers", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   await t.test("wait-for: healthy holds back the deploy and the commands after it", async (t) => {
     const lab = weftd.name("healthy")
     const cmd = ["sh", "-c", `sleep 1; touch /ok; ${forever}`]
-    const healthcheck = { test: "test -e /ok", interval: "100ms" }
+    const healthcheck = { test: "test -e /ok", interval: "100ms", retries: 1000 }
     await weftd.make(topology(lab, { cmd, healthcheck, "wait-for": "healthy", exec: ["ls /ok"] }))
     t.equal(docker.ask(nameOf(lab), "{{.State.Health.Status}}"), "healthy")
   })
