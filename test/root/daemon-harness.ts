@@ -217,6 +217,8 @@ export class Weftd {
     const child = this.child
     this.child = undefined
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    // It was let go when it started, so that a failed test does not wait for it; this waits.
+    child.ref()
     const gone = once(child, "exit")
     child.kill(signal)
     const timer = setTimeout(() => child.kill("SIGKILL"), stopPatienceMs)

@@ -283,6 +283,8 @@ export class Fleet {
     const { child } = found
     found.child = undefined
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    // It was let go when it started, so that a failed test does not wait for it; this waits.
+    child.ref()
     const gone = once(child, "exit")
     child.kill(signal)
     const timer = setTimeout(() => child.kill("SIGKILL"), 5000)
