@@ -31,7 +31,10 @@ export class Tunnels {
     const { maxEntries } = addon.bpfMapInfo(this.maps.origins)
     const [keys, values] = attempt("read eBPF map", "origins", () => addon.bpfDump(this.maps.origins, key, value, maxEntries))
     const devices = new Map<number, number>()
-    new Uint32Array(values.buffer).forEach((index, i) => Layout.isTunnelEnd(index) && devices.set(index, Layout.decodeOriginDevice(keys, i)))
+    for (const [i, index] of new Uint32Array(values.buffer).entries()) {
+      // The others say that a VNI is known.
+      if (Layout.isTunnelEnd(index)) devices.set(index, Layout.decodeOriginDevice(keys, i))
+    }
     const indexes = [...devices.keys()]
     this.ends.clear()
     this.byVni.clear()

@@ -133,7 +133,7 @@ const unused = "weft does not use it"
 const ownUse = `${unused}; only commands of your own in nodes that ask for it fail`
 
 const optionals: ReadonlyArray<Optional> = [
-  { kind: "vxlan", neededFor: "the fast path between hosts; nothing on one host", without: "the engine carries tunnels", verdict: "WARNING" },
+  { kind: "vxlan", neededFor: "the fast path between hosts; nothing else", without: "the engine carries tunnels", verdict: "WARNING" },
   { kind: "netem", isQdisc: true, neededFor: "nothing of weft", without: ownUse, verdict: "OK" },
   { kind: "geneve", neededFor: "nothing of weft", without: `${ownUse}; the engine speaks it`, verdict: "OK" },
   { kind: "gre", neededFor: "nothing of weft", without: `${ownUse}; the engine speaks it`, verdict: "OK" },

@@ -52,9 +52,12 @@ const prefixOf = (lab: Lab, id: string): string => `${lab.name}/${id}@`
 /** What carries tunnels on this host: UDP ports of the VXLAN devices that are whole, by ifindex. */
 export type Carriers = ReadonlyMap<number, number>
 
-/** Looks once for all segments of the lab. */
-export const carriers = (lab: Lab): Carriers =>
-  new Map([...lab.daemon.tunnels.look()].flatMap(([port, { index, whole }]) => (whole ? [[index, port] as const] : [])))
+/** Looks once for all segments of the lab; not at all when none of them spans hosts. */
+export const carriers = (lab: Lab): Carriers => {
+  const spans = [...lab.knownOf("segment")].some(({ spec }) => isTunnelled(spec))
+  if (!spans) return new Map()
+  return new Map([...lab.daemon.tunnels.look()].flatMap(([port, { index, whole }]) => (whole ? [[index, port] as const] : [])))
+}
 
 /** What is there for the segment; undefined: nothing. */
 export const find = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
@@ -198,8 +201,9 @@ export const vacate = async (lab: Lab, id: string, spec: TunnelledSpec): Promise
   const { links, tunnels } = lab.daemon
   const { port } = spec.tunnel
   if (datapathOf(lab, spec.tunnel) === "engine") {
-    const device = tunnels.look().get(port)?.index
-    tunnels.remove([...tunnels.endsOf(spec.vni)].flatMap(([index, end]) => (end.device === device ? [index] : [])))
+    const ends = [...tunnels.endsOf(spec.vni)]
+    const device = ends.length === 0 ? undefined : tunnels.look().get(port)?.index
+    tunnels.remove(ends.flatMap(([index, end]) => (end.device === device ? [index] : [])))
     return
   }
   for (const [tunnel, { encapsulation, port: used, sendOnly }] of links.tunnelsOf(prefixOf(lab, id))) {
