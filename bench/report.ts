@@ -18,6 +18,15 @@ export interface Figure {
   /** Median of the ratios to the reference; absent for a reference. */
   readonly ratio?: number
   readonly reference?: string
+  /** What the median must be, for figures that have to reach something, and whether it is. */
+  readonly bound?: string
+  readonly verdict?: "ok" | "missed"
+}
+
+/** From `least` to `most`, both included. */
+export interface Bound {
+  readonly least: number
+  readonly most: number
 }
 
 export type Emit = (figure: Figure) => void
@@ -51,14 +60,23 @@ export const figure = (
     : { ratio: median(samples.map((sample, i) => sample / reference.samples[i]!)), reference: reference.case })
 })
 
+/** The figure with a verdict on its median. */
+export const judged = (figure: Figure, { least, most }: Bound): Figure => ({
+  ...figure,
+  bound: least === -Infinity ? `..${most}` : least === most ? `${most}` : `${least}..${most}`,
+  verdict: figure.median >= least && figure.median <= most ? "ok" : "missed"
+})
+
 /** Four significant digits are more than any of these is worth. */
 const digits = (value: number): string => (Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4))))
 
 /** `datapath link tcp Gbit/s n=5 min=40.1 median=41.9 max=42.5 ratio=0.98 reference=veth` */
 export const line = (figure: Figure): string => {
-  const { bench, metric, unit, n, min, median, max, ratio, reference } = figure
+  const { bench, bound, metric, unit, n, min, median, max, ratio, reference, verdict } = figure
   const words = [bench, figure.case, metric, unit, `n=${n}`, `min=${digits(min)}`, `median=${digits(median)}`, `max=${digits(max)}`]
-  return [...words, ...(ratio === undefined ? [] : [`ratio=${ratio.toFixed(2)}`, `reference=${reference}`])].join(" ")
+  if (ratio !== undefined) words.push(`ratio=${ratio.toFixed(2)}`, `reference=${reference}`)
+  if (verdict !== undefined) words.push(`bound=${bound}`, verdict)
+  return words.join(" ")
 }
 
 export const json = (figure: Figure): string => JSON.stringify(figure)

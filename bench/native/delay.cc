@@ -1,9 +1,10 @@
 // The one-way delay between two namespaces of one machine, and so of one clock, under load. One process, two threads.
 //
-//   delay SENDER RECEIVER ADDRESS BPS SECONDS    prints "SENT RECEIVED", then each delay in microseconds, one per line
+//   delay SENDER RECEIVER ADDRESS BPS SECONDS    prints "SENT RECEIVED UNKNOWN", then each delay in microseconds, one per line
 //
 // Every datagram has 1442 octets (1484 as a frame) and carries the time at which it is handed to the kernel; they are
-// spread evenly to make BPS in all. The kernel stamps them when they reach the receiver's interface.
+// spread evenly to make BPS in all. The kernel stamps them when they reach the receiver's interface. A sender that lost the
+// processor between its stamp and the end of the call does not know when its datagram went: UNKNOWN ones do not count.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +29,7 @@ constexpr size_t payload = 1442;
 constexpr double frameBits = (payload + 42) * 8;
 constexpr uint16_t port = 7007;
 constexpr int64_t second = 1'000'000'000;
+constexpr int64_t longestSend = 100'000;
 
 void die(const char* what) {
   perror(what);
@@ -47,7 +50,12 @@ int socketIn(const char* path) {
   return result;
 }
 
-void receive(const char* path, std::vector<double>& delays, std::atomic<bool>& isBound, const std::atomic<bool>& isOver) {
+struct Sample {
+  uint64_t number;
+  double delay;
+};
+
+void receive(const char* path, std::vector<Sample>& samples, std::atomic<bool>& isBound, const std::atomic<bool>& isOver) {
   const int from = socketIn(path);
   const int on = 1;
   const int room = 32 << 20;
@@ -74,12 +82,14 @@ void receive(const char* path, std::vector<double>& delays, std::atomic<bool>& i
     message.msg_controllen = sizeof control;
     if (recvmsg(from, &message, 0) != static_cast<ssize_t>(payload)) continue;
     int64_t sent;
+    uint64_t number;
     memcpy(&sent, data, sizeof sent);
+    memcpy(&number, data + sizeof sent, sizeof number);
     for (cmsghdr* entry = CMSG_FIRSTHDR(&message); entry != nullptr; entry = CMSG_NXTHDR(&message, entry)) {
       if (entry->cmsg_level != SOL_SOCKET || entry->cmsg_type != SCM_TIMESTAMPNS) continue;
       timespec stamp;
       memcpy(&stamp, CMSG_DATA(entry), sizeof stamp);
-      delays.push_back((stamp.tv_sec * second + stamp.tv_nsec - sent) / 1e3);
+      samples.push_back({number, (stamp.tv_sec * second + stamp.tv_nsec - sent) / 1e3});
     }
   }
 }
@@ -93,11 +103,12 @@ int main(int argc, char** argv) {
   }
   const double bps = atof(argv[4]);
   const double seconds = atof(argv[5]);
-  std::vector<double> delays;
-  delays.reserve(static_cast<size_t>(bps / frameBits * seconds) + 1000);
+  std::vector<Sample> samples;
+  std::vector<bool> isUnknown;
+  samples.reserve(static_cast<size_t>(bps / frameBits * seconds) + 1000);
   std::atomic<bool> isBound = false;
   std::atomic<bool> isOver = false;
-  std::thread receiver(receive, argv[2], std::ref(delays), std::ref(isBound), std::ref(isOver));
+  std::thread receiver(receive, argv[2], std::ref(samples), std::ref(isBound), std::ref(isOver));
   while (!isBound) usleep(1000);
 
   prctl(PR_SET_TIMERSLACK, 1UL);
@@ -115,11 +126,16 @@ int main(int argc, char** argv) {
     const timespec until{at / second, at % second};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
     const int64_t stamp = now(CLOCK_REALTIME);
+    const uint64_t number = isUnknown.size();
     memcpy(data, &stamp, sizeof stamp);
+    memcpy(data + sizeof stamp, &number, sizeof number);
     if (send(to, data, payload, 0) == static_cast<ssize_t>(payload)) sent++;
+    isUnknown.push_back(now(CLOCK_REALTIME) - stamp > longestSend);
   }
   isOver = true;
   receiver.join();
-  printf("%zu %zu\n", sent, delays.size());
-  for (const double delay : delays) printf("%.1f\n", delay);
+  printf("%zu %zu %zu\n", sent, samples.size(), static_cast<size_t>(std::count(isUnknown.begin(), isUnknown.end(), true)));
+  for (const auto& [number, delay] : samples) {
+    if (!isUnknown[number]) printf("%.1f\n", delay);
+  }
 }

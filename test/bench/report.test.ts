@@ -28,3 +28,13 @@ t.test("line and json", async (t) => {
   )
   t.strictSame(JSON.parse(Report.json(figure)), figure)
 })
+
+t.test("judged compares the median with both ends of the bound", async (t) => {
+  const of = (samples: ReadonlyArray<number>, bound: Report.Bound) => Report.judged(Report.figure(subject, samples), bound)
+  t.match(of([1, 5, 90], { least: -10, most: 10 }), { bound: "-10..10", verdict: "ok" }, "one outlier does not count")
+  t.match(of([11], { least: -10, most: 10 }), { verdict: "missed" })
+  t.match(of([-11], { least: -10, most: 10 }), { verdict: "missed" })
+  t.match(of([-5], { least: -Infinity, most: 100 }), { bound: "..100", verdict: "ok" })
+  t.equal(of([Number.NaN], { least: 0, most: 1 }).verdict, "missed", "nothing measured is nothing reached")
+  t.ok(Report.line(of([1], { least: 1, most: 1 })).endsWith("bound=1 ok"))
+})
