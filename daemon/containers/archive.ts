@@ -38,7 +38,9 @@ const header = ({ content, mode, path }: ArchivedFile): Buffer => {
   octal(content.length, 124, 12)
   octal(0, 136, 12)
   // The checksum counts its own field as spaces.
-  block.write("        0ustar\u000000", 148)
+  block.write(" ".repeat(8), 148)
+  block.write("0", 156)
+  block.write("ustar\0" + "00", 257)
   block.write(parts[0], 345)
   const sum = block.reduce((total, octet) => total + octet, 0)
   block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148)

@@ -8,7 +8,8 @@ export interface Event {
   /**
    * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `lab.orphaned`
    * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected`
-   * `host.limit`
+   * `host.limit` `container.started` `container.ended` `container.healthy` `container.unhealthy` `container.mended`
+   * `container.failed`
    */
   readonly type: string
   /** Resource id, node or lab. */
