@@ -1,6 +1,13 @@
 /** Labs over two hosts: links and networks on every path between them, changed while they run. */
 import t from "tap"
+import { Engine } from "../../daemon/datapath/engine.ts"
+import * as Bpf from "../../daemon/linux/bpf.ts"
 import * as Fabric from "../../daemon/linux/fabric.ts"
+import { EventLog } from "../../daemon/observe/events.ts"
+import { Reconciler } from "../../daemon/reconciler/reconciler.ts"
+import { EngineLinks } from "../../daemon/resources/engine-link.ts"
+import { Tunnels } from "../../daemon/resources/tunnel.ts"
+import { objectPath } from "./bpf/frames.ts"
 import { HostPair, type Family, type Host } from "./host-pair.ts"
 import { ipBatch, needsRoot, until } from "./harness.ts"
 
@@ -177,4 +184,31 @@ t.test("a UDP port that is taken", { skip: needsRoot }, async (t) => {
   ipBatch(underlay, ["link del vx0"])
   await attempt()
   t.ok(await pair.ping("a", "10.9.0.2"), "and when it is free")
+})
+
+t.test("a daemon that was killed finds its tunnels again", { skip: needsRoot }, async (t) => {
+  const pair = await HostPair.make("again")
+  t.teardown(() => pair.close())
+  const topology = { ...network(), ...link(), nodes: network().nodes }
+  await pair.deploy(topology)
+  const [{ address, daemon: former, store, underlay }] = pair.hosts
+  const { fabric } = former
+  const ids = Fabric.programIds(fabric.fd, Fabric.ports(fabric.fd).marked.map((port) => port.link.index))
+
+  // What a new process does, with nothing but what is in the kernel and in the store.
+  const program = Bpf.takeOver(objectPath, new Set(ids.values()))
+  t.equal(program.programId, former.program.programId)
+  t.strictSame(program.tunnelEnds(), former.program.tunnelEnds())
+  program.addTunnelEnd({ device: devices(pair.hosts[0])[0]!.index, vni: 999, remote: "10.88.0.9" })
+  const tell = (): void => {}
+  const links = new EngineLinks({ fabric, program, start: Engine.start, tell })
+  const tunnels = new Tunnels({ fabric, program, address, underlay: { ...underlay, inode: 0 }, tell })
+  const reconciler = new Reconciler({ daemon: { ...former, program, links, tunnels }, store, events: new EventLog() })
+  await reconciler.recover()
+  t.strictSame((await reconciler.inspect(pair.lab)).drift, [])
+  t.notOk([...program.tunnelEnds().values()].some(({ vni }) => vni === 999), "what belongs to no lab is gone")
+  t.ok((await pair.ping("a", "10.9.0.2")) && (await pair.ping("a", "10.7.0.2")))
+  await reconciler.close()
+  await links.close()
+  program.close()
 })
