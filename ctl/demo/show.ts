@@ -24,6 +24,12 @@ const expectation = (hosts: ReadonlyArray<Node>) => {
   return (from: string, to: string): boolean => sites.get(from) !== "internet" || sites.get(to) === "internet"
 }
 
+/** Pairs that reach each other and should not, or the other way round. */
+export const surprisesOf = (lab: InspectResponse, results: ReadonlyArray<ReachResult>): ReadonlyArray<ReachResult> => {
+  const expected = expectation(hostsIn(lab))
+  return results.filter(({ from, icmp, tcp, to }) => icmp !== expected(from, to) || tcp !== expected(from, to))
+}
+
 /** Which host has what. */
 export const showHosts = ({ nodes }: InspectResponse, hosts: ReadonlyArray<HostInfo>): Problems => {
   const style = styleOf(process.stdout)
@@ -71,15 +77,11 @@ export const showMatrix = (lab: InspectResponse, results: ReadonlyArray<ReachRes
   const missing = results.length === wanted ? [] : [`${wanted - results.length} of ${wanted} pairs were not tried`]
   return [
     ...missing,
-    ...results.flatMap((result) => {
-      const should = expected(result.from, result.to)
-      if (result.icmp === should && result.tcp === should) return []
-      return [
-        should
-          ? `${result.from} does not reach ${result.to} (${result.address}): ${result.error || "no answer"}`
-          : `${result.from} reaches ${result.to} (${result.address}), though the internet should not know that address`
-      ]
-    })
+    ...surprisesOf(lab, results).map(({ address, error, from, to }) =>
+      expected(from, to)
+        ? `${from} does not reach ${to} (${address}): ${error || "no answer"}`
+        : `${from} reaches ${to} (${address}), though the internet should not know that address`
+    )
   ]
 }
 
