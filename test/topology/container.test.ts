@@ -13,7 +13,9 @@ t.test("parsePublished reads what Docker's users type", async (t) => {
   t.same(parsePublished("8080:80"), { protocol: "tcp", hostPort: 8080, port: 80 })
   t.same(parsePublished("127.0.0.1:53:5353/udp"), { protocol: "udp", address: "127.0.0.1", hostPort: 53, port: 5353 })
   t.same(parsePublished("[::1]:1:65535/tcp"), { protocol: "tcp", address: "::1", hostPort: 1, port: 65535 })
-  for (const wrong of ["80", "0:80", "80:65536", "80:80/sctp", "a:80:80", "80:80:80:80", ""]) t.equal(parsePublished(wrong), undefined, wrong)
+  for (const wrong of ["80", "0:80", "80:65536", "80:80/sctp", "a:80:80", "80:80:80:80", ""]) {
+    t.equal(parsePublished(wrong), undefined, wrong)
+  }
 })
 
 t.test("parseMemory wants a unit", async (t) => {
