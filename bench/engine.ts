@@ -117,14 +117,14 @@ const engineCpu = (): number => {
 type Samples = ReadonlyMap<string, readonly [unit: string, value: number]>
 
 /** Everything that is measured of a path once, by metric. */
-const measure = async (world: World, path: Traffic.Path, seconds: number, isEngine: boolean): Promise<Samples> => {
+const measure = async (world: World, { isEngine, path, trips = roundTrips }: Case, seconds: number): Promise<Samples> => {
   const found = new Map<string, readonly [unit: string, value: number]>()
   const before = engineCpu()
   const { gbps, octets } = await Traffic.tcp(world, path, seconds)
   found.set("tcp", ["Gbit/s", gbps])
   if (isEngine) found.set("cpu", ["s/GB", (engineCpu() - before) / (octets / 1e9)])
   for (const size of sizes) found.set(`udp${size}`, ["packets/s", await Traffic.packets(world, path, seconds / 2, size)])
-  const [p50, p99] = await Traffic.roundTrips(world, path, roundTrips)
+  const [p50, p99] = await Traffic.roundTrips(world, path, trips)
   found.set("rtt-p50", ["us", p50])
   found.set("rtt-p99", ["us", p99])
   return found
@@ -135,6 +135,8 @@ interface Case {
   readonly path: Traffic.Path
   readonly isEngine: boolean
   readonly prepare?: () => void
+  /** Round trips that are measured; fewer where each takes long. */
+  readonly trips?: number
 }
 
 /** Each round measures all cases, forwards and backwards in turns. `reference`: what the others are compared with. */
@@ -143,11 +145,12 @@ const compare = async (world: World, { emit, rounds, seconds }: Run, cases: Read
   const units = new Map<string, string>()
   for (let round = 0; round < rounds; round++) {
     console.error(`round ${round + 1} of ${rounds}`)
-    for (const { isEngine, name, path, prepare } of round % 2 === 0 ? cases : cases.toReversed()) {
+    for (const subject of round % 2 === 0 ? cases : cases.toReversed()) {
+      const { name, prepare } = subject
       prepare?.()
       const own = samples.get(name) ?? new Map<string, number[]>()
       samples.set(name, own)
-      for (const [metric, [unit, value]] of await measure(world, path, seconds, isEngine)) {
+      for (const [metric, [unit, value]] of await measure(world, subject, seconds)) {
         units.set(metric, unit)
         own.set(metric, [...(own.get(metric) ?? []), value])
       }
@@ -174,7 +177,7 @@ const links = async (settings: Run): Promise<void> => {
     const path = { name: "link", sender: a, receiver: b, address }
     const cases = Object.entries(profiles).map(([name, profile]): Case => {
       const prepare = () => engine.setProfiles("link", { aToB: profile, bToA: {}, seed: 7 })
-      return { name: `link ${name}`, path, isEngine: true, prepare }
+      return { name: `link ${name}`, path, isEngine: true, prepare, trips: profile.delayMs === undefined ? roundTrips : 200 }
     })
     await compare(world, settings, cases)
   } finally {

@@ -138,13 +138,18 @@ void joinAndRead(const Packet& first, const Packet& second) {
 }
 
 using Counts = std::map<int, uint64_t>;
+// Packets that mutations start from.
+constexpr size_t poolPackets = 1024;
 
 Counts tunnels(Random& random, Encapsulation kind, uint64_t count) {
   Counts counts;
   std::unique_ptr<Exact> before;
   Packet last;
+  std::vector<std::vector<uint8_t>> pool;
+  while (pool.size() < poolPackets) pool.push_back(packetOf(random, kind));
+  std::vector<uint8_t> octets;
   for (uint64_t i = 0; i < count; i++) {
-    std::vector<uint8_t> octets = packetOf(random, kind);
+    octets = pool[random.below(poolPackets)];
     mutate(random, octets, 64);
     auto packet = std::make_unique<Exact>(octets);
     Inner inner;
