@@ -94,7 +94,7 @@ const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR] [--l
                    These files are read again when they change, and at once on SIGHUP
 ${fleetUsage}`
 
-/** Reads the command line; prints and exits on a bad one. */
+/** Reads the command line; says what is wrong and exits on a bad one. */
 const configure = (argv: ReadonlyArray<string>): Config => {
   try {
     const text = { type: "string" } as const
@@ -117,7 +117,7 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     const docker = socketPathOf(process.env["DOCKER_HOST"])
     return { instance, host: hostName(values), fleet, socket, state, runDirectory, docker, remote }
   } catch (error) {
-    process.stderr.write(`weftd: ${(error as Error).message}\n${usage}`)
+    process.stderr.write(`weftd: ${(error as Error).message}\nAll flags: weftd --help\n`)
     process.exit(2)
   }
 }
