@@ -23,7 +23,7 @@ const fastest = async (weftd: Weftd, lab: string): Promise<number> =>
 
 const taps = (weftd: Weftd): number => sh("ip", "-n", weftd.fabric, "-o", "link").match(/weft-tap\./g)?.length ?? 0
 
-t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
+t.test("a link's profile", { skip: needsRoot, timeout: 400_000 }, async (t) => {
   const weftd = await Weftd.start("profile")
   t.teardown(() => weftd.close())
 
@@ -100,6 +100,91 @@ t.test("a link's profile", { skip: needsRoot, timeout: 240_000 }, async (t) => {
     await weftd.make(withLink(lab, { down: false, loss: 0, delay: "0" }))
     t.ok(await weftd.pings(lab, "b", addressOfA))
     await until("the TAPs are gone", () => taps(weftd) === 0)
+    await weftd.destroy(lab)
+  })
+
+  await t.test("keeps what a change does not name, and resets what it takes out or sets to 0", async (t) => {
+    const lab = weftd.name("parts")
+    const all = { delay: { "a-to-b": "4ms", "b-to-a": "6ms" }, rate: "100mbit", loss: { "a-to-b": "1%" }, queue: "50ms", aqm: "codel" }
+    const shown = async (profile: Readonly<Record<string, unknown>>): Promise<ReadonlyArray<string>> => {
+      await weftd.make(withLink(lab, profile))
+      t.strictSame(await weftd.drift(lab), [])
+      return (await weftd.inspect(lab)).segments[0]!.profile
+    }
+    const [whole] = await shown(all)
+    t.match(whole, /delay 4ms/)
+    t.match(whole, /rate 100mbit/)
+    t.match(whole, /loss 1%/)
+    const [faster, back] = await shown({ ...all, rate: "200mbit" })
+    t.equal(faster, whole!.replace("100mbit", "200mbit"), "all else is as before")
+    t.match(back, /delay 6ms/)
+    const { delay, loss, ...unlimited } = all
+    t.match(await shown({ ...all, loss: 0 }), [/^(?!.*loss)/, /^(?!.*loss)/], "0 takes it out")
+    t.match(await shown({ ...unlimited, loss, rate: "200mbit" }), [/loss 1%/, /^(?!.*loss)/], "one that is not named is reset")
+    t.ok((await fastest(weftd, lab)) < 5, "the delay is gone")
+    t.strictSame(await shown({ rate: 0, delay: "0", loss: "0%", jitter: 0, duplicate: 0, corrupt: "0", reorder: 0 }), [])
+    await until("the TAPs are gone", () => taps(weftd) === 0)
+    await weftd.destroy(lab)
+  })
+
+  await t.test("has a rate whose queue is limited by packets, octets or time", async (t) => {
+    const lab = weftd.name("queue")
+    /** How many of 40 frames of 1042 octets that come at once arrive: those of the queue, and the one being sent. */
+    const passed = async (queue: string): Promise<number> => {
+      await weftd.make(withLink(lab, { rate: { "a-to-b": "200kbit" }, queue }))
+      await weftd.pings(lab, "b", addressOfA)
+      const { stdout } = await weftd.inNode(lab, "b", "ping", "-n", "-q", "-c", "40", "-l", "40", "-s", "1000", "-W", "3", addressOfA)
+      return Number(/, (\d+) received/.exec(stdout)![1])
+    }
+    // 42 ms each: on a busy machine one or the other leaves while ping still sends.
+    for (const [queue, count] of [["5p", 6], ["12p", 13], ["10kb", 10], ["500ms", 12]] as const) {
+      const received = await passed(queue)
+      t.ok(received >= count && received <= count + 4, `${queue}: ${received} of about ${count}`)
+    }
+    await weftd.destroy(lab)
+  })
+
+  await t.test("has a queue that codel and red keep shorter than fifo does", async (t) => {
+    const lab = weftd.name("aqm")
+    /** Milliseconds for a ping there and back while UDP offers a fifth more than the rate, when that has lasted for a while. */
+    const wait = async (aqm: string): Promise<number> => {
+      await weftd.make(withLink(lab, { rate: "5mbit", queue: "400ms", aqm }))
+      const server = weftd.startIn(lab, "b", ["iperf3", "-s", "-1", "--forceflush"])
+      await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
+      const stream = weftd.inNode(lab, "a", "iperf3", "-c", addressOfB, "-u", "-b", "6M", "-l", "1400", "-t", "12")
+      const times = (await roundTrips(weftd, lab, "a", addressOfB, 350)).slice(-100).sort((one, other) => one - other)
+      t.equal((await stream).code, 0, `${aqm}: iperf3`)
+      return times[times.length >> 1]!
+    }
+    const [fifo, codel, red] = [await wait("fifo"), await wait("codel"), await wait("red")]
+    t.ok(fifo > 300, `fifo ${fifo} ms`)
+    t.ok(codel < fifo / 2, `codel ${codel} ms`)
+    t.ok(red < fifo - 30, `red ${red} ms`)
+    await weftd.destroy(lab)
+  })
+
+  await t.test("has an MTU beside its profile, and goes down one way", async (t) => {
+    const lab = weftd.name("oneway")
+    const fits = async (size: number): Promise<boolean> =>
+      (await weftd.inNode(lab, "a", "ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", String(size - 28), addressOfB)).code === 0
+    await weftd.make(withLink(lab, { delay: "1ms", mtu: 1300 }))
+    t.ok(await fits(1300))
+    t.notOk(await fits(1301))
+    await weftd.make(withLink(lab, { delay: "1ms", mtu: 3000 }))
+    t.ok(await fits(3000), "bigger, in place")
+    t.strictSame(await weftd.drift(lab), [])
+
+    const arrived = async (node: string): Promise<number> =>
+      Number((await weftd.inNode(lab, node, "cat", "/sys/class/net/e1/statistics/rx_packets")).stdout)
+    await weftd.make(withLink(lab, { delay: "1ms", down: { "b-to-a": true } }))
+    const [a, b] = [await arrived("a"), await arrived("b")]
+    t.notOk(await weftd.pings(lab, "a", addressOfB))
+    t.notOk(await weftd.pings(lab, "b", addressOfA))
+    // The first endpoint of the file, its a, is b.
+    t.equal(await arrived("b"), b, "nothing comes to b")
+    t.ok((await arrived("a")) > a, "but to a")
+    await weftd.make(withLink(lab, { delay: "1ms" }))
+    await until("the way back is open", () => weftd.pings(lab, "a", addressOfB), 20_000)
     await weftd.destroy(lab)
   })
 
