@@ -4,6 +4,7 @@
  *   bridge           node == [bridge] == [vxlan] == underlay == [vxlan] == [bridge] == node    the kernel's own: the reference
  *   link, network    node == [port.bpf.c] == [vxlan external] == underlay == ...               the fast path
  *   engine-*         node == [port.bpf.c] == TAP ~~ engine ~~ underlay ~~ ...                  what the kernel does not encapsulate
+ *   ovs-userspace    Open vSwitch's user-space datapath, where it is installed (ovs.ts)
  *
  * Each has namespaces, hosts and an underlay (MTU 1500; 1450 inside) of its own and stays for the whole run. As in
  * datapath.ts, every round measures all, in turns forwards and backwards.
@@ -12,6 +13,7 @@ import * as Bpf from "../daemon/linux/bpf.ts"
 import { Tunnels } from "../daemon/resources/tunnel.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
 import { attach, ipBatch, World } from "../test/root/harness.ts"
+import { ovs, type OvsPath } from "./ovs.ts"
 import * as Report from "./report.ts"
 import { packets, roundTrips, tcp, type Path } from "./traffic.ts"
 import * as TwoHosts from "./two-hosts.ts"
@@ -75,12 +77,14 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
     engines.push(path)
     return path
   }
-  const makers: Readonly<Record<string, () => Path | Promise<Path>>> = {
+  let openVswitch: OvsPath | undefined
+  const makers: Readonly<Record<string, () => Path | undefined | Promise<Path>>> = {
     [reference]: () => TwoHosts.bridge(world),
     link: () => fastPath(world, "link"),
     network: () => fastPath(world, "network"),
     "engine-vxlan": () => engine("vxlan"),
-    "engine-geneve": () => engine("geneve")
+    "engine-geneve": () => engine("geneve"),
+    "ovs-userspace": () => (openVswitch = ovs(world, { addresses: hostAddresses, mtu: innerMtu }))
   }
   const unknown = cases.find((name) => makers[name] === undefined)
   if (unknown !== undefined) throw new TypeError(`--case ${unknown}: there are ${Object.keys(makers).join(", ")}`)
@@ -92,7 +96,10 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
   try {
     const paths: Path[] = []
     for (const [name, make] of Object.entries(makers)) {
-      if (name === reference || cases.length === 0 || cases.includes(name)) paths.push(await make())
+      if (name !== reference && cases.length > 0 && !cases.includes(name)) continue
+      const path = await make()
+      if (path === undefined) console.error(`${name}: not installed, left out`)
+      else paths.push(path)
     }
     for (let round = 0; round < rounds; round++) {
       console.error(`round ${round + 1} of ${rounds}`)
@@ -113,6 +120,7 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
       }
     }
   } finally {
+    openVswitch?.close()
     for (const path of engines) for (const one of path.engines) await one.close()
     world.close()
   }
