@@ -12,7 +12,7 @@
 import * as Bpf from "../daemon/linux/bpf.ts"
 import { Tunnels } from "../daemon/resources/tunnel.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
-import { attach, ipBatch, World } from "../test/root/harness.ts"
+import { attach, ipBatch, until, World } from "../test/root/harness.ts"
 import { ovs, type OvsPath } from "./ovs.ts"
 import * as Report from "./report.ts"
 import { packets, roundTrips, tcp, type Path } from "./traffic.ts"
@@ -100,6 +100,10 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
       const path = await make()
       if (path === undefined) console.error(`${name}: not installed, left out`)
       else paths.push(path)
+    }
+    for (const { address, name, sender } of paths) {
+      const answers = async () => (await world.run(sender, ["ping", "-c", "1", "-W", "1", address])).code === 0
+      await until(`${name} forwards`, answers, 20_000)
     }
     for (let round = 0; round < rounds; round++) {
       console.error(`round ${round + 1} of ${rounds}`)
