@@ -265,7 +265,8 @@ const credentialsFor = (peer: Peer, address: Address, { ca, cert, key, revoked }
 const deadlineOf = ({ deadlineMs }: CallOptions): grpc.CallOptions =>
   deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs }
 
-const isSame = (a: Material, b: Material): boolean => a.ca === b.ca && a.cert === b.cert && a.key === b.key && (a.revoked ?? noneRevoked) === (b.revoked ?? noneRevoked)
+const isSame = (a: Material, b: Material): boolean =>
+  a.ca === b.ca && a.cert === b.cert && a.key === b.key && (a.revoked ?? noneRevoked) === (b.revoked ?? noneRevoked)
 
 const unreachable = (host: string, endpoint: string, { reason, remedy }: Failure): PeerError => {
   const where = endpoint === "" ? "" : ` at ${endpoint}`
