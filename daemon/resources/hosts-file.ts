@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { basename, dirname } from "node:path"
 import { KernelError } from "../linux/errors.ts"
+import * as Netns from "../linux/netns.ts"
 import type { HostsFileSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { each, type Handler } from "./handler.ts"
@@ -15,6 +16,15 @@ const preamble = [
 ].join("\n")
 
 export const hostsPath = (lab: Lab): string => `${lab.directory}/hosts`
+
+/**
+ * Whether `/etc/netns` has files of a node, and they are this lab's. Another instance may have, or be making, a node of the
+ * same name: its files link to other places.
+ */
+export const hasOwnEtc = (lab: Lab, node: string): boolean => {
+  const name = Netns.nodeName(lab.name, node)
+  return Netns.hasEtc(name) && ["", hostsPath(lab)].includes(Netns.hostsLink(name))
+}
 
 /** Where the files of a node's container are: its own copies, because a container has a file and not its name. */
 export const containerDirectory = (lab: Lab, node: string): string => `${lab.directory}/containers/${node}`

@@ -12,7 +12,7 @@ import type { StepOf } from "../plan/diff.ts"
 import type { NodeSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { asFailure, each, type Failure, type Failures, type Handler } from "./handler.ts"
-import { hostsPath } from "./hosts-file.ts"
+import { hasOwnEtc, hostsPath } from "./hosts-file.ts"
 import type { Lab } from "./lab.ts"
 
 const endGraceMs = 500
@@ -31,12 +31,6 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
     const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
     if (lost && hasOwnEtc(lab, node)) yield [id.node(node), spec]
   }
-}
-
-/** Another instance may be making a node of the same name: its files link to other places. */
-const hasOwnEtc = (lab: Lab, node: string): boolean => {
-  const name = Netns.nodeName(lab.name, node)
-  return Netns.hasEtc(name) && ["", hostsPath(lab)].includes(Netns.hostsLink(name))
 }
 
 /** Settings that nobody wants any more are there as long as they differ from what the kernel gives a new namespace. */

@@ -4,7 +4,7 @@ import * as Netns from "../linux/netns.ts"
 import type { ResolverSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { each, type Handler } from "./handler.ts"
-import { fileError, refreshCopy, writeWhole } from "./hosts-file.ts"
+import { fileError, hasOwnEtc, refreshCopy, writeWhole } from "./hosts-file.ts"
 import type { Lab } from "./lab.ts"
 
 const pathOf = (lab: Lab, node: string): string => `${Netns.etcPath(Netns.nodeName(lab.name, node))}/resolv.conf`
@@ -31,7 +31,7 @@ const write = (lab: Lab, spec: ResolverSpec): void => {
 
 function* observe(lab: Lab): Generator<readonly [string, ResolverSpec]> {
   for (const { spec } of lab.knownOf("resolver")) {
-    if (lab.snapshot.foreign.has(spec.node)) continue
+    if (lab.snapshot.foreign.has(spec.node) || !hasOwnEtc(lab, spec.node)) continue
     try {
       yield [id.resolver(spec.node), parse(spec.node, readFileSync(pathOf(lab, spec.node), "utf8"))]
     } catch (error) {
@@ -47,6 +47,6 @@ export const handler: Handler<"resolver"> = {
   remove: (lab, steps) =>
     each(steps, (step) => {
       refreshCopy(lab, step.node, "resolv.conf", "")
-      rmSync(pathOf(lab, step.node), { force: true })
+      if (hasOwnEtc(lab, step.node)) rmSync(pathOf(lab, step.node), { force: true })
     })
 }
