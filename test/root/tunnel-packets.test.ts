@@ -1,5 +1,5 @@
 /** What tunnels of the engine send, as tshark reads it, and what becomes of packets that somebody else made. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
@@ -52,7 +52,7 @@ for (const encapsulation of encapsulations) {
         const file = join(folder, "capture.pcap")
         // Packets as a real wire has them: cut, and with all checksums.
         for (const host of [a, b]) await world.run(host.underlay, ["ethtool", "-K", "u0", "tx", "off", "gso", "off", "tso", "off"])
-        const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "-U", "-w", file, "-s", "0"])
+        const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "--immediate-mode", "-U", "-w", file, "-s", "0"])
         await new Promise<void>((ready) => capture.stderr!.on("data", (text: Buffer) => text.includes("listening") && ready()))
         await hosts.start(a, { ...tunnel, family }, 1400)
         await hosts.start(b, { ...tunnel, family }, 1400)
@@ -61,15 +61,18 @@ for (const encapsulation of encapsulations) {
         const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
         await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
         t.equal((await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "300K"])).code, 0)
+        const holds = () => `${statSync(file).size} octets, exit ${capture.exitCode}`
+        await until("the capture has it all", () => statSync(file).size > 300_000, 15_000).catch((error) => t.fail(`${error} (${holds()})`))
         capture.kill("SIGINT")
-        await new Promise((ended) => capture.on("close", ended))
+        if (capture.exitCode === null) await new Promise((ended) => capture.on("close", ended))
         const decode = encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : []
         const checks = ["tcp", "ip", "udp"].flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`])
         const identifier = { vxlan: "vxlan.vni", geneve: "geneve.vni", gre: "gre.key" }[encapsulation]
         const fields = [identifier, "tcp.seq", "ip.flags.df", "tcp.checksum.status", "udp.checksum.status", ...complaints]
         const columns = fields.flatMap((field) => ["-e", field])
-        const { stdout } = await world.run(b.underlay, ["tshark", "-n", "-r", file, ...decode, ...checks, "-T", "fields", ...columns])
-        const packets = stdout.trimEnd().split("\n").map((line) => line.split("\t"))
+        const { code, stderr, stdout } = await world.run(b.underlay, ["tshark", "-n", "-r", file, ...decode, ...checks, "-T", "fields", ...columns])
+        t.equal(code, 0, stderr)
+        const packets = stdout.split("\n").filter((line) => line !== "").map((line) => line.split("\t"))
         const tcp = packets.filter(([, sequence]) => sequence !== "")
         t.ok(tcp.length > 100, `IPv${family}: ${tcp.length} packets of TCP`)
         t.strictSame([...new Set(tcp.map(([name]) => Number(name)))], [tunnel.vni])
