@@ -278,7 +278,9 @@ export class Fleet implements LabControl {
   /** A lab that only this host knows. */
   async #inspectAlone(name: string): Promise<Inspection> {
     try {
-      const part = await this.inspectPart(name)
+      const own = await this.inspectPart(name)
+      const away = this.awayText === "" ? [] : [`${this.awayText}. Shown is what host ${this.#host} has; the lab may have more on others`]
+      const part = { ...own, unreachable: away }
       return this.#parts.follower.orphans.has(name) ? { ...part, lab: { ...part.lab, ...orphaned(name) } } : part
     } catch (error) {
       if (this.awayText === "" || !(error instanceof Refused)) throw error

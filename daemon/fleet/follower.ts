@@ -79,6 +79,7 @@ export class Follower {
   readonly #closing = new AbortController()
   /** Underlay addresses by which parts were cut last. */
   #vteps = ""
+  #begun = false
 
   constructor(parts: FollowerParts) {
     this.#parts = parts
@@ -94,6 +95,12 @@ export class Follower {
   /** Labs of which only this host knows, by name. */
   get orphans(): ReadonlySet<string> {
     return this.#orphans
+  }
+
+  /** Nothing is made before: whoever bears the name of another living host would make that host's part a second time. */
+  begin(): void {
+    this.#begun = true
+    void this.#kickAll()
   }
 
   /** Waits for what is under way. */
@@ -119,7 +126,7 @@ export class Follower {
   }
 
   #kick(lab: string): void {
-    if (!this.#parts.mirror.isComplete || this.#closing.signal.aborted) return
+    if (!this.#begun || !this.#parts.mirror.isComplete || this.#closing.signal.aborted) return
     this.#dirty.add(lab)
     if (this.#working.has(lab)) return
     const work = this.#work(lab).finally(() => {
@@ -214,7 +221,7 @@ export class Follower {
   async #removeWhenGone(lab: string): Promise<void> {
     const { host, mirror, shared } = this.#parts
     const found = mirror.lab(lab)
-    if (found?.lab.wanted !== "absent" || !mirror.connection.connected) return
+    if (!this.#begun || found?.lab.wanted !== "absent" || !mirror.connection.connected) return
     if (!isGone(standingsOf(found.lab, mirror.reports(lab), mirror.hosts))) return
     const first = mirror.hosts.find(({ alive }) => alive)?.name ?? host
     if (first === host) await shared.remove(lab, found.revision).catch(() => {})

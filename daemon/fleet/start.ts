@@ -51,7 +51,8 @@ export interface RunningFleet {
     listener: (event: HostEvent) => void
   ) => { readonly past: Promise<ReadonlyArray<HostEvent>>; readonly stop: () => void }
   /**
-   * Tells the others who and where we are; goes on trying by itself. `endpoint`: where we listen; empty: nowhere.
+   * Tells the others who and where we are, and goes on trying by itself; then follows. `endpoint`: where we listen; empty:
+   * nowhere.
    * @throws Error when another living host has the name
    */
   readonly register: (endpoint: string) => Promise<void>
@@ -101,6 +102,7 @@ export const startFleet = (parts: FleetParts): RunningFleet => {
         // Everything else passes, and the store goes on trying.
         if ((error as Error).name === "NameTaken") throw error
       }
+      follower.begin()
     },
     close: async () => {
       stopTelling()
