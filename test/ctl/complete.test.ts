@@ -35,6 +35,8 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "deploy",
     "destroy",
     "list",
+    "hosts",
+    "drain",
     "inspect",
     "exec",
     "capture",
