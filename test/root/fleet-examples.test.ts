@@ -7,9 +7,11 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import t from "tap"
 import { parseDocument, type YAMLMap } from "yaml"
+import type { Client } from "../../ctl/client.ts"
+import type { ReachResult } from "../../ctl/messages.ts"
 import { Weftd } from "./daemon-harness.ts"
 import { Fleet, matrixOf, placementOf } from "./fleet-harness.ts"
-import { checkout, needsRoot } from "./harness.ts"
+import { checkout, needsRoot, until } from "./harness.ts"
 
 const folder = join(checkout, "topologies")
 const examples = readdirSync(folder)
@@ -33,6 +35,24 @@ const topology = (example: string, name: string, hosts: ReadonlyArray<string> = 
 
 const families = (example: string): ReadonlyArray<boolean> => (example === "spine-leaf" ? [false, true] : [false])
 
+/**
+ * Who reaches whom. A thousand pairs at once on a busy machine: who does not reach another has a second chance,
+ * and what counts is its best.
+ */
+const matrix = async (client: Client, lab: string, ipv6: boolean): Promise<Readonly<Record<string, string>>> => {
+  const best = new Map<string, ReachResult>()
+  const isWhole = ({ icmp, tcp }: ReachResult): boolean => icmp && tcp
+  for (let tries = 0; tries < 2; tries++) {
+    for await (const result of client.reach({ lab, nodes: [], timeoutMs: 2000, ipv6 })) {
+      const pair = `${result.from} ${result.to}`
+      const before = best.get(pair)
+      if (before === undefined || (!isWhole(before) && isWhole(result))) best.set(pair, result)
+    }
+    if ([...best.values()].every(isWhole)) break
+  }
+  return matrixOf([...best.values()])
+}
+
 t.test("examples", { skip: needsRoot }, async (t) => {
   /** What each reached on one host. */
   const known = new Map<string, ReadonlyArray<unknown>>()
@@ -43,7 +63,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
       await alone.make(topology(example, lab))
       const matrices = []
       for (const ipv6 of families(example)) {
-        matrices.push(matrixOf(await Array.fromAsync(alone.client.reach({ lab, nodes: [], timeoutMs: 2000, ipv6 }))))
+        matrices.push(await matrix(alone.client, lab, ipv6))
       }
       known.set(example, matrices)
       await alone.destroy(lab)
@@ -64,11 +84,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
         const lab = fleet.name(`ex${hosts}-${example.slice(0, 8)}`)
         const same = async (what: string): Promise<void> => {
           for (const [at, ipv6] of families(example).entries()) {
-            const first = matrixOf(await fleet.reach(lab, { ipv6, via }))
-            // A thousand pairs at once on a busy machine: one that was late gets a second chance.
-            const late = JSON.stringify(first) !== JSON.stringify(known.get(example)![at])
-            const found = late ? matrixOf(await fleet.reach(lab, { ipv6, via })) : first
-            t.same(found, known.get(example)![at], `${example} ${what}${ipv6 ? ", IPv6" : ""}`)
+            t.same(await matrix(fleet.client(via), lab, ipv6), known.get(example)![at], `${example} ${what}${ipv6 ? ", IPv6" : ""}`)
           }
         }
         await fleet.make(topology(example, lab), via)
@@ -83,9 +99,10 @@ t.test("examples", { skip: needsRoot }, async (t) => {
         const moved = await fleet.inspect(lab, (via % hosts) + 1)
         t.equal(new Set(Object.values(placementOf(moved))).size, Math.min(hosts, moved.nodes.length), `${example}: on all hosts`)
         t.same(moved.drift, [])
-        t.ok(moved.tunnels.length > 0 && moved.tunnels.every(({ state }) => state === "up"), `${example}: tunnels are up`, {
-          found: moved.tunnels
-        })
+        t.ok(moved.tunnels.length > 0)
+        // New ones are `unknown` until their far end has been asked.
+        const areUp = async (): Promise<boolean> => (await fleet.inspect(lab, via)).tunnels.every(({ state }) => state === "up")
+        await until(`${example}: tunnels are up`, areUp, 15_000)
         await same("with neighbours apart")
 
         const gone = await fleet.destroy(lab, via)
