@@ -18,7 +18,7 @@ import {
 import { inspectionOf, nodesOf, segmentsOf, summaryOf } from "../reconciler/inspection.ts"
 import type { Reconciler } from "../reconciler/reconciler.ts"
 import type { CommitResult, FleetLab, FleetStore, Versioned } from "../store/fleet.ts"
-import type { Follower } from "./follower.ts"
+import { destroyHere, type Follower } from "./follower.ts"
 import type { Mirror } from "./mirror.ts"
 import { settle, type Settled, usualPatience } from "./settling.ts"
 import { countsBetween, fleetSummary, hostsOf, isUnderWay, type Standing, standingsOf, stepsBetween } from "./standing.ts"
@@ -38,6 +38,8 @@ export interface FleetParts {
   readonly follower: Follower
   readonly peers: Peers
   readonly tunnels: VtepWatch
+  /** Why this daemon may not be this host: another living one is. Empty: it is. */
+  readonly refusal: () => string
 }
 
 const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resources: [] })
@@ -61,10 +63,10 @@ export class Fleet implements LabControl {
 
   // ---- changing ----------------------------------------------------------------------------------------------------
 
-  async plan(plan: Plan): Promise<PlannedChanges> {
+  async plan(plan: Plan, filename?: string): Promise<PlannedChanges> {
     await this.requireShared()
     const found = this.#mirror.lab(plan.lab)
-    const { plan: placed, notes } = this.#place(plan, found)
+    const { plan: placed, notes } = this.#place(plan, found, filename)
     const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf(lab.plan.resources))
     const before = presentPlan(found, plan.lab)
     const wanted = allocateVnis(placed, new Set(taken), before.resources)
@@ -85,14 +87,19 @@ export class Fleet implements LabControl {
     for (const note of notes) watch.note(note)
     const outcome = await this.commitPlan(placed, { found, filename: options.filename }, watch)
     if (outcome.failures.length === 0 || !options.rollback) return outcome
-    const back = await this.#rollBack(plan.lab, found, watch)
+    const back = await this.#rollBack(plan.lab, found, watch).catch((error: unknown): ChangeOutcome => {
+      // Somebody was faster, or etcd went away: what failed before is the news.
+      if (!(error instanceof Refused)) throw error
+      const failure = { id: "", host: this.#host, error: `cannot roll back: ${error.message}`, blocked: false }
+      return { changed: 0, failures: [failure], rolledBack: false }
+    })
     return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
   }
 
   async destroy(name: string, watch: ChangeWatch): Promise<ChangeOutcome> {
     await this.requireShared()
     const found = await this.#read(name)
-    if (found === undefined && !this.#parts.follower.orphans.has(name)) throw this.#noLab(name)
+    if (found === undefined && !this.#parts.follower.orphans.has(name)) throw await this.#noLab(name)
     if (found?.lab.wanted === "present") this.#refuseBusy(name, found)
     return this.#commitAbsence(name, found, watch)
   }
@@ -244,7 +251,7 @@ export class Fleet implements LabControl {
     const others = local.filter(({ name }) => !known.has(name)).map((entry): LabSummary => {
       const summary = summaryOf(entry, { host: this.#host, recovering: this.#parts.reconciler.isRecovering(entry.name) })
       if (!this.#parts.follower.orphans.has(entry.name)) return summary
-      return { ...summary, ...orphaned(entry.name) }
+      return { ...summary, ...orphaned(entry.name, this.#host) }
     })
     const shared = this.#mirror.labs.map((lab) => fleetSummary(lab, this.#standings(lab)))
     return { labs: [...shared, ...others].toSorted((a, b) => (a.name < b.name ? -1 : 1)), error: this.awayText }
@@ -281,7 +288,7 @@ export class Fleet implements LabControl {
       const own = await this.inspectPart(name)
       const away = this.awayText === "" ? [] : [`${this.awayText}. Shown is what host ${this.#host} has; the lab may have more on others`]
       const part = { ...own, unreachable: away }
-      return this.#parts.follower.orphans.has(name) ? { ...part, lab: { ...part.lab, ...orphaned(name) } } : part
+      return this.#parts.follower.orphans.has(name) ? { ...part, lab: { ...part.lab, ...orphaned(name, this.#host) } } : part
     } catch (error) {
       if (this.awayText === "" || !(error instanceof Refused)) throw error
       throw new Refused(error.code, `${error.message}; ${this.awayText}`)
@@ -322,10 +329,16 @@ export class Fleet implements LabControl {
     throw new Refused("not-found", labs.length === 0 ? "No lab is deployed" : `Which lab? Deployed: ${names}`)
   }
 
-  #noLab(name: string): Refused {
+  /** A lab that etcd has lost may still be on some host. */
+  async #noLab(name: string): Promise<Refused> {
     const names = this.#mirror.labs.map((lab) => lab.name)
     const there = names.length === 0 ? "no lab is deployed" : `deployed: ${names.join(", ")}`
-    return new Refused("not-found", `No lab "${name}" (${there})`)
+    const others = this.#mirror.hosts.filter(({ alive, name: host }) => alive && host !== this.#host)
+    const asked = others.map(({ name: host }) => this.#parts.peers.inspectPart(host, name).then(() => [host], () => []))
+    const having = (await Promise.all(asked)).flat()
+    const ask = (host: string): string => `. etcd does not know it, but it is on ${having.join(", ")}: ${destroyHere(name, host)}`
+    const elsewhere = having[0] === undefined ? "" : ask(having[0])
+    return new Refused("not-found", `No lab "${name}" (${there})${elsewhere}`)
   }
 
   #standings(lab: FleetLab): ReadonlyArray<Standing> {
@@ -337,6 +350,7 @@ export class Fleet implements LabControl {
   /** Why what is shown may be old; empty when the shared state can be reached. */
   get awayText(): string {
     const { connected, reason, since } = this.#mirror.connection
+    if (connected && this.#parts.refusal() !== "") return `${this.#parts.refusal()}. Meanwhile this weftd leaves its labs as they are`
     return connected ? "" : `etcd cannot be reached since ${since}: ${reason}. Labs go on; nothing can be deployed or destroyed`
   }
 
@@ -345,6 +359,7 @@ export class Fleet implements LabControl {
     await this.firstRead()
     const { connected, reason, since } = this.#mirror.connection
     if (!connected) throw new Refused("unavailable", `Cannot reach etcd since ${since}: ${reason}. Labs go on as they are`)
+    if (this.#parts.refusal() !== "") throw new Refused("unavailable", this.awayText)
     // This host registers when it has begun to serve.
     await this.#mirror.until(() => this.#mirror.host(this.#host)?.alive || undefined, { timeoutMs: firstReadPatienceMs })
   }
@@ -365,9 +380,9 @@ export class Fleet implements LabControl {
   }
 }
 
-const orphaned = (lab: string): Pick<LabSummary, "state" | "error"> => ({
+const orphaned = (lab: string, host: string): Pick<LabSummary, "state" | "error"> => ({
   state: "orphaned",
-  error: `etcd does not know it: deploy it again, or weft destroy ${lab}`
+  error: `etcd does not know it: deploy it again, or ${destroyHere(lab, host)}`
 })
 
 /** What the lab was; empty when there was none, or it was going. */

@@ -99,8 +99,16 @@ export class Follower {
 
   /** Nothing is made before: whoever bears the name of another living host would make that host's part a second time. */
   begin(): void {
+    if (this.#begun) return
     this.#begun = true
     void this.#kickAll()
+  }
+
+  /** Makes, removes and reports nothing more until `begin`; what is there stays. */
+  pause(): void {
+    this.#begun = false
+    this.#dirty.clear()
+    this.#reporter.forgetAll()
   }
 
   /** Waits for what is under way. */
@@ -138,7 +146,7 @@ export class Follower {
 
   /** Never rejects. */
   async #work(lab: string): Promise<void> {
-    while (this.#dirty.delete(lab) && !this.#closing.signal.aborted) {
+    while (this.#begun && this.#dirty.delete(lab) && !this.#closing.signal.aborted) {
       try {
         await this.#follow(lab)
       } catch (error) {
@@ -152,6 +160,7 @@ export class Follower {
   /** Something that is no resource's fault: whoever waits for this host should hear of it all the same. */
   #tellFailure(lab: string, error: string): void {
     const { events, host, mirror } = this.#parts
+    if (!this.#begun) return
     events.emit({ lab, type: "lab.failed", subject: lab, message: `${lab}: ${error}` })
     const generation = mirror.lab(lab)?.lab.generation
     if (generation === undefined) return
@@ -181,9 +190,10 @@ export class Follower {
   }
 
   #tellOrphan(lab: string): void {
+    const { host } = this.#parts
     if (this.#orphans.has(lab)) return
     this.#orphans.add(lab)
-    const message = `${lab} is on this host and unknown to etcd: it stays as it is. Deploy it again, or weft destroy ${lab}`
+    const message = `${lab} is on this host and unknown to etcd: it stays as it is. Deploy it again, or ask this host: ${destroyHere(lab, host)}`
     this.#parts.events.emit({ lab, type: "lab.orphaned", subject: lab, message })
   }
 
@@ -192,8 +202,9 @@ export class Follower {
     const { host, mirror } = this.#parts
     let done = 0
     let total = 0
-    const tell = (state: PartReport["state"], failures: PartReport["failures"] = []): void =>
-      this.#reporter.tell(lab, { host, generation, state, done, total: Math.max(done, total), failures })
+    const tell = (state: PartReport["state"], failures: PartReport["failures"] = []): void => {
+      if (this.#begun) this.#reporter.tell(lab, { host, generation, state, done, total: Math.max(done, total), failures })
+    }
     const watch: Watch = {
       planned: (steps) => {
         total = done + steps.length
@@ -208,7 +219,8 @@ export class Follower {
     for (let tries = 0; ; tries++) {
       const failures = await failuresOf(attempt(watch))
       if (failures.length === 0) return tell(goal)
-      const isOld = (): boolean => mirror.lab(lab)?.lab.generation !== generation || this.#closing.signal.aborted
+      const isOld = (): boolean =>
+        !this.#begun || mirror.lab(lab)?.lab.generation !== generation || this.#closing.signal.aborted
       if (isOld()) return
       const wait = failures.every(isFinal) ? undefined : backOffMs[tries]
       if (wait === undefined) return tell("failed", failures)
@@ -227,6 +239,9 @@ export class Follower {
     if (first === host) await shared.remove(lab, found.revision).catch(() => {})
   }
 }
+
+/** Only the daemon that has a lab of which etcd does not know can destroy it. */
+export const destroyHere = (lab: string, host: string): string => `weft destroy ${lab} (with the weftd of host ${host})`
 
 /** Causes first; a failure for each thing that went wrong, also when nothing could be tried. */
 const failuresOf = async (attempt: Promise<Outcome>): Promise<PartReport["failures"]> => {

@@ -16,6 +16,8 @@ export class Reporter {
   readonly #mirror: Mirror
   readonly #latest = new Map<string, PartReport>()
   readonly #unsent = new Set<string>()
+  /** The commit that the latest report is about. */
+  readonly #toldOf = new Map<string, string | undefined>()
   readonly #heartbeat: NodeJS.Timeout
   readonly #stop: () => void
   #timer: NodeJS.Timeout | undefined
@@ -28,8 +30,10 @@ export class Reporter {
     this.#mirror = mirror
     this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs)
     this.#heartbeat.unref()
-    this.#stop = mirror.listen(({ kind }) => {
-      if (kind === "connection" && mirror.connection.connected) this.#schedule(0)
+    this.#stop = mirror.listen((changed) => {
+      if (changed.kind === "connection" && mirror.connection.connected) this.#schedule(0)
+      // What was not sent is of no use to another commit; and a lab made anew counts its generations from 1 again.
+      else if (changed.kind === "lab" && this.#commitOf(changed.lab) !== this.#toldOf.get(changed.lab)) this.forget(changed.lab)
     })
   }
 
@@ -41,6 +45,7 @@ export class Reporter {
     const isNews = heard === undefined || heard.generation !== report.generation || heard.state !== report.state || failures.length > 0
     if (isFinal && !isNews && !this.#unsent.has(lab)) return void this.#latest.delete(lab)
     this.#latest.set(lab, { ...report, failures, at: new Date().toISOString() })
+    this.#toldOf.set(lab, this.#commitOf(lab))
     this.#unsent.add(lab)
     this.#schedule(isFinal ? 0 : throttleMs - (performance.now() - this.#sentMs))
   }
@@ -49,6 +54,14 @@ export class Reporter {
   forget(lab: string): void {
     this.#latest.delete(lab)
     this.#unsent.delete(lab)
+    this.#toldOf.delete(lab)
+  }
+
+  /** Nothing more is said of any lab. */
+  forgetAll(): void {
+    this.#latest.clear()
+    this.#unsent.clear()
+    this.#toldOf.clear()
   }
 
   /** Sends what is waiting, if it can. */
@@ -59,6 +72,10 @@ export class Reporter {
     if (this.#mirror.connection.connected) await this.#send()
     this.#closed = true
     clearTimeout(this.#timer)
+  }
+
+  #commitOf(lab: string): string | undefined {
+    return this.#mirror.lab(lab)?.lab.deployedAt
   }
 
   #beat(): void {

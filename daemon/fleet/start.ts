@@ -51,9 +51,9 @@ export interface RunningFleet {
     listener: (event: HostEvent) => void
   ) => { readonly past: Promise<ReadonlyArray<HostEvent>>; readonly stop: () => void }
   /**
-   * Tells the others who and where we are, and goes on trying by itself; then follows. `endpoint`: where we listen; empty:
-   * nowhere.
-   * @throws Error when another living host has the name
+   * Tells the others who and where we are, and goes on trying by itself; follows as long as that is settled. `endpoint`: where
+   * we listen; empty: nowhere.
+   * @throws Error when another living host has the name or the underlay address
    */
   readonly register: (endpoint: string) => Promise<void>
   readonly close: () => Promise<void>
@@ -76,7 +76,18 @@ export const startFleet = (parts: FleetParts): RunningFleet => {
   const tunnels = new VtepWatch({ host, underlay: settings.underlay, store, events, nameOf, datapathOf: parts.datapathOf })
   const clients = material === undefined ? undefined : new PeerClients({ hosts: () => mirror.hosts, material, self: host })
   const peers = clients === undefined ? noPeers : peersOver(clients)
-  const fleet = new Fleet({ host, shared, mirror, reconciler, follower, peers, tunnels })
+  let refusal = ""
+  const fleet = new Fleet({ host, shared, mirror, reconciler, follower, peers, tunnels, refusal: () => refusal })
+  /** Nobody else is this host, or somebody is, as `reason` says. */
+  const settle = (registered: boolean, reason: string): void => {
+    const before = refusal
+    refusal = reason
+    if (registered) follower.begin()
+    else follower.pause()
+    if (before === reason) return
+    const message = registered ? `host ${host} is registered again` : `${reason}. Meanwhile this weftd leaves its labs as they are`
+    events.emit({ lab: "", type: registered ? "host.registered" : "host.refused", subject: host, message })
+  }
   const record: Omit<HostRecord, "endpoint"> = {
     name: host,
     underlay: settings.underlay,
@@ -97,12 +108,11 @@ export const startFleet = (parts: FleetParts): RunningFleet => {
         : eventsOfOthers({ clients, mirror, host }, request, listener),
     register: async (endpoint) => {
       try {
-        await shared.register({ ...record, endpoint })
+        await shared.register({ ...record, endpoint }, settle)
       } catch (error) {
         // Everything else passes, and the store goes on trying.
         if ((error as Error).name === "NameTaken") throw error
       }
-      follower.begin()
     },
     close: async () => {
       stopTelling()

@@ -186,8 +186,8 @@ export interface Inspection {
 }
 
 export interface LabControl {
-  /** What `deploy` would do. @throws Unplaceable, Refused */
-  plan(plan: Plan): Promise<PlannedChanges>
+  /** What `deploy` would do. `filename`: for diagnostics. @throws Unplaceable, Refused */
+  plan(plan: Plan, filename?: string): Promise<PlannedChanges>
   /** Makes the lab be `plan`. What the kernel refuses comes in the outcome. @throws Unplaceable, Refused */
   deploy(plan: Plan, options: { readonly filename: string; readonly rollback: boolean }, watch: ChangeWatch): Promise<ChangeOutcome>
   /** Removes everything of the lab. @throws Refused */

@@ -109,7 +109,7 @@ export const makeLabs = ({ control, events, load }: LabsDependencies) => ({
     const found = diagnostics.map(toDiagnostic)
     if (plan === undefined) return { diagnostics: found }
     try {
-      return { diagnostics: found, lab: plan.lab, ...(await control.plan(plan)) }
+      return { diagnostics: found, lab: plan.lab, ...(await control.plan(plan, request.topology?.filename)) }
     } catch (error) {
       if (error instanceof Unplaceable) return { diagnostics: [...found, ...error.diagnostics.map(toDiagnostic)] }
       throw error

@@ -18,6 +18,7 @@ export const keysBelow = (prefix: string) => ({
   report: (lab: string, host: string) => `${prefix}reports/${plain(lab)}/${plain(host)}`,
   host: (name: string) => `${prefix}hosts/${plain(name)}`,
   alive: (name: string) => `${prefix}alive/${plain(name)}`,
+  underlay: (address: string) => `${prefix}underlay/${plain(address)}`,
   drained: (name: string) => `${prefix}drained/${plain(name)}`,
   /** `labs/web` to its parts, or undefined when it is none of ours. */
   parse: (key: string): { readonly kind: string; readonly name: string; readonly host: string } | undefined => {
@@ -55,6 +56,8 @@ export interface Holder {
   readonly token: string
   readonly underlay: string
   readonly instance: string
+  /** Name of the host; absent: written by a version that did not say it. */
+  readonly host?: string
 }
 
 export interface StoredHost extends HostRecord {
@@ -81,7 +84,7 @@ const optional = (check: Check): Check => (value) => value === undefined || chec
 const shape = (fields: Readonly<Record<string, Check>>): Check => (value) =>
   isObject(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]))
 
-const holderFields = { token: isText, underlay: isText, instance: isText }
+const holderFields = { token: isText, underlay: isText, instance: isText, host: optional(isText) }
 const hostFields = {
   name: isText, underlay: isText, endpoint: isText, capacity: isNumber, labels: recordOf(isText),
   instance: isText, version: isText, kernel: isText, since: isText

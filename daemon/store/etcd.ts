@@ -4,6 +4,7 @@
  *     labs/NAME           the lab, whole                       vnis/NAME      its VNIs, so that no other lab takes them
  *     reports/NAME/HOST   how far a host has got with it       hosts/NAME     a host as it describes itself
  *     alive/NAME          goes with the host's lease           drained/NAME   there: nothing is placed on the host
+ *     underlay/ADDR       whose address it is; same lease
  *
  * A commit is one transaction: the lab has the revision that was expected, and no list of VNIs has changed since they were
  * read. Everything that writes is a transaction with such conditions, since a request whose answer is late may be carried
@@ -17,7 +18,9 @@ import { EtcdClient, EtcdError, type KeyValue, type Operation, type Tls } from "
 import { Registration } from "./etcd-registration.ts"
 import { decodeHost, decodeLab, decodeReport, decodeVnis, encode, encodeLab, endOf, type Keys, keysBelow } from "./etcd-values.ts"
 import { stateOf, Watcher } from "./etcd-watch.ts"
-import type { CommitResult, FleetLab, FleetListener, FleetStore, HostRecord, HostState, PartReport, Versioned } from "./fleet.ts"
+import type {
+  CommitResult, FleetLab, FleetListener, FleetStore, HostRecord, HostState, PartReport, RegistrationListener, Versioned
+} from "./fleet.ts"
 
 export interface Options {
   /** `https://10.0.0.1:2379`: one for each member, all of one cluster. */
@@ -83,8 +86,8 @@ class EtcdStore implements FleetStore {
     this.#registration = new Registration(client, keys, log)
   }
 
-  register(record: HostRecord): Promise<void> {
-    return this.#registration.start(record)
+  register(record: HostRecord, listener?: RegistrationListener): Promise<void> {
+    return this.#registration.start(record, listener)
   }
 
   async hosts(): Promise<ReadonlyArray<HostState>> {

@@ -85,13 +85,19 @@ export interface FleetListener {
 
 export type CommitResult = { readonly ok: true; readonly revision: string } | { readonly ok: false; readonly winner: Versioned | undefined }
 
+/**
+ * Told when this host is registered, and when another has taken its name or its underlay address meanwhile (`reason` says
+ * who); it is tried again until it is free.
+ */
+export type RegistrationListener = (registered: boolean, reason: string) => void
+
 /** Calls reject with an Error in plain words when the shared state cannot be reached in time. */
 export interface FleetStore {
   /**
    * Keeps this host registered until `close`, through lost leases and restarts of the store. Rejects when another living host
-   * has the name.
+   * has the name or the underlay address (error.name: NameTaken).
    */
-  register(record: HostRecord): Promise<void>
+  register(record: HostRecord, listener?: RegistrationListener): Promise<void>
   hosts(): Promise<ReadonlyArray<HostState>>
   setDrained(host: string, drained: boolean): Promise<void>
   /** Forgets a host that is not alive. */

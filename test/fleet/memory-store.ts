@@ -4,7 +4,7 @@
  */
 import { vnisOf } from "../../daemon/plan/vni.ts"
 import type {
-  CommitResult, FleetLab, FleetListener, FleetStore, HostRecord, HostState, PartReport, Versioned
+  CommitResult, FleetLab, FleetListener, FleetStore, HostRecord, HostState, PartReport, RegistrationListener, Versioned
 } from "../../daemon/store/fleet.ts"
 
 export class MemoryStore implements FleetStore {
@@ -31,8 +31,9 @@ export class MemoryStore implements FleetStore {
     for (const listener of this.#listeners) listener.hosts?.([...this.#hosts.values()])
   }
 
-  async register(record: HostRecord): Promise<void> {
+  async register(record: HostRecord, listener?: RegistrationListener): Promise<void> {
     this.setHost(record.name, record)
+    listener?.(true, "")
   }
   async hosts(): Promise<ReadonlyArray<HostState>> {
     return [...this.#hosts.values()]

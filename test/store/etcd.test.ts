@@ -113,6 +113,26 @@ t.test("a host has its name while it lives, and takes it back when it comes back
   await until("forgotten is told", () => heard.hosts.length === 0)
 })
 
+t.test("two living hosts do not have one underlay address, and whoever loses its name is told", async (t) => {
+  const [one, other] = await Promise.all([storeFor("underlay"), storeFor("underlay")])
+  const told: Array<readonly [boolean, string]> = []
+  await one.register(record("h1"), (registered, reason) => told.push([registered, reason]))
+  await t.rejects(other.register(record("h9", { underlay: record("h1").underlay })), {
+    name: "NameTaken",
+    message: /^Cannot register host "h9": the living host "h1" \(instance h1\) has the underlay address 192\.0\.2\.2\. Choose another/
+  })
+  t.match(await other.hosts(), [{ name: "h1", alive: true }], "nothing is written of the one that was refused")
+  const thief = { token: "another", underlay: "198.51.100.1", instance: "x", host: "h1" }
+  const key = `${prefixOf("underlay")}alive/h1`
+  for (const id of etcd.control("lease", "list").match(/^[0-9a-f]{10,}$/gm)!) etcd.control("lease", "revoke", id)
+  etcd.control("put", key, JSON.stringify(thief))
+  await until("the loss is told", () => told.length === 2, 30_000)
+  t.match(told[1], [false, /a living host has that name \(underlay 198\.51\.100\.1, instance x\)/])
+  etcd.control("del", key)
+  await until("it has its name again", () => told.length === 3, 30_000)
+  t.strictSame(told.map(([registered]) => registered), [true, false, true])
+})
+
 t.test("a lost lease is granted again", async (t) => {
   const store = await storeFor("lease")
   await store.register(record("h1"))

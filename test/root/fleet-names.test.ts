@@ -1,0 +1,53 @@
+/** Who a daemon says it is, and what it may show: a name or an address that a living host has, and a start without etcd. */
+import { readFileSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import t from "tap"
+import { Weftd } from "./daemon-harness.ts"
+import { daemonPort, Fleet } from "./fleet-harness.ts"
+import { needsRoot, until } from "./harness.ts"
+
+t.test("two hosts", { skip: needsRoot }, async (t) => {
+  const fleet = await Fleet.start("names", { hosts: 2 })
+  t.teardown(() => fleet.close())
+  const lab = fleet.name("lab")
+  const nodes = { a: { kind: "host", host: "h1" }, b: { kind: "host", host: "h2" } }
+  await fleet.make({ name: lab, nodes, networks: { lan: { cidr: "10.1.0.0/24", ports: ["a", "b"] } } })
+
+  /** The log of a daemon on the first host that is refused. */
+  const refusedAs = async (host: string): Promise<string> => {
+    const { ca, cert, key } = fleet.pki("h1")
+    const address = fleet.address(1)
+    const identity = ["--host", host, "--underlay", address, "--listen", `${address}:${daemonPort + 1}`]
+    const words = ["--etcd", fleet.endpoints, ...identity, "--tls-ca", ca, "--tls-cert", cert, "--tls-key", key]
+    const second = new Weftd(`as-${host}`, words, { netns: fleet.netns(1).path })
+    t.teardown(() => rmSync(second.directory, { recursive: true, force: true }))
+    const log = (): string => readFileSync(join(second.directory, "weftd.log"), "utf8")
+    second.spawn()
+    await until("it is refused", () => log().includes("Cannot register host"), 40_000).catch((error: unknown) => t.comment(error, log()))
+    await second.stop()
+    t.same(await second.remaining(), [])
+    return log()
+  }
+
+  await t.test("a second daemon with the name of one makes nothing before it is refused", async (t) => {
+    const log = await refusedAs("h2")
+    t.match(log, /Cannot register host "h2": a living host has that name/)
+    t.notMatch(log, /lab\./, "no lab is touched")
+  })
+
+  await t.test("a host with the underlay address of another is refused", async (t) => {
+    t.match(await refusedAs("h9"), /Cannot register host "h9": the living host "h1" .* has the underlay address 10\.99\.0\.1/)
+  })
+
+  await t.test("a daemon that starts while etcd is away says that it shows its own part only", async (t) => {
+    await fleet.stopEtcd()
+    await fleet.kill(1)
+    await fleet.restart(1)
+    const { nodes, unreachable } = await fleet.inspect(lab)
+    t.same(nodes.map(({ name }) => name), ["a"])
+    t.match(unreachable.join(), /^etcd cannot be reached since .*what host h1 has/)
+    fleet.startEtcd()
+    await fleet.etcdReady()
+    await fleet.complete()
+  })
+})
