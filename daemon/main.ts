@@ -300,8 +300,9 @@ const joinFleet = (config: Config, settings: FleetSettings, local: Local): Effec
     const shared = yield* acquire("Cannot start", open, (it) => it.close())
     const datapathOf = ({ encapsulation }: TunnelSpec): string =>
       encapsulation === "vxlan" && local.tunnels.supported ? "kernel" : "engine"
+    const isWhole = (port: number): boolean => local.tunnels.look().get(port)?.whole === true
     const start = () =>
-      startFleet({ ...local, host, instance, version, settings, shared, material: remote?.material, datapathOf })
+      startFleet({ ...local, host, instance, version, settings, shared, material: remote?.material, datapathOf, isWhole })
     return yield* acquire("Cannot start", start, (it) => it.close())
   })
 

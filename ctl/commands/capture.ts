@@ -37,12 +37,13 @@ export const run = async (input: Input, context: Context): Promise<number> => {
 
 const startOf = (input: Input): CaptureStart => {
   if (input.ports.length === 0) throw new Failure(Exit.usage, "No interface to capture on", "usage: weft capture NODE:IF [NODE:IF ...]")
-  for (const port of input.ports) {
+  for (const [index, port] of input.ports.entries()) {
     if (!/^[^:]+:[^:]+$/.test(port)) {
       throw new Failure(
         Exit.usage,
         `Cannot capture on "${port}": NODE:IF is expected`,
-        `Example: ${port.split(":")[0] || "pc"}:eth0. What a node has: weft inspect`
+        `Example: ${port.split(":")[0] || "pc"}:eth0. What a node has: weft inspect. ` +
+          `Which packets to show: --filter "${input.ports.slice(index).join(" ")}"`
       )
     }
   }

@@ -38,7 +38,8 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
   const { deployedAt, error, filename, name, state } = lab.lab
   const origin = filename === "" ? "" : ` from ${printable(filename)}`
   return [
-    `${style.bold(name)}  ${stateOf(state, style)}  ${lab.nodes.length} nodes, ${lab.segments.length} segments, on ${whereOf(lab)}`,
+    `${style.bold(name)}  ${stateOf(state, style)}${troubleOf(lab, style)}  `
+      + `${lab.nodes.length} nodes, ${lab.segments.length} segments, on ${whereOf(lab)}`,
     style.dim(`deployed ${agoOf(deployedAt, options.nowMs)}${origin}`),
     ...(error === "" ? [] : [style.red(printable(error))]),
     ...lab.unreachable.map((reason) => style.red(printable(reason))),
@@ -58,6 +59,14 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
       style
     )
   ]
+}
+
+/** `, 2 nodes missing`: what a lab that was made well lacks now. */
+const troubleOf = ({ lab, nodes, unreachable }: InspectResponse, style: Style): string => {
+  if (lab.state !== "ready") return ""
+  const missing = nodes.filter((node) => node.state === "missing").length
+  if (missing > 0) return style.red(`, ${missing} ${missing === 1 ? "node" : "nodes"} missing`)
+  return lab.error === "" && unreachable.length === 0 ? "" : style.red(", not all seen")
 }
 
 const hostsOf = ({ nodes }: InspectResponse): ReadonlyArray<string> => [...new Set(nodes.map(({ host }) => host))].toSorted()

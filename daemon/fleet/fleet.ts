@@ -253,7 +253,7 @@ export class Fleet implements LabControl {
       if (!this.#parts.follower.orphans.has(entry.name)) return summary
       return { ...summary, ...orphaned(entry.name, this.#host) }
     })
-    const shared = this.#mirror.labs.map((lab) => fleetSummary(lab, this.#standings(lab)))
+    const shared = this.#mirror.labs.map((lab) => fleetSummary(lab, this.#standings(lab), this.#mirror.hosts))
     return { labs: [...shared, ...others].toSorted((a, b) => (a.name < b.name ? -1 : 1)), error: this.awayText }
   }
 
@@ -269,7 +269,7 @@ export class Fleet implements LabControl {
     const unknown = new Set(answers.flatMap(({ error, host }) => (error === undefined ? [] : [host])))
     const planned = nodesOf(found.lab.plan, { view: undefined, drift: [], host: "" })
     return {
-      lab: fleetSummary(found.lab, this.#standings(found.lab)),
+      lab: fleetSummary(found.lab, this.#standings(found.lab), this.#mirror.hosts),
       host: this.#host,
       nodes: planned.map((node) => {
         const seen = nodes.get(node.name)

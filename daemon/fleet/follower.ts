@@ -193,7 +193,8 @@ export class Follower {
     const { host } = this.#parts
     if (this.#orphans.has(lab)) return
     this.#orphans.add(lab)
-    const message = `${lab} is on this host and unknown to etcd: it stays as it is. Deploy it again, or ask this host: ${destroyHere(lab, host)}`
+    const remedy = `Deploy it again, or ${destroyHere(lab, host)}`
+    const message = `${lab} is on this host and unknown to etcd: it stays as it is. ${remedy}`
     this.#parts.events.emit({ lab, type: "lab.orphaned", subject: lab, message })
   }
 

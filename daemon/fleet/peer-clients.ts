@@ -179,7 +179,7 @@ export class PeerClients {
         return unreachable(host, peer?.endpoint ?? "", failure ?? broke)
       }
       case grpc.status.DEADLINE_EXCEEDED:
-        return new PeerError(code, host, `Host "${host}" did not answer in time (${said})`)
+        return new PeerError(code, host, late(host, this.#find(host)?.endpoint))
       case grpc.status.UNAUTHENTICATED:
       case grpc.status.PERMISSION_DENIED:
         return new PeerError(grpc.status.FAILED_PRECONDITION, host, `Host "${host}" refuses this daemon's call: ${said}`)
@@ -267,6 +267,10 @@ const deadlineOf = ({ deadlineMs }: CallOptions): grpc.CallOptions =>
 
 const isSame = (a: Material, b: Material): boolean =>
   a.ca === b.ca && a.cert === b.cert && a.key === b.key && (a.revoked ?? noneRevoked) === (b.revoked ?? noneRevoked)
+
+const late = (host: string, endpoint = ""): string =>
+  `The weftd of host "${host}"${endpoint === "" ? "" : ` at ${endpoint}`} did not answer in time: the host is down, busy, or nothing comes `
+  + "through to it. weft hosts says whether it is lost; ping its address to try the way there"
 
 const unreachable = (host: string, endpoint: string, { reason, remedy }: Failure): PeerError => {
   const where = endpoint === "" ? "" : ` at ${endpoint}`

@@ -16,6 +16,8 @@ const inspectPatienceMs = 4000
 const planPatienceMs = 20_000
 const pastPatienceMs = 3000
 const againMs = 1000
+/** Events remembered of each host as given: more than its log keeps (observe/events.ts), so none comes twice. */
+const maxGiven = 2000
 /** Of a part, unpacked: what a peer sends is bounded, too. */
 const maxPartOctets = 256 << 20
 
@@ -72,11 +74,14 @@ export const eventsOfOthers = (
   listener: (event: HostEvent) => void
 ): OtherEvents => {
   const ended = new AbortController()
-  const given = new Set<string>()
+  const givenOf = new Map<string, Set<string>>()
   const isNew = (event: HostEvent): boolean => {
+    const given = givenOf.get(event.host) ?? new Set<string>()
     const key = keyOf(event)
     if (given.has(key)) return false
-    given.add(key)
+    givenOf.set(event.host, given.add(key))
+    // A set keeps the order in which things were added.
+    if (given.size > maxGiven) given.delete(given.values().next().value!)
     return true
   }
   const others = (): ReadonlyArray<string> => mirror.hosts.flatMap(({ alive, name }) => (alive && name !== own ? [name] : []))

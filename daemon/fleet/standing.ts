@@ -48,7 +48,11 @@ export const isGone = (standings: ReadonlyArray<Standing>): boolean => standings
 const lostText = (host: string): string => `host ${host} is lost: its part of the lab waits for it`
 
 /** The lab as a row of `weft list`. */
-export const fleetSummary = (lab: FleetLab, standings: ReadonlyArray<Standing>): LabSummary => {
+export const fleetSummary = (
+  lab: FleetLab,
+  standings: ReadonlyArray<Standing>,
+  hosts: ReadonlyArray<HostState>
+): LabSummary => {
   const planned = standings.filter(({ isPlanned }) => isPlanned)
   const failed = standings.find(({ state }) => state === "failed")
   const lost = planned.find(({ state }) => state === "lost")
@@ -59,6 +63,7 @@ export const fleetSummary = (lab: FleetLab, standings: ReadonlyArray<Standing>):
       : lost !== undefined && !isUnderWay(standings)
         ? lostText(lost.host)
         : ""
+  const gone = planned.filter(({ host }) => hosts.find(({ name }) => name === host)?.alive !== true).map(({ host }) => host)
   const settled = planned.every(({ state }) => state === "ready") ? "ready" : lab.generation === 1 ? "deploying" : "changing"
   return {
     name: lab.name,
@@ -67,7 +72,8 @@ export const fleetSummary = (lab: FleetLab, standings: ReadonlyArray<Standing>):
     segments: lab.plan.segments.length,
     deployedAt: lab.deployedAt,
     filename: lab.filename,
-    error,
+    // It is as it was left, and may well forward.
+    error: error === "" && gone.length > 0 ? `${gone.map((host) => `host ${host}`).join(" and ")} lost: no word of what is there` : error,
     hosts: standings.filter(({ state }) => state !== "gone").map(({ host }) => host)
   }
 }

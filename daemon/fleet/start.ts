@@ -38,6 +38,8 @@ export interface FleetParts {
   readonly material: Material | undefined
   /** How a tunnel is carried where its `datapath` is `auto`. */
   readonly datapathOf: (tunnel: TunnelSpec) => string
+  /** Whether the kernel's device of this UDP port is there and works. */
+  readonly isWhole: (port: number) => boolean
 }
 
 export interface RunningFleet {
@@ -73,7 +75,8 @@ export const startFleet = (parts: FleetParts): RunningFleet => {
   const stopTelling = tellOfConnection(mirror, events)
   const follower = new Follower({ host, store, shared, mirror, reconciler, events })
   const nameOf = (address: string): string => mirror.hosts.find(({ underlay }) => underlay === address)?.name ?? address
-  const tunnels = new VtepWatch({ host, underlay: settings.underlay, store, events, nameOf, datapathOf: parts.datapathOf })
+  const { datapathOf, isWhole } = parts
+  const tunnels = new VtepWatch({ host, underlay: settings.underlay, store, events, nameOf, datapathOf, isWhole })
   const clients = material === undefined ? undefined : new PeerClients({ hosts: () => mirror.hosts, material, self: host })
   const peers = clients === undefined ? noPeers : peersOver(clients)
   let refusal = ""

@@ -32,6 +32,8 @@ export interface VtepWatchParts {
   readonly nameOf: (address: string) => string
   /** How a tunnel is carried where its `datapath` is `auto`. */
   readonly datapathOf: (tunnel: TunnelSpec) => string
+  /** Whether the kernel's device of this UDP port, on this host, is there and works. */
+  readonly isWhole: (port: number) => boolean
 }
 
 const tunnelsIn = (plan: Plan): ReadonlyArray<{ readonly name: string; readonly tunnel: TunnelSpec }> =>
@@ -57,7 +59,7 @@ export class VtepWatch {
 
   /** The tunnels of a part, one for each far end and way of carrying, as this host sees them. */
   tunnelsOf(plan: Plan): ReadonlyArray<TunnelInspection> {
-    const { datapathOf, host, nameOf, underlay } = this.#parts
+    const { datapathOf, host, isWhole, nameOf, underlay } = this.#parts
     const tunnels = new Map<string, TunnelInspection>()
     for (const { name, tunnel } of tunnelsIn(plan)) {
       const { encapsulation, port } = tunnel
@@ -67,8 +69,10 @@ export class VtepWatch {
         const before = tunnels.get(key)
         const { rttMs = 0, since = "", state = "unknown" } = this.#seen.get(remote) ?? {}
         const ends = { host, peer: nameOf(remote), local: underlay, remote }
+        // An answer to an echo says nothing about a device that is down.
+        const seen = datapath === "kernel" && !isWhole(port) ? "down" : state
         const carried = { encapsulation, port: encapsulation === "gre" ? 0 : port, datapath }
-        tunnels.set(key, { ...ends, ...carried, state, since, rttMs, segments: [...(before?.segments ?? []), name].toSorted() })
+        tunnels.set(key, { ...ends, ...carried, state: seen, since, rttMs, segments: [...(before?.segments ?? []), name].toSorted() })
       }
     }
     return [...tunnels.values()].toSorted((a, b) => (a.peer < b.peer ? -1 : a.peer > b.peer ? 1 : 0))

@@ -7,7 +7,7 @@ export interface Event {
   readonly lab: string
   /**
    * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `lab.orphaned`
-   * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected`
+   * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected` `host.refused` `host.registered`
    * `host.limit` `container.started` `container.ended` `container.healthy` `container.unhealthy` `container.mended`
    * `container.failed`
    */

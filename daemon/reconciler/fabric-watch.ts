@@ -11,7 +11,8 @@
  * While a host side is promiscuous its frames take the long way; see docs/adr/0007.
  *
  * **Interfaces that go** without weft (a namespace or an interface deleted by hand) leave their entries in the program:
- * they are taken out before the index is given out again. A VXLAN device that goes is made again.
+ * they are taken out before the index is given out again. A VXLAN device that goes is made again; one that is set down is
+ * set up again.
  *
  * All need a living daemon: while weftd is away, wires keep forwarding and lose only this.
  */
@@ -81,15 +82,19 @@ export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() =>
 
   const changed = (messages: ReadonlyArray<Link.Link>): void => {
     const suspects = new Set<number>()
+    const lowered = new Set<number>()
     for (const link of messages) {
+      if (link.kind === "vxlan" && !link.up) lowered.add(link.index)
       // A TAP or a VXLAN device has no node behind it: what is handed to it leaves by its egress, always.
       if (Fabric.isTap(link) || link.kind === "vxlan") continue
       program.setVisible(link.index, link.promiscuity > 0)
       const whole = link.up && link.carrier && !troubled.has(link.index)
       if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)
     }
-    if (suspects.size === 0 && !someWent) return
+    if (suspects.size === 0 && lowered.size === 0 && !someWent) return
     const now = readLinks()
+    // A device that is new is up by now.
+    for (const index of lowered) if (now.get(index)?.up === false) tunnels.lowered(index)
     if (someWent) forgetGone(now)
     someWent = false
     for (const index of suspects) passOnCarrier(index, now)

@@ -30,6 +30,8 @@ import { Refused } from "./control.ts"
 import { sweep } from "./sweep.ts"
 import { viewOf, type LabView } from "./view.ts"
 
+const countOf = (changes: number): string => `${changes} ${changes === 1 ? "change" : "changes"}`
+
 export interface Outcome {
   /** How many resources were made, changed or removed. */
   readonly changed: number
@@ -161,7 +163,7 @@ export class Reconciler {
     try {
       if (this.closing) return
       const { changed, failures } = await this.exclusively(name, () => this.converge(entry, silent))
-      const what = changed === 0 ? "adopted as it was" : `repaired: ${changed} changes`
+      const what = changed === 0 ? "adopted as it was" : `repaired: ${countOf(changed)}`
       tell(failures.length > 0 ? `cannot be made whole: ${failures[0]!.error.message}` : what)
     } catch (error) {
       const reason = reasonOf(error)
@@ -309,7 +311,7 @@ export class Reconciler {
   }
 
   private begin(entry: LabEntry, steps: ReadonlyArray<Step>, watch: Watch): void {
-    const message = `${entry.name} is ${entry.state}: ${steps.length} changes`
+    const message = `${entry.name} is ${entry.state}: ${countOf(steps.length)}`
     if (steps.length > 0) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
     watch.planned(steps)
   }
@@ -332,7 +334,7 @@ export class Reconciler {
       this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message })
     } else {
       await this.store.put({ ...rest, state: "ready", former: [] })
-      this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready: ${changed} changes` })
+      this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready: ${countOf(changed)}` })
     }
   }
 

@@ -10,7 +10,7 @@
  *   port --> TAP ~~ engine ~~> TAP --> tunnel end     with a profile, which only what is sent meets: what is received
  *   port <---------------------------- tunnel end     has been through that of the other host
  */
-import { noMac, type PortEntry } from "../linux/bpf.ts"
+import { isTunnelEnd, noMac, type PortEntry } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
 import type { SegmentSpec } from "../plan/resource.ts"
 import { type EngineLink, leadThrough } from "./engine-link.ts"
@@ -138,6 +138,13 @@ const leadsTo = (lab: Lab, link: EngineLink | undefined, { port, peer, way }: Wa
 /** The TAP out of which comes what goes in at the one of `port`. */
 const farTap = ({ taps }: EngineLink, port: string): number => [...taps].find(([name]) => name !== port)![1]
 
+/** A member that is none of our ports. */
+const nameOfOther = (lab: Lab, index: number): string => {
+  const remote = lab.daemon.program.tunnelEnds().get(index)?.remote
+  if (remote !== undefined) return `tunnel to ${remote}`
+  return isTunnelEnd(index) ? "a tunnel that is gone" : `interface ${index}, which is gone`
+}
+
 /**
  * A network's members. A wanted one that the program has no right entry for counts as missing; one that is not wanted,
  * also an interface that is gone, counts as there: so the segment is set again.
@@ -151,7 +158,7 @@ const observeNetwork = (lab: Lab, id: string, spec: SegmentSpec, { carriers, ent
   const leading = new Set(ways?.ports.values())
   const ports = segment.ports.flatMap((index) => {
     if (leading.has(index)) return []
-    const name = names.get(index) ?? `interface ${index}, which is gone`
+    const name = names.get(index) ?? nameOfOther(lab, index)
     const entry = entries.get(index)?.port
     const right = entry?.kind === "network" && entry.segment === spec.vni && entry.mac === macOf(lab, name)
     return right || !wanted.has(name) ? [name] : []

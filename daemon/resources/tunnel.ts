@@ -131,6 +131,18 @@ export class Tunnels {
     }
   }
 
+  /** The VXLAN device `index` is down: sets it up again when it is one of ours. Nothing else tells that frames are lost. */
+  lowered(index: number): void {
+    const { fabric, program, tell } = this.parts
+    const entry = program.ports().get(index)?.port
+    if (entry?.kind !== "tunnels") return
+    const batch = new Batch(fabric.fd)
+    Link.setLink(batch.out, index, { up: true })
+    batch.note("bring up VXLAN device", String(entry.udpPort))
+    const failure = batch.commit()[0]
+    tell(failure === undefined ? `VXLAN device of UDP port ${entry.udpPort} was set down by somebody: up again` : reasonOf(failure.error))
+  }
+
   /** At start: removes tunnel ends of no VNI in `vnis`, makes devices that are missing, removes those that are left over. */
   sweep(vnis: ReadonlySet<number>): void {
     const { fabric, program } = this.parts

@@ -70,6 +70,7 @@ t.test("capture refuses wrong words before it asks anybody", async (t) => {
     t.match(await weft(["capture", ...words]), { code: 2, stdout: "", stderr }, words.join(" "))
   await wrong(/No interface to capture on\n  usage: weft capture NODE:IF/)
   await wrong(/Cannot capture on "pc": NODE:IF is expected\n  Example: pc:eth0/, "pc")
+  await wrong(/Cannot capture on "icmp".*\n.*--filter "icmp or arp"/, "pc:eth0", "icmp", "or", "arp")
   await wrong(/Cannot use "0" as --count/, "pc:eth0", "--count", "0")
   await wrong(/Cannot use "1e3" as --snaplen/, "pc:eth0", "--snaplen", "1e3")
   await wrong(/Cannot use "soon" as --duration: a time such as 10s/, "pc:eth0", "--duration", "soon")

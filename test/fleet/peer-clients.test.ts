@@ -51,7 +51,7 @@ t.test("a call arrives with who forwards it and for whom; answers and failures c
   await t.rejects(peers.unary("h2", "Peers", "InspectPart", { lab: "none" }), { code: 5, message: 'No lab "none"', host: "h2" })
   await t.rejects(peers.unary("h2", "Peers", "InspectPart", { lab: "silent" }, { deadlineMs: 100 }), {
     code: 4,
-    message: /^Host "h2" did not answer in time/
+    message: /^The weftd of host "h2" at 127\.0\.0\.1:\d+ did not answer in time: (?!.*LB pick)/
   })
   const messages: Array<string> = []
   for await (const { message } of peers.stream<{ message: string }>("h2", "Peers", "Events", {})) if (messages.push(message) === 3) break

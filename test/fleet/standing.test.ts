@@ -61,7 +61,8 @@ t.test("standingsOf waits for a former host that is known, and not for one that 
   t.strictSame(brief(standingsOf(moved, reports, [host("h1"), host("h2")])), ["h1 ready", "h2 waiting"])
   t.strictSame(brief(standingsOf(moved, reports, [host("h1"), host("h2", false)])), ["h1 ready", "h2 lost"])
   t.strictSame(brief(standingsOf(moved, reports, [host("h1")])), ["h1 ready", "h2 gone"])
-  t.equal(fleetSummary(moved, standingsOf(moved, reports, [host("h1"), host("h2", false)])).state, "ready", "it has none of the nodes")
+  const hosts = [host("h1"), host("h2", false)]
+  t.match(fleetSummary(moved, standingsOf(moved, reports, hosts), hosts), { state: "ready", error: "" }, "it has none of the nodes")
 })
 
 t.test("a lab is gone when every host has said so", async (t) => {
@@ -70,18 +71,22 @@ t.test("a lab is gone when every host has said so", async (t) => {
   t.notOk(isGone(of(report("h1", "gone"))))
   t.notOk(isGone(of(report("h1", "gone"), report("h2", "gone", { generation: 2 }))))
   t.ok(isGone(of(report("h1", "gone"), report("h2", "gone"))))
-  t.equal(fleetSummary(going, of(report("h1", "gone"))).state, "destroying")
+  t.equal(fleetSummary(going, of(report("h1", "gone")), [host("h1"), host("h2")]).state, "destroying")
 })
 
 t.test("fleetSummary says which host has failed and why", async (t) => {
   const hosts = [host("h1"), host("h2")]
   const failed = report("h2", "failed", { failures: [{ id: "node/b", error: "Cannot make b: EEXIST" }] })
   const summaryOf = (reports: ReadonlyArray<readonly [string, PartReport]>, more: Partial<FleetLab> = {}, alive = hosts) =>
-    fleetSummary(lab(more), standingsOf(lab(more), new Map(reports), alive))
+    fleetSummary(lab(more), standingsOf(lab(more), new Map(reports), alive), alive)
   t.match(summaryOf([report("h1", "ready"), failed]), { state: "failed", error: "h2: Cannot make b: EEXIST" })
   t.match(summaryOf([report("h1", "ready"), report("h2", "converging")]), { state: "changing", error: "" })
   t.match(summaryOf([], { generation: 1 }), { state: "deploying" })
   t.match(summaryOf([report("h1", "ready")], {}, [host("h1"), host("h2", false)]), { state: "failed", error: /h2 is lost/ })
+  const finished = [report("h1", "ready"), report("h2", "ready")]
+  t.match(summaryOf(finished), { state: "ready", error: "" })
+  const leftAlone = { state: "ready", error: "host h2 lost: no word of what is there" }
+  t.match(summaryOf(finished, {}, [host("h1"), host("h2", false)]), leftAlone)
 })
 
 t.test("countsBetween counts a node that moves as one that goes and one that comes", async (t) => {

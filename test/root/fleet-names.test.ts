@@ -39,6 +39,25 @@ t.test("two hosts", { skip: needsRoot }, async (t) => {
     t.match(await refusedAs("h9"), /Cannot register host "h9": the living host "h1" .* has the underlay address 10\.99\.0\.1/)
   })
 
+  await t.test("a host whose name somebody takes says so, leaves labs alone, and goes on when the name is free", async (t) => {
+    const holder = JSON.stringify({ token: "another", underlay: "10.99.0.77", instance: "x", host: "h2" })
+    const key = "/weft/v1/alive/h2"
+    const warns = async (): Promise<boolean> =>
+      /a living host has that name \(underlay 10\.99\.0\.77/.test((await fleet.weft(2, ["hosts"])).stderr)
+    // All leases end, as if etcd had been away for long, and somebody is faster.
+    const leases = (await fleet.etcdctl("lease", "list")).stdout.match(/^[0-9a-f]{10,}$/gm) ?? []
+    for (const id of leases) await fleet.etcdctl("lease", "revoke", id)
+    await fleet.etcdctl("put", key, holder)
+    await until("it warns", warns, 40_000)
+    t.match(await fleet.weft(2, ["destroy", lab]), { code: 1, stderr: /leaves its labs as they are/ })
+    await fleet.etcdctl("del", key)
+    await until("it has its name", async () => !(await warns()), 40_000)
+    await fleet.complete()
+    const networks = { lan: { cidr: "10.2.0.0/24", ports: ["a", "b"] } }
+    await fleet.make({ name: lab, nodes, networks }, 2)
+    t.match(fleet.weftd(2).log, /host\.refused .*\n(.*\n)*.*host\.registered/)
+  })
+
   await t.test("a daemon that starts while etcd is away says that it shows its own part only", async (t) => {
     await fleet.stopEtcd()
     await fleet.kill(1)
