@@ -26,8 +26,9 @@ export class DelayLine {
     return this.ordered.octets + this.earlyOctets
   }
 
-  push(slot: number, octets: number, dueNs: number): void {
-    if (this.ordered.count === 0 || dueNs >= this.ordered.tailTime()) this.ordered.push(slot, octets, dueNs)
+  /** `dueNs[0]`: when. */
+  push(slot: number, octets: number, dueNs: Float64Array): void {
+    if (this.ordered.count === 0 || dueNs[0]! >= this.ordered.tailTime()) this.ordered.push(slot, octets, dueNs)
     else this.pushEarly(slot, octets, dueNs)
   }
 
@@ -37,24 +38,25 @@ export class DelayLine {
     return this.early === 0 ? first : Math.min(first, this.times[0]!)
   }
 
-  /** The slot of the next packet if it is due by `nowNs`, or -1. */
-  pop(nowNs: number): number {
-    const first = this.ordered.count === 0 ? Infinity : this.ordered.headTime()
+  /** The slot of the next packet if it is due by `nowNs[0]`, or -1. */
+  pop(nowNs: Float64Array): number {
+    const { ordered, times } = this
     // One that overtakes came after the packets that are in the ring at its time: these go first.
-    if (this.early > 0 && this.times[0]! < first) return this.times[0]! <= nowNs ? this.popEarly() : -1
-    return this.ordered.count > 0 && first <= nowNs ? this.ordered.pop() : -1
+    const isEarly = this.early > 0 && (ordered.count === 0 || times[0]! < ordered.headTime())
+    if (isEarly) return times[0]! <= nowNs[0]! ? this.popEarly() : -1
+    return ordered.count > 0 && ordered.headTime() <= nowNs[0]! ? ordered.pop() : -1
   }
 
   private isBefore(a: number, b: number): boolean {
     return this.times[a]! < this.times[b]! || (this.times[a]! === this.times[b]! && this.sequence[a]! < this.sequence[b]!)
   }
 
-  private pushEarly(slot: number, octets: number, dueNs: number): void {
+  private pushEarly(slot: number, octets: number, dueNs: Float64Array): void {
     if (this.early === this.slots.length) this.grow()
     let at = this.early++
     this.slots[at] = slot
     this.lengths[at] = octets
-    this.times[at] = dueNs
+    this.times[at] = dueNs[0]!
     this.sequence[at] = this.pushed++
     this.earlyOctets += octets
     while (at > 0) {

@@ -75,6 +75,11 @@ export class Direction {
   private readonly corruptions: Random
   private readonly reorders: Random
   private profile: LinkProfile = {}
+  /** Of the profile, as numbers of this object: profiles come in many shapes. Chances: -1 when there is none. */
+  private delayNs = 0
+  private duplicate = -1
+  private corrupt = -1
+  private reorder = -1
   private trace: Samples | Deliveries | undefined
   /** The recording, when it has more than times. */
   private samples: Samples | undefined
@@ -84,9 +89,15 @@ export class Direction {
   isPerPacket = false
   /** Nothing is done to packets at all. */
   isTransparent = true
-  /** [when the last packet that keeps its place is due, result of the shaper] */
+  /** [when the last packet that keeps its place is due] */
   private readonly last = new Float64Array(1)
+  /** Times that functions hand each other (see `PacketRing`): of `arrive`, `advance`, `take`, `enter` and `send`. */
+  readonly now = new Float64Array(1)
+  readonly since = new Float64Array(1)
+  private readonly until = new Float64Array(1)
+  private readonly at = new Float64Array(1)
   private readonly finish = new Float64Array(1)
+  private readonly due = new Float64Array(1)
 
   /** `name`: of the direction; with the seed it decides all chance. */
   constructor(packets: Packets, seed: number, name: string) {
@@ -106,6 +117,10 @@ export class Direction {
       this.samples = this.trace instanceof Samples ? this.trace : undefined
     }
     this.profile = profile
+    this.delayNs = (profile.delayMs ?? 0) * nsPerMs
+    this.duplicate = profile.duplicate ?? -1
+    this.corrupt = profile.corrupt ?? -1
+    this.reorder = profile.reorder ?? -1
     this.loss.configure(profile.loss)
     const rateBps = profile.rateBps ?? 0
     const pace = hasPace(profile.trace) ? this.trace : undefined
@@ -126,30 +141,37 @@ export class Direction {
     return this.shaper.count + this.line.count
   }
 
+  /** A packet enters, as `accept` says. */
+  arrive(slot: number, octets: number, nowNs: number, sinceNs = nowNs): void {
+    this.now[0] = nowNs
+    this.since[0] = sinceNs
+    this.accept(slot, octets)
+  }
+
   /**
-   * A packet enters. `octets`: from the Ethernet header on. `nowNs`: when it came, as far as is known; `sinceNs`: it may
+   * A packet enters. `octets`: from the Ethernet header on. `now[0]`: when it came, as far as is known; `since[0]`: it may
    * have come at any time from then on, because nobody looked. What a busy rate can make of it is said at `enter`.
    */
-  arrive(slot: number, octets: number, nowNs: number, sinceNs = nowNs): void {
+  accept(slot: number, octets: number): void {
     const { profile, counts } = this
     if (profile.down === true) {
       counts[Count.down]!++
       this.packets.free(slot)
       return
     }
-    if (this.loss.drops(this.samples?.at(nowNs).loss ?? -1)) {
+    if (this.loss.drops(this.samples?.at(this.now[0]!).loss ?? -1)) {
       counts[Count.loss]!++
       this.packets.free(slot)
       return
     }
-    if (profile.duplicate !== undefined && this.duplicates.unit() < profile.duplicate) {
+    if (this.duplicate >= 0 && this.duplicates.unit() < this.duplicate) {
       const copy = this.packets.copy(slot)
       if (copy >= 0) {
         counts[Count.duplicated]!++
-        this.enter(copy, octets, nowNs, sinceNs)
+        this.enter(copy, octets)
       }
     }
-    this.enter(slot, octets, nowNs, sinceNs)
+    this.enter(slot, octets)
   }
 
   /** When there is something to do next: `advance` and `take`. Infinity: nothing, until a packet arrives. */
@@ -159,6 +181,11 @@ export class Direction {
 
   /** Sends off what the rate lets go by `nowNs`. Looking ahead is harmless: a packet is due when its last bit has left. */
   advance(nowNs: number): void {
+    this.until[0] = nowNs
+    this.release(this.until)
+  }
+
+  private release(nowNs: Float64Array): void {
     if (this.shaper.count === 0) return
     for (;;) {
       const octets = this.shaper.headOctets()
@@ -168,15 +195,16 @@ export class Direction {
         this.counts[Count.aqm]!++
         this.packets.free(slot)
       } else {
-        this.send(slot, octets, this.finish[0]!)
+        this.send(slot, octets, this.finish)
       }
     }
   }
 
   /** Takes packets out that are due by `nowNs`: writes up to `slots.length` slots and returns how many. */
   take(nowNs: number, slots: Int32Array): number {
+    this.until[0] = nowNs
     for (let count = 0; count < slots.length; count++) {
-      const slot = this.line.pop(nowNs)
+      const slot = this.line.pop(this.until)
       if (slot < 0) return count
       slots[count] = slot
     }
@@ -186,7 +214,8 @@ export class Direction {
   /** Drops all that is on its way. */
   flush(): void {
     for (let slot = this.shaper.flush(); slot >= 0; slot = this.shaper.flush()) this.discard(slot)
-    for (let slot = this.line.pop(Infinity); slot >= 0; slot = this.line.pop(Infinity)) this.discard(slot)
+    this.until[0] = Infinity
+    for (let slot = this.line.pop(this.until); slot >= 0; slot = this.line.pop(this.until)) this.discard(slot)
     this.last[0] = 0
   }
 
@@ -213,22 +242,22 @@ export class Direction {
    * later is taken for one that came as soon as the queue had room. So a late thread costs neither rate nor packets. A rate
    * that was idle saves nothing up.
    */
-  private enter(slot: number, octets: number, nowNs: number, sinceNs: number): void {
-    const { profile, counts, shaper } = this
-    if (profile.corrupt !== undefined && this.corruptions.unit() < profile.corrupt) {
+  private enter(slot: number, octets: number): void {
+    const { counts, shaper, now, since, at } = this
+    if (this.corrupt >= 0 && this.corruptions.unit() < this.corrupt) {
       this.packets.flip(slot, this.corruptions.next())
       counts[Count.corrupted]!++
     }
     // A queue that is left from a rate which was removed goes first.
     if (!this.isShaped && shaper.count === 0) {
-      this.send(slot, octets, nowNs)
+      this.send(slot, octets, now)
       return
     }
-    let at = sinceNs < nowNs && shaper.isBusy(sinceNs) ? sinceNs : nowNs
-    this.advance(at)
-    while (at < nowNs && !shaper.hasRoom(octets, at)) {
-      at = Math.max(at, Math.min(nowNs, shaper.nextRoom()))
-      this.advance(at)
+    at[0] = since[0]! < now[0]! && shaper.isBusy(since[0]!) ? since[0]! : now[0]!
+    this.release(at)
+    while (at[0]! < now[0]! && !shaper.hasRoom(octets, at)) {
+      at[0] = Math.max(at[0]!, Math.min(now[0]!, shaper.nextRoom()))
+      this.release(at)
     }
     const verdict = shaper.offer(slot, octets, at)
     if (verdict === Verdict.queued) return
@@ -236,28 +265,34 @@ export class Direction {
     this.packets.free(slot)
   }
 
-  /** Onto the line: the packet's last bit leaves at `nowNs` and arrives after the delay. */
-  private send(slot: number, octets: number, nowNs: number): void {
-    const { profile, last } = this
+  /** Nanoseconds. A recording goes before the profile. */
+  private delayAt(nowNs: Float64Array): number {
+    if (this.samples === undefined) return this.delayNs
+    const delayMs = this.samples.at(nowNs[0]!).delayMs
+    return delayMs === undefined ? this.delayNs : delayMs * nsPerMs
+  }
+
+  /** Onto the line: the packet's last bit leaves at `nowNs[0]` and arrives after the delay. */
+  private send(slot: number, octets: number, nowNs: Float64Array): void {
+    const { profile, last, due } = this
     if (this.line.octets > maxLineOctets) {
       this.counts[Count.queue]!++
       this.packets.free(slot)
       return
     }
-    const constant = this.samples?.at(nowNs).delayMs ?? profile.delayMs ?? 0
-    if (profile.reorder !== undefined && this.reorders.unit() < profile.reorder) {
+    if (this.reorder >= 0 && this.reorders.unit() < this.reorder) {
       this.counts[Count.reordered]!++
       this.line.push(slot, octets, nowNs)
       return
     }
     const jitter = profile.jitter
     const varied = jitter === undefined ? 0 : this.jitter.sample(jitter)
-    const due = nowNs + Math.max(0, constant * nsPerMs + varied)
+    due[0] = nowNs[0]! + Math.max(0, this.delayAt(nowNs) + varied)
     if (jitter?.reorder === true) {
       this.line.push(slot, octets, due)
       return
     }
-    if (due > last[0]!) last[0] = due
-    this.line.push(slot, octets, last[0]!)
+    if (due[0]! > last[0]!) last[0] = due[0]!
+    this.line.push(slot, octets, last)
   }
 }

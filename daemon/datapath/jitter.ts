@@ -14,6 +14,7 @@ const longestNs = 10_000 * nsPerMs
 export class JitterModel {
   private readonly random: Random
   private readonly spare = new Float64Array(1)
+  private readonly drawn = new Float64Array(1)
   private hasSpare = false
 
   constructor(seed: number, direction: string) {
@@ -22,14 +23,23 @@ export class JitterModel {
 
   /** Nanoseconds; may be negative. */
   sample(jitter: Jitter): number {
+    this.draw(jitter)
+    return this.drawn[0]!
+  }
+
+  private draw(jitter: Jitter): void {
+    const { drawn } = this
     const scale = jitter.ms * nsPerMs
     switch (jitter.distribution) {
       case "uniform":
-        return scale * (2 * this.random.unit() - 1)
+        drawn[0] = scale * (2 * this.random.unit() - 1)
+        return
       case "normal":
-        return scale * this.normal()
+        drawn[0] = scale * this.normal()
+        return
       case "pareto":
-        return Math.min(longestNs, scale * (1 / Math.cbrt(this.random.positiveUnit()) - 1))
+        drawn[0] = Math.min(longestNs, scale * (1 / Math.cbrt(this.random.positiveUnit()) - 1))
+        return
     }
   }
 

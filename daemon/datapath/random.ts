@@ -5,6 +5,8 @@
 
 export class Random {
   private readonly state = new Int32Array(4)
+  /** [the number drawn last, as `unit` returns it] */
+  private readonly drawn = new Float64Array(1)
 
   /** Streams of the same seed with different names are independent. */
   constructor(seed: number, stream: string) {
@@ -19,27 +21,32 @@ export class Random {
       this.state[i] = word ^ (word >>> 15)
     }
     this.state[3] = 1
-    for (let i = 0; i < 15; i++) this.next()
+    for (let i = 0; i < 15; i++) this.draw()
   }
 
-  /** 32 random bits, as an unsigned integer. */
-  next(): number {
+  private draw(): void {
     const state = this.state
     const sum = (state[0]! + state[1]! + state[3]!) | 0
     state[3] = state[3]! + 1
     state[0] = state[1]! ^ (state[1]! >>> 9)
     state[1] = state[2]! + (state[2]! << 3)
     state[2] = ((state[2]! << 21) | (state[2]! >>> 11)) + sum
-    return sum >>> 0
+    this.drawn[0] = (sum >>> 0) * (1 / 0x1_0000_0000)
+  }
+
+  /** 32 random bits, as an unsigned integer. */
+  next(): number {
+    return this.unit() * 0x1_0000_0000
   }
 
   /** From 0 up to but not including 1, in steps of 2^-32. */
   unit(): number {
-    return this.next() * (1 / 0x1_0000_0000)
+    this.draw()
+    return this.drawn[0]!
   }
 
   /** From above 0 up to and including 1: for what takes a logarithm or divides. */
   positiveUnit(): number {
-    return (this.next() + 1) * (1 / 0x1_0000_0000)
+    return this.unit() + 1 / 0x1_0000_0000
   }
 }

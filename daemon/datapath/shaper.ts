@@ -48,6 +48,8 @@ export class Shaper {
   private readonly clock = new Float64Array(1)
   /** [when the head has left by the recording, or -1 when it has not been sent yet] */
   private readonly sent = new Float64Array([-1])
+  /** [what a packet's time in a queue will be] */
+  private readonly entry = new Float64Array(1)
 
   constructor(seed: number, direction: string) {
     this.red = new Red(seed, direction)
@@ -76,15 +78,16 @@ export class Shaper {
     return this.waiting.count
   }
 
-  /** A packet arrives; unless it is queued it is the caller's again. What has started by then has been taken before. */
-  offer(slot: number, octets: number, atNs: number): Verdict {
+  /** A packet arrives at `atNs[0]`; unless it is queued it is the caller's again. What has started by then has been taken before. */
+  offer(slot: number, octets: number, atNs: Float64Array): Verdict {
     const { waiting } = this
     if (!this.hasRoom(octets, atNs)) return Verdict.full
     if (this.config.aqm === "red") {
       const limit = this.maxOctets === Infinity ? this.maxPackets * 1514 : this.maxOctets
-      if (limit !== Infinity && this.red.drops(atNs, this.backlog(), limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
+      if (limit !== Infinity && this.red.drops(atNs[0]!, this.backlog(), limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
     }
-    waiting.push(slot, octets, waiting.count === 0 ? atNs : Math.max(atNs, waiting.tailTime()))
+    this.entry[0] = waiting.count === 0 ? atNs[0]! : Math.max(atNs[0]!, waiting.tailTime())
+    waiting.push(slot, octets, this.entry)
     return Verdict.queued
   }
 
@@ -93,10 +96,10 @@ export class Shaper {
     return this.waiting.count > 0 || this.clock[0]! > atNs
   }
 
-  /** Whether a packet that comes at `atNs` finds room. Times never go back. */
-  hasRoom(octets: number, atNs: number): boolean {
+  /** Whether a packet that comes at `atNs[0]` finds room. Times never go back. */
+  hasRoom(octets: number, atNs: Float64Array): boolean {
     const { ahead, waiting } = this
-    while (ahead.count > 0 && ahead.headTime() <= atNs) ahead.pop()
+    while (ahead.count > 0 && ahead.headTime() <= atNs[0]!) ahead.pop()
     const count = waiting.count + ahead.count - (this.sent[0]! >= 0 ? 1 : 0)
     // A queue has room for one packet at least, or nothing would ever pass.
     return count <= 0 || (count < this.maxPackets && this.backlog() + octets <= this.maxOctets)
@@ -119,16 +122,16 @@ export class Shaper {
   }
 
   /**
-   * Takes the next packet whose transmission starts (by a recording: has ended) by `untilNs`: its slot, or -1.
+   * Takes the next packet whose transmission starts (by a recording: has ended) by `untilNs[0]`: its slot, or -1.
    * `finishNs[0]` is when its last bit has left, or -1 when queue management drops it. `octets` of it: `headOctets` before the call.
    */
-  take(untilNs: number, finishNs: Float64Array): number {
+  take(untilNs: Float64Array, finishNs: Float64Array): number {
     const { waiting, config, clock, sent } = this
     if (waiting.count === 0) return -1
     if (sent[0]! >= 0) return this.takeSent(untilNs, finishNs)
     const arrived = waiting.headTime()
     const start = Math.max(clock[0]!, arrived)
-    if (start > untilNs) return -1
+    if (start > untilNs[0]!) return -1
     const octets = waiting.headOctets()
     if (config.aqm === "codel" && this.codel.drops(start, start - arrived, waiting.octets - octets)) {
       finishNs[0] = -1
@@ -140,7 +143,8 @@ export class Shaper {
     }
     clock[0] = start + ((octets * 8) / config.rateBps) * 1e9
     finishNs[0] = clock[0]
-    this.ahead.push(0, octets, start)
+    this.entry[0] = start
+    this.ahead.push(0, octets, this.entry)
     return this.pop()
   }
 
@@ -149,9 +153,9 @@ export class Shaper {
     this.sent[0] = -1
   }
 
-  private takeSent(untilNs: number, finishNs: Float64Array): number {
+  private takeSent(untilNs: Float64Array, finishNs: Float64Array): number {
     const { clock, sent } = this
-    if (sent[0]! > untilNs) return -1
+    if (sent[0]! > untilNs[0]!) return -1
     clock[0] = finishNs[0] = sent[0]!
     sent[0] = -1
     return this.pop()

@@ -166,8 +166,9 @@ class Engine {
       const latest = lateness.latest(times[i]!)
       const earliest = lateness.earliest(latest, lane.emptyNs, frames)
       // What gathered while nobody looked came one after the other, which matters to a rate and its queue.
-      const at = direction.isShaped ? earliest + ((latest - earliest) * (i + 1)) / count : latest
-      direction.arrive(slots[i]!, sizes[i]!, at, earliest)
+      direction.now[0] = direction.isShaped ? earliest + ((latest - earliest) * (i + 1)) / count : latest
+      direction.since[0] = earliest
+      direction.accept(slots[i]!, sizes[i]!)
     }
     if (frames < framesPerRead) lane.emptyNs = count > 0 ? times[count - 1]! : result[EngineResult.clockNs]!
     this.checkFault(lane)
@@ -284,10 +285,11 @@ class Engine {
   }
 
   private addTunnel({ id, tap, end, ticket }: Extract<Command, { kind: "tunnel" }>): void {
-    const { encapsulation, port, vni, remote, local, sendOnly, profile, seed } = end
+    const { encapsulation, port, vni, remote, local, options, sendOnly, profile, seed } = end
     try {
       const kind = Encapsulation[encapsulation]
-      const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local, sendOnly === true)
+      const own = options ?? new Uint8Array(0)
+      const tunnel = addon.tunnelOpen(this.handle, this.underlay, tap, kind, port, vni, remote, local, sendOnly === true, own)
       const index = this.freeTunnelIndexes.pop() ?? this.lanes.length
       const direction = new Direction(this.packets, seed, "out")
       this.lanes[index] = { id, from: tap, to: -1, tunnel, direction, isDirect: true, isTimed: false, emptyNs: 0 }
