@@ -57,6 +57,9 @@ const spread = () => {
 t.test("inspect of a lab on several hosts says where each node is, and what is between them", async (t) => {
   const text = labLines(spread(), { width: 200, style: plain, routes: false, counters: false, nowMs: 0 }).join("\n")
   t.match(text, /on 2 hosts \(h1, h2\)/)
+  t.match(text, /^hybrid +ready, not all seen /)
+  const lacking = { ...spread(), nodes: spread().nodes.map((node, i) => (i === 0 ? { ...node, state: "missing" } : node)) }
+  t.match(labLines(lacking, { width: 200, style: plain, routes: false, counters: false, nowMs: 0 })[0], /ready, 1 node missing /)
   t.match(text, /Cannot reach the weftd of host "h2"/)
   t.match(text, /NODE +KIND +STATE +HOST/)
   t.match(text, /office-pc2 +host +unknown +h2/)

@@ -158,6 +158,8 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
     t.strictSame(await statesOf(fleet, 2), { [lab]: "ready" }, "deploying it again adopts it")
     await fleet.etcdctl("del", "--prefix", "/weft/v1/labs/")
     await until("it is said again", async () => (await statesOf(fleet, 2))[lab] === "orphaned", 30_000)
+    const elsewhere = new RegExp(`No lab "${lab}" .*it is on h1, h2: weft destroy ${lab} .*host h1`)
+    t.match(await fleet.weft(3, ["destroy", lab]), { code: 1, stderr: elsewhere })
     t.equal((await fleet.destroy(lab, 2)).message, "")
     for (const via of [1, 2, 3]) await until(`host ${via} knows`, async () => (await fleet.client(via).list()).length === 0)
   })

@@ -2,7 +2,7 @@
 import { readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import t from "tap"
-import { Weftd } from "./daemon-harness.ts"
+import { toTopology, Weftd } from "./daemon-harness.ts"
 import { daemonPort, Fleet } from "./fleet-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
@@ -12,6 +12,12 @@ t.test("two hosts", { skip: needsRoot }, async (t) => {
   const lab = fleet.name("lab")
   const nodes = { a: { kind: "host", host: "h1" }, b: { kind: "host", host: "h2" } }
   await fleet.make({ name: lab, nodes, networks: { lan: { cidr: "10.1.0.0/24", ports: ["a", "b"] } } })
+
+  await t.test("what cannot be placed is said with the file's name, by plan as by deploy", async (t) => {
+    const topology = { name: lab, nodes: { a: { kind: "host", host: "nowhere" } } }
+    const { diagnostics } = await fleet.client(1).plan(toTopology(topology))
+    t.match(diagnostics, [{ filename: "test.weft.yaml", message: /there is no host "nowhere"/ }])
+  })
 
   /** The log of a daemon on the first host that is refused. */
   const refusedAs = async (host: string): Promise<string> => {

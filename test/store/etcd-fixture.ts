@@ -136,7 +136,8 @@ export class Members {
 }
 
 export const record = (name: string, more: Partial<HostRecord> = {}): HostRecord => ({
-  name, underlay: `192.0.2.${Number(/\d+$/.exec(name)?.[0] ?? 99) + 1}`, endpoint: "", capacity: 2, labels: {}, instance: name, version: "1", kernel: "6.1", ...more
+  name, underlay: `192.0.2.${Number(/\d+$/.exec(name)?.[0] ?? 99) + 1}`,
+  endpoint: "", capacity: 2, labels: {}, instance: name, version: "1", kernel: "6.1", ...more
 })
 
 /** A lab with a segment for each VNI. */
