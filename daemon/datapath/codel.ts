@@ -10,6 +10,9 @@ const targetNs = 5e6
 const fullPacketOctets = 1514
 
 export class Codel {
+  /** What `judge` is told about the packet (see `PacketRing` for why so): the time, and how long it has waited. */
+  readonly nowNs = new Float64Array(1)
+  readonly waitedNs = new Float64Array(1)
   private target = targetNs
   private firstAboveNs = 0
   private dropNextNs = 0
@@ -25,7 +28,15 @@ export class Codel {
 
   /** Whether the packet at the head is dropped. `backlog`: octets behind it. Asked once for each packet that is taken. */
   drops(nowNs: number, waitedNs: number, backlog: number): boolean {
-    const isTooLong = this.isAbove(nowNs, waitedNs, backlog)
+    this.nowNs[0] = nowNs
+    this.waitedNs[0] = waitedNs
+    return this.judge(backlog)
+  }
+
+  /** As `drops`. */
+  judge(backlog: number): boolean {
+    const isTooLong = this.isAbove(backlog)
+    const nowNs = this.nowNs[0]!
     if (this.isDropping) {
       if (!isTooLong) {
         this.isDropping = this.isDue = false
@@ -51,8 +62,9 @@ export class Codel {
     this.firstAboveNs = 0
   }
 
-  private isAbove(nowNs: number, waitedNs: number, backlog: number): boolean {
-    if (waitedNs < this.target || backlog < fullPacketOctets) {
+  private isAbove(backlog: number): boolean {
+    const nowNs = this.nowNs[0]!
+    if (this.waitedNs[0]! < this.target || backlog < fullPacketOctets) {
       this.firstAboveNs = 0
       return false
     }

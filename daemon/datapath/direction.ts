@@ -60,6 +60,9 @@ export const Count = {
   reordered: 9
 } as const
 
+/** Indexes of `Direction.chances`. */
+const Chance = { duplicate: 0, corrupt: 1, reorder: 2 } as const
+
 const nsPerMs = 1e6
 /** Octets that may be on their way at once: 300 ms of 3 Gbit/s. */
 const maxLineOctets = 128 * 2 ** 20
@@ -77,9 +80,7 @@ export class Direction {
   private profile: LinkProfile = {}
   /** Of the profile, as numbers of this object: profiles come in many shapes. Chances: -1 when there is none. */
   private delayNs = 0
-  private duplicate = -1
-  private corrupt = -1
-  private reorder = -1
+  private readonly chances = new Float64Array(Object.keys(Chance).length).fill(-1)
   private trace: Samples | Deliveries | undefined
   /** The recording, when it has more than times. */
   private samples: Samples | undefined
@@ -118,9 +119,9 @@ export class Direction {
     }
     this.profile = profile
     this.delayNs = (profile.delayMs ?? 0) * nsPerMs
-    this.duplicate = profile.duplicate ?? -1
-    this.corrupt = profile.corrupt ?? -1
-    this.reorder = profile.reorder ?? -1
+    this.chances[Chance.duplicate] = profile.duplicate ?? -1
+    this.chances[Chance.corrupt] = profile.corrupt ?? -1
+    this.chances[Chance.reorder] = profile.reorder ?? -1
     this.loss.configure(profile.loss)
     const rateBps = profile.rateBps ?? 0
     const pace = hasPace(profile.trace) ? this.trace : undefined
@@ -164,7 +165,7 @@ export class Direction {
       this.packets.free(slot)
       return
     }
-    if (this.duplicate >= 0 && this.duplicates.unit() < this.duplicate) {
+    if (this.happens(this.duplicates, Chance.duplicate)) {
       const copy = this.packets.copy(slot)
       if (copy >= 0) {
         counts[Count.duplicated]!++
@@ -244,7 +245,7 @@ export class Direction {
    */
   private enter(slot: number, octets: number): void {
     const { counts, shaper, now, since, at } = this
-    if (this.corrupt >= 0 && this.corruptions.unit() < this.corrupt) {
+    if (this.happens(this.corruptions, Chance.corrupt)) {
       this.packets.flip(slot, this.corruptions.next())
       counts[Count.corrupted]!++
     }
@@ -253,7 +254,7 @@ export class Direction {
       this.send(slot, octets, now)
       return
     }
-    at[0] = since[0]! < now[0]! && shaper.isBusy(since[0]!) ? since[0]! : now[0]!
+    at[0] = since[0]! < now[0]! && shaper.isBusy(since) ? since[0]! : now[0]!
     this.release(at)
     while (at[0]! < now[0]! && !shaper.hasRoom(octets, at)) {
       at[0] = Math.max(at[0]!, Math.min(now[0]!, shaper.nextRoom()))
@@ -263,6 +264,14 @@ export class Direction {
     if (verdict === Verdict.queued) return
     counts[verdict === Verdict.full ? Count.queue : Count.aqm]!++
     this.packets.free(slot)
+  }
+
+  /** Draws for a packet, if the profile has this chance at all. `chance`: of `Chance`. */
+  private happens(random: Random, chance: number): boolean {
+    const probability = this.chances[chance]!
+    if (probability < 0) return false
+    random.draw()
+    return random.drawn[0]! < probability
   }
 
   /** Nanoseconds. A recording goes before the profile. */
@@ -280,14 +289,18 @@ export class Direction {
       this.packets.free(slot)
       return
     }
-    if (this.reorder >= 0 && this.reorders.unit() < this.reorder) {
+    if (this.happens(this.reorders, Chance.reorder)) {
       this.counts[Count.reordered]!++
       this.line.push(slot, octets, nowNs)
       return
     }
     const jitter = profile.jitter
-    const varied = jitter === undefined ? 0 : this.jitter.sample(jitter)
-    due[0] = nowNs[0]! + Math.max(0, this.delayAt(nowNs) + varied)
+    due[0] = this.delayAt(nowNs)
+    if (jitter !== undefined) {
+      this.jitter.draw(jitter)
+      due[0] += this.jitter.drawn[0]!
+    }
+    due[0] = nowNs[0]! + Math.max(0, due[0])
     if (jitter?.reorder === true) {
       this.line.push(slot, octets, due)
       return

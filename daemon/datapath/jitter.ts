@@ -14,7 +14,8 @@ const longestNs = 10_000 * nsPerMs
 export class JitterModel {
   private readonly random: Random
   private readonly spare = new Float64Array(1)
-  private readonly drawn = new Float64Array(1)
+  /** [what `draw` found] */
+  readonly drawn = new Float64Array(1)
   private hasSpare = false
 
   constructor(seed: number, direction: string) {
@@ -27,31 +28,39 @@ export class JitterModel {
     return this.drawn[0]!
   }
 
-  private draw(jitter: Jitter): void {
+  /** As `sample`, for the packet path: the number is in `drawn`, and never on V8's heap. */
+  draw(jitter: Jitter): void {
     const { drawn } = this
     const scale = jitter.ms * nsPerMs
     switch (jitter.distribution) {
       case "uniform":
-        drawn[0] = scale * (2 * this.random.unit() - 1)
+        this.random.draw()
+        drawn[0] = scale * (2 * this.random.drawn[0]! - 1)
         return
       case "normal":
-        drawn[0] = scale * this.normal()
+        this.drawNormal()
+        drawn[0] = drawn[0]! * scale
         return
       case "pareto":
-        drawn[0] = Math.min(longestNs, scale * (1 / Math.cbrt(this.random.positiveUnit()) - 1))
+        this.random.draw()
+        drawn[0] = Math.min(longestNs, scale * (1 / Math.cbrt(this.random.drawn[0]! + 2 ** -32) - 1))
         return
     }
   }
 
-  private normal(): number {
+  private drawNormal(): void {
+    const { drawn, random } = this
     if (this.hasSpare) {
       this.hasSpare = false
-      return this.spare[0]!
+      drawn[0] = this.spare[0]!
+      return
     }
-    const radius = Math.sqrt(-2 * Math.log(this.random.positiveUnit()))
-    const angle = 2 * Math.PI * this.random.unit()
+    random.draw()
+    const radius = Math.sqrt(-2 * Math.log(random.drawn[0]! + 2 ** -32))
+    random.draw()
+    const angle = 2 * Math.PI * random.drawn[0]!
     this.spare[0] = radius * Math.sin(angle)
     this.hasSpare = true
-    return radius * Math.cos(angle)
+    drawn[0] = radius * Math.cos(angle)
   }
 }

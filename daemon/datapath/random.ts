@@ -6,7 +6,7 @@
 export class Random {
   private readonly state = new Int32Array(4)
   /** [the number drawn last, as `unit` returns it] */
-  private readonly drawn = new Float64Array(1)
+  readonly drawn = new Float64Array(1)
 
   /** Streams of the same seed with different names are independent. */
   constructor(seed: number, stream: string) {
@@ -24,7 +24,8 @@ export class Random {
     for (let i = 0; i < 15; i++) this.draw()
   }
 
-  private draw(): void {
+  /** As `unit`, for the packet path: the number is in `drawn`, and never on V8's heap. */
+  draw(): void {
     const state = this.state
     const sum = (state[0]! + state[1]! + state[3]!) | 0
     state[3] = state[3]! + 1

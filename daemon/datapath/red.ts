@@ -14,7 +14,7 @@ const typicalOctets = 1000
 export class Red {
   private readonly random: Random
   private average = 0
-  private idleSinceNs = 0
+  private readonly idleSinceNs = new Float64Array(1)
   private isIdle = false
   private sinceDrop = -1
 
@@ -22,10 +22,10 @@ export class Red {
     this.random = new Random(seed, `${direction} red`)
   }
 
-  /** Whether a packet that arrives now is dropped. `backlog`, `limit`: octets. */
-  drops(nowNs: number, backlog: number, limit: number, rateBps: number): boolean {
+  /** Whether a packet that arrives at `nowNs[0]` is dropped. `backlog`, `limit`: octets. */
+  drops(nowNs: Float64Array, backlog: number, limit: number, rateBps: number): boolean {
     if (this.isIdle) {
-      const missed = ((nowNs - this.idleSinceNs) * rateBps) / (typicalOctets * 8e9)
+      const missed = ((nowNs[0]! - this.idleSinceNs[0]!) * rateBps) / (typicalOctets * 8e9)
       this.average *= (1 - weight) ** Math.max(0, missed)
       this.isIdle = false
     }
@@ -40,13 +40,15 @@ export class Red {
     this.sinceDrop++
     const spread = base * this.sinceDrop
     const probability = base >= 1 || spread >= 1 ? 1 : base / (1 - spread)
-    if (this.random.unit() >= probability) return false
+    this.random.draw()
+    if (this.random.drawn[0]! >= probability) return false
     this.sinceDrop = 0
     return true
   }
 
-  idle(nowNs: number): void {
+  /** Nothing waits any more from `nowNs[0]` on. */
+  idle(nowNs: Float64Array): void {
     this.isIdle = true
-    this.idleSinceNs = nowNs
+    this.idleSinceNs[0] = nowNs[0]!
   }
 }

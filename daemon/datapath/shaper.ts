@@ -84,16 +84,16 @@ export class Shaper {
     if (!this.hasRoom(octets, atNs)) return Verdict.full
     if (this.config.aqm === "red") {
       const limit = this.maxOctets === Infinity ? this.maxPackets * 1514 : this.maxOctets
-      if (limit !== Infinity && this.red.drops(atNs[0]!, this.backlog(), limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
+      if (limit !== Infinity && this.red.drops(atNs, this.backlog(), limit, Math.min(this.meanBps, unlimitedBps))) return Verdict.aqm
     }
     this.entry[0] = waiting.count === 0 ? atNs[0]! : Math.max(atNs[0]!, waiting.tailTime())
     waiting.push(slot, octets, this.entry)
     return Verdict.queued
   }
 
-  /** Whether the link has been sending, or had something to send, at all times until `atNs`. */
-  isBusy(atNs: number): boolean {
-    return this.waiting.count > 0 || this.clock[0]! > atNs
+  /** Whether the link has been sending, or had something to send, at all times until `atNs[0]`. */
+  isBusy(atNs: Float64Array): boolean {
+    return this.waiting.count > 0 || this.clock[0]! > atNs[0]!
   }
 
   /** Whether a packet that comes at `atNs[0]` finds room. Times never go back. */
@@ -133,9 +133,13 @@ export class Shaper {
     const start = Math.max(clock[0]!, arrived)
     if (start > untilNs[0]!) return -1
     const octets = waiting.headOctets()
-    if (config.aqm === "codel" && this.codel.drops(start, start - arrived, waiting.octets - octets)) {
-      finishNs[0] = -1
-      return this.pop()
+    if (config.aqm === "codel") {
+      this.codel.nowNs[0] = start
+      this.codel.waitedNs[0] = start - arrived
+      if (this.codel.judge(waiting.octets - octets)) {
+        finishNs[0] = -1
+        return this.pop()
+      }
     }
     if (config.pace !== undefined) {
       sent[0] = config.pace.finish(start, octets, config.rateBps)
@@ -165,7 +169,7 @@ export class Shaper {
     const slot = this.waiting.pop()
     if (this.waiting.count === 0) {
       this.codel.idle()
-      this.red.idle(this.clock[0]!)
+      this.red.idle(this.clock)
     }
     return slot
   }

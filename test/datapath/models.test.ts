@@ -120,9 +120,10 @@ t.test("Codel holds a queue of an unresponsive sender's standing delay down, and
 t.test("Red drops nothing below its threshold, a share between, all above", async (t) => {
   const at = (fill: number) => {
     const red = new Red(2, "aToB")
+    const now = new Float64Array(1)
     // The average needs some thousand packets to follow.
-    for (let i = 0; i < 5000; i++) red.drops(0, fill * 100_000, 100_000, 1e8)
-    return share(50_000, () => red.drops(0, fill * 100_000, 100_000, 1e8))
+    for (let i = 0; i < 5000; i++) red.drops(now, fill * 100_000, 100_000, 1e8)
+    return share(50_000, () => red.drops(now, fill * 100_000, 100_000, 1e8))
   }
   t.equal(at(0.1), 0)
   const middle = at(0.3)
