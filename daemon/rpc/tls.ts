@@ -138,17 +138,28 @@ const from = (known: WeakMap<object, string>, socket: { readonly _parent?: objec
   return address === undefined ? "" : ` from ${address}`
 }
 
+/** At most one line in `refusalLogMs`; of what comes meanwhile the last is told at its end, with how many it stands for. */
 const refusalLog = (log: (line: string) => void): ((text: string) => void) => {
-  let lastMs = -refusalLogMs
-  let silent = 0
+  let pause: NodeJS.Timeout | undefined
+  let held = 0
+  let last = ""
+  const begin = (): void => {
+    pause = setTimeout(end, refusalLogMs).unref()
+  }
+  const end = (): void => {
+    pause = undefined
+    if (held === 0) return
+    log(`access.refused ${last}${held === 1 ? "" : ` (and ${held - 1} more)`}`)
+    held = 0
+    begin()
+  }
   return (text) => {
-    const nowMs = performance.now()
-    if (nowMs - lastMs < refusalLogMs) {
-      silent += 1
+    if (pause !== undefined) {
+      held += 1
+      last = text
       return
     }
-    log(`access.refused ${text}${silent === 0 ? "" : ` (and ${silent} more)`}`)
-    lastMs = nowMs
-    silent = 0
+    log(`access.refused ${text}`)
+    begin()
   }
 }
