@@ -1,5 +1,5 @@
 /**
- * How each segment's frames cross from host to host: the lab's `encapsulation` and `port`, and its own `datapath`.
+ * How each segment's frames cross from host to host: the lab's `encapsulation`, `port` and `geneve-options`, and its own `datapath`.
  *
  * Ports unless the lab says otherwise: VXLAN 4789 (RFC 7348 8) by the kernel and 14789 by the engine, because the two
  * cannot share one on the same host; Geneve 6081 (RFC 8926 3.3).
@@ -7,6 +7,7 @@
 import type { Transport } from "../plan/resource.ts"
 import { formatPath, type Path, type Reporter } from "../topology/diagnostic.ts"
 import type { Segment, Topology } from "../topology/model.ts"
+import * as Geneve from "../wire/geneve.ts"
 
 const kernelVxlanPort = 4789
 const engineVxlanPort = 14789
@@ -23,7 +24,23 @@ export const transportOf = (topology: Topology, segment: Segment): Transport | u
   const datapath = datapathOf(topology, segment)
   const usual = { vxlan: datapath === "engine" ? engineVxlanPort : kernelVxlanPort, geneve: genevePort, gre: 0 }[encapsulation]
   const port = topology.transport.port?.value ?? usual
-  return encapsulation === "vxlan" && port === kernelVxlanPort && datapath === "auto" ? undefined : { encapsulation, port, datapath }
+  if (encapsulation === "vxlan" && port === kernelVxlanPort && datapath === "auto") return undefined
+  const options = encodedOptions(topology)
+  return { encapsulation, port, datapath, ...(options.length === 0 ? {} : { options: Buffer.from(options).toString("hex") }) }
+}
+
+/** Of Geneve, as they stand in its header. */
+const encodedOptions = ({ transport }: Topology): Uint8Array => {
+  const options = (transport.geneveOptions?.value ?? []).map((option) => ({
+    optionClass: Number(option.class),
+    type: option.type,
+    critical: option.critical === true,
+    data: Buffer.from(option.data ?? "", "hex")
+  }))
+  const header = { vni: 0, options }
+  const octets = new Uint8Array(Geneve.encodedLength(header))
+  Geneve.encodeInto(header, octets, 0)
+  return octets.subarray(Geneve.headerLength)
 }
 
 /** Whether the link's frames go through the engine wherever its ends are. */
@@ -31,7 +48,16 @@ export const isByEngine = (topology: Topology, segment: Segment): boolean => dat
 
 /** Reports what cannot be had together. */
 export const checkTransport = (topology: Topology, reporter: Reporter): void => {
-  const { datapath, encapsulation, port } = topology.transport
+  const { datapath, encapsulation, geneveOptions, port } = topology.transport
+  if (geneveOptions !== undefined && encapsulation?.value !== "geneve") {
+    const message = "only Geneve has options: remove the key, or write encapsulation: geneve"
+    reporter.error(geneveOptions.path, message, { at: "key" })
+  }
+  const octets = encodedOptions(topology).length
+  if (octets > Geneve.maxOptionsLength) {
+    const message = `the options take ${octets} octets, 4 for each and its data: a packet has room for ${Geneve.maxOptionsLength}`
+    reporter.error(geneveOptions!.path, message, { at: "key" })
+  }
   if (encapsulation?.value === "gre" && port !== undefined) {
     reporter.error(port.path, "GRE has no ports: remove the key, or choose vxlan or geneve", { at: "key" })
   }

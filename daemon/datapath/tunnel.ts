@@ -18,6 +18,8 @@ export interface TunnelEnd {
   readonly remote: Uint8Array
   /** Octets of the address to send from; none: the one that the route has. */
   readonly local: Uint8Array
+  /** Geneve's, as they stand in its header (RFC 8926 3.5): sent in every packet, and known when they come. */
+  readonly options?: Uint8Array
   /** Somebody else has the port and receives: the kernel's VXLAN device. */
   readonly sendOnly?: boolean
   /** Of what leaves. */
@@ -40,7 +42,7 @@ export interface Refusals {
   readonly vxlan: Readonly<Record<RefusalReason, number>>
   readonly geneve: Readonly<Record<RefusalReason, number>>
   readonly gre: Readonly<Record<RefusalReason, number>>
-  /** Geneve packets that were delivered although they had options, none of them critical. */
+  /** Geneve packets that were delivered although they had options that their tunnel does not know, none of them critical. */
   readonly optionsIgnored: number
   /** Packets that came faster than they could be looked at. */
   readonly overflow: number

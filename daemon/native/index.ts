@@ -208,11 +208,14 @@ export interface Addon {
   joinPackets(packets: ReadonlyArray<Uint8Array>, closed?: boolean): readonly [Uint8Array, number]
 
   // encapsulation.cc
-  /** `[verdict, VNI, offset of the frame, octets of options]`; the verdict is -1 or an index of `refusalReasons`. */
-  openTunnelPacket(encapsulation: number, packet: Uint8Array): readonly [number, number, number, number]
+  /**
+   * `[verdict, VNI, offset of the frame, octets of options, 1 if some of them are passed over]` for who knows the options `known`;
+   * the verdict is -1 or an index of `refusalReasons`.
+   */
+  openTunnelPacket(encapsulation: number, packet: Uint8Array, known: Uint8Array): readonly [number, number, number, number, number]
 
   // tunnel.cc
-  /** The number of a new tunnel. `remote`, `local`: octets of addresses, `local` may be empty. */
+  /** The number of a new tunnel. `remote`, `local`: octets of addresses, `local` may be empty. `options`: as in Geneve's header. */
   tunnelOpen(
     engine: EngineHandle,
     underlay: number,
@@ -223,7 +226,8 @@ export interface Addon {
     remote: Uint8Array,
     local: Uint8Array,
     /** Somebody else receives on the port. */
-    sendOnly: boolean
+    sendOnly: boolean,
+    options: Uint8Array
   ): number
   tunnelClose(engine: EngineHandle, tunnel: number): void
   /** Sends and frees the first `count` of `outgoing`; sets `packets`, `octets`, `errors`, `exhausted`. */

@@ -39,6 +39,8 @@ export interface Transport {
   readonly port: number
   /** Who encapsulates: the kernel's VXLAN device and our eBPF program, or the engine; `auto`: the kernel if it can. */
   readonly datapath: "auto" | "kernel" | "engine"
+  /** Of Geneve (RFC 8926 3.5): as they stand in its header, in hexadecimal. */
+  readonly options?: string
 }
 
 /** How a segment on this host reaches its ports on other hosts. */

@@ -25,6 +25,8 @@ export interface EngineTunnelSpec {
   readonly remote: string
   /** The underlay address to send from. Absent: whichever the route to `remote` has. */
   readonly local?: string
+  /** Geneve's, as they stand in its header, in hexadecimal. */
+  readonly options?: string
   /** The kernel's VXLAN device has the port and receives. */
   readonly sendOnly?: true
   /** Of what leaves this host. */
@@ -55,6 +57,7 @@ export const sameTunnel = (a: EngineTunnelSpec, b: EngineTunnelSpec): boolean =>
   a.vni === b.vni &&
   a.remote === b.remote &&
   a.local === b.local &&
+  a.options === b.options &&
   a.sendOnly === b.sendOnly &&
   a.seed === b.seed &&
   a.label === b.label
@@ -67,12 +70,13 @@ const octetsOf = (text: string | undefined): Uint8Array => {
 }
 
 /** What the engine has to know. */
-export const tunnelEnd = ({ encapsulation, local, port, profile, remote, seed, sendOnly, vni }: EngineTunnelSpec) => ({
+export const tunnelEnd = ({ encapsulation, local, options, port, profile, remote, seed, sendOnly, vni }: EngineTunnelSpec) => ({
   encapsulation,
   port,
   vni,
   remote: octetsOf(remote),
   local: octetsOf(local),
+  options: new Uint8Array(Buffer.from(options ?? "", "hex")),
   sendOnly: sendOnly === true,
   profile: profile ?? {},
   seed

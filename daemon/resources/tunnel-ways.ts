@@ -106,16 +106,17 @@ const findEngine = (lab: Lab, id: string, spec: TunnelledSpec): Ways | undefined
   const [first] = found
   if (first === undefined) return undefined
   const programs = Fabric.programIds(fabric.fd, found.map(({ tap }) => tap))
-  const { encapsulation, port, profile, seed } = first
+  const { encapsulation, options, port, profile, seed } = first
   const alive = found.filter((tunnel) => {
     const { local, remote, tap, vni } = tunnel
-    const isSame = tunnel.encapsulation === encapsulation && tunnel.port === port && vni === spec.vni && local === tunnels.localFor(remote)
+    const isAlike = tunnel.encapsulation === encapsulation && tunnel.port === port && tunnel.options === options
+    const isSame = isAlike && vni === spec.vni && local === tunnels.localFor(remote)
     return isSame && lab.snapshot.taps.get(tap)?.up === true && programs.get(tap) === program.programId
   })
   const ports = new Map(alive.map(({ remote, tap }) => [remote, tap]))
   const datapath = datapathOf(lab, spec.tunnel) === "engine" ? spec.tunnel.datapath : "engine"
   return {
-    tunnel: { encapsulation, port, datapath, vteps: [...ports.keys()].toSorted() },
+    tunnel: { encapsulation, port, datapath, ...(options === undefined ? {} : { options }), vteps: [...ports.keys()].toSorted() },
     datapath: "engine",
     ports,
     ...(profile === undefined ? {} : { profile: { profile, seed } })
@@ -173,7 +174,7 @@ interface Carried {
 /** Has the engine carry frames to `remote`; returns the TAP. */
 const carry = async (lab: Lab, id: string, spec: TunnelledSpec, { profile, remote, sendOnly }: Carried): Promise<number> => {
   const { links, tunnels } = lab.daemon
-  const { encapsulation, port } = spec.tunnel
+  const { encapsulation, options, port } = spec.tunnel
   const local = tunnels.localFor(remote)
   // No colon may be in an alternative name (net/core/dev.c, dev_valid_name).
   const label = `${spec.vni}@${remote.replaceAll(":", "-")}`
@@ -187,6 +188,7 @@ const carry = async (lab: Lab, id: string, spec: TunnelledSpec, { profile, remot
       vni: spec.vni,
       remote,
       ...(local === undefined ? {} : { local }),
+      ...(options === undefined ? {} : { options }),
       ...(sendOnly === undefined ? {} : { sendOnly }),
       ...(profile === undefined ? {} : { profile }),
       seed: profile === undefined ? 0 : (spec.profiles?.seed ?? 0)

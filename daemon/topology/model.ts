@@ -5,7 +5,7 @@
 import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
 import type { RawProfile } from "./link-schema.ts"
-import type { Datapath, Encapsulation } from "./transport-schema.ts"
+import type { Datapath, Encapsulation, GeneveOption } from "./transport-schema.ts"
 
 /** A value and the path in the file it was written at: a node's MTU may come from its group or from `defaults`. */
 export interface Located<T> {
@@ -22,6 +22,7 @@ export interface Topology {
   readonly transport: {
     readonly encapsulation?: Located<Encapsulation>
     readonly port?: Located<number>
+    readonly geneveOptions?: Located<ReadonlyArray<GeneveOption>>
     readonly datapath?: Located<Datapath>
   }
   /** In document order. */

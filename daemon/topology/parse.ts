@@ -103,6 +103,7 @@ export const examine = (source: TopologySource): Examined => {
     const host = settings.host ?? ports[0]?.segment.host
     resolved.set(name, { ...settings, ...(host === undefined ? {} : { host }), name, loopback, ports, path })
   }
+  const options = outline?.["geneve-options"]
   const topology: Topology = {
     filename: source.filename,
     lab,
@@ -110,7 +111,8 @@ export const examine = (source: TopologySource): Examined => {
     transport: {
       ...atTop("encapsulation", outline?.encapsulation),
       ...atTop("port", outline?.port),
-      ...atTop("datapath", outline?.datapath)
+      ...atTop("datapath", outline?.datapath),
+      ...(options === undefined ? {} : { geneveOptions: { value: options, path: ["geneve-options"] } })
     },
     nodes: resolved,
     segments: wiring.segments,

@@ -11,13 +11,15 @@
  *     +-------------------------------+-+-------------+-----+---------+
  *     |  Option data ... (Length counts 4 octets each)
  *
- * Unsupported: control packets (the O bit), which are never payload; what is not Ethernet. No option has a meaning here.
+ * Unsupported: control packets (the O bit), which are never payload; what is not Ethernet. No option has a meaning of its own here.
  * Deviations: none. Whether a critical option is there is seen from the options; the C bit of the header is set when one is.
  * Ownership: `data` of decoded options are views of the input, valid as long as that is unchanged.
  */
 
 export const port = 6081
 export const headerLength = 8
+/** Of all options with their headers: 6 bits count them, 4 octets each. */
+export const maxOptionsLength = 252
 const optionHeaderLength = 4
 const flagControl = 0x80
 const flagCritical = 0x40

@@ -66,6 +66,17 @@ for (const [title, topology, expected] of cases) {
   })
 }
 
+t.test("compile writes Geneve's options as they stand in its header", async (t) => {
+  const optionsOf = (options: ReadonlyArray<object>): string | undefined =>
+    segmentsOf({ links: [link()], encapsulation: "geneve", "geneve-options": options })[0]!.transport!.options
+  t.equal(optionsOf([]), undefined)
+  t.equal(optionsOf([{ class: 0x102, type: 1 }]), "01020100")
+  const two = [{ class: "0x102", type: 1, data: "00C0FFEE", critical: true }, { class: 65535, type: 127 }]
+  t.equal(optionsOf(two), "0102810100c0ffeeffff7f00")
+  const most = [124, 120].map((length) => ({ class: 0, type: 0, data: "00".repeat(length) }))
+  t.equal(optionsOf(most)!.length, 2 * 252, "as many as there is room for")
+})
+
 t.test("compile leads a plain link of the engine through it, with profiles that do nothing", async (t) => {
   const engine = { datapath: "engine", seed: 7 }
   const [forced, plain, profiled] = segmentsOf({ links: [link(engine), link(), link({ delay: "1ms", ...engine })] })

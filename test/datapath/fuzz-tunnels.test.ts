@@ -13,6 +13,13 @@ import { checkout } from "../sources.ts"
 const count = process.env["WEFT_FUZZ"] ?? "20000"
 const seed = process.env["WEFT_FUZZ_SEED"] ?? "1"
 
+/** As numbered in native/src/encapsulation.h. */
+const meanings = ["known", "ignored", "critical"]
+const nameOf = (kind: string, verdict: number): string => {
+  if (kind === "options") return meanings[verdict]!
+  return kind === "frame" ? (verdict === 1 ? "super-frame" : "packet") : (refusalReasons[verdict] ?? "accepted")
+}
+
 const build = (): string => {
   const directory = join(checkout, ".weft/tools")
   const program = join(directory, `fuzz-tunnels.${process.pid}`)
@@ -36,12 +43,13 @@ t.test("decapsulate, closedPacket, describe and cutHeaders read nothing beyond a
   const totals = new Map<string, number>()
   for (const line of stdout.trim().split("\n")) {
     const [kind, verdict, number] = line.split(" ") as [string, string, string]
-    const name = kind === "frame" ? (verdict === "1" ? "super-frame" : "packet") : (refusalReasons[Number(verdict)] ?? "accepted")
+    const name = nameOf(kind, Number(verdict))
     verdicts.set(`${kind} ${name}`, Number(number))
     totals.set(kind, (totals.get(kind) ?? 0) + Number(number))
   }
   for (const kind of ["vxlan", "geneve", "gre", "frame"]) t.equal(totals.get(kind), Number(count), kind)
   const expected = ["truncated", "flags"].flatMap((reason) => ["vxlan", "geneve", "gre"].map((kind) => `${kind} ${reason}`))
-  const reached = ["geneve options", "geneve protocol", "gre protocol", "gre checksum", "frame super-frame", ...expected]
+  const judged = meanings.map((meaning) => `options ${meaning}`)
+  const reached = [...judged, "geneve options", "geneve protocol", "gre protocol", "gre checksum", "frame super-frame", ...expected]
   for (const name of reached) t.ok((verdicts.get(name) ?? 0) > 0, `${verdicts.get(name)} times ${name}`)
 })

@@ -53,7 +53,7 @@ t.test("partOf gives a segment that spans hosts its local ports and a tunnel to 
     ports: ["pc:eth0"], tunnel: { ...usual, vteps: ["192.0.2.2", "2001:db8::3"] }
   })
   t.strictSame(segmentsOf(partOf(spread, "h3", vtepOf))["lan"]!.tunnel, { ...usual, vteps: ["192.0.2.1", "192.0.2.2"] })
-  const geneve = { encapsulation: "geneve", port: 6081, datapath: "engine" } as const
+  const geneve = { encapsulation: "geneve", port: 6081, datapath: "engine", options: "01020100" } as const
   const { tunnel, transport } = segmentsOf(partOf(carried(spread, geneve), "h2", vtepOf))["lan"]!
   t.strictSame([tunnel, transport], [{ ...geneve, vteps: ["192.0.2.1", "2001:db8::3"] }, undefined])
 })

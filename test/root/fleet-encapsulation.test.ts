@@ -18,6 +18,8 @@ const ways = [
   [{ datapath: "engine" }, "vxlan", "engine"],
   [{ encapsulation: "geneve" }, "geneve", "engine"],
   [{ encapsulation: "geneve", port: 7000 }, "geneve", "engine"],
+  [{ encapsulation: "geneve", "geneve-options": [{ class: 0x102, type: 1, data: "c0ffee00", critical: true }] }, "geneve", "engine"],
+  [{ encapsulation: "geneve", "geneve-options": [{ class: "0x0102", type: 2, critical: true }] }, "geneve", "engine"],
   [{ encapsulation: "gre" }, "gre", "engine"],
   [{ port: 5000 }, "vxlan", "kernel"]
 ] as const

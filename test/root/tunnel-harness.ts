@@ -17,6 +17,8 @@ export interface Tunnel {
   readonly port: number
   readonly vni: number
   readonly profile?: LinkProfile
+  /** Geneve's, in hexadecimal. */
+  readonly options?: string
 }
 
 export const defaultPort = { vxlan: 14789, geneve: 6081, gre: 0 } as const
@@ -78,6 +80,7 @@ export class Hosts {
       remote: octets(addresses[1 - side]!),
       local: octets(addresses[side]!),
       profile: tunnel.profile ?? {},
+      options: new Uint8Array(Buffer.from(tunnel.options ?? "", "hex")),
       seed: 7
     })
     ipBatch(host.node, [`link set ${name} address 02:00:00:00:95:0${side + 1}`, `addr replace ${inner[side]}/24 dev ${name}`])

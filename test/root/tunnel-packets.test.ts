@@ -13,6 +13,10 @@ const scapy = "/usr/lib/python3/dist-packages/scapy/__init__.py"
 const encapsulations = ["vxlan", "geneve", "gre"] as const
 /** epan/proto.h: PI_WARN; errors are more. */
 const warning = 0x600000
+/** One critical, with 8 octets, and one without data: what the receiving tunnel knows. */
+const known = "0102810200c0ffee00c0ffee01020200"
+const shown = ["flags.critical", "option.class", "option.type", "option.type.critical", "option.length", "option.unknown.data"]
+  .map((name) => `geneve.${name}`)
 const complaints = ["_ws.malformed", "_ws.expert.severity", "tcp.analysis.flags", "tcp.flags.reset"]
 
 for (const encapsulation of encapsulations) {
@@ -21,7 +25,7 @@ for (const encapsulation of encapsulations) {
   t.test(`Engine.addTunnel delivers or counts what scapy sends in ${encapsulation}`, { skip: needs(scapy, "python3-scapy") }, async (t) => {
     const hosts = new Hosts(`packets-${encapsulation}`)
     t.teardown(() => hosts.close())
-    const engine = await hosts.start(hosts.a, tunnel)
+    const engine = await hosts.start(hosts.a, encapsulation === "geneve" ? { ...tunnel, options: known } : tunnel)
     const [local, , other] = underlay[4]
     const argv = ["/usr/bin/python3", join(checkout, "test/root/native/send-tunnels.py"), encapsulation, local]
     const sent = await hosts.world.run(hosts.b.underlay, [...argv, String(tunnel.port), String(tunnel.vni), other])
@@ -54,13 +58,14 @@ for (const encapsulation of encapsulations) {
         for (const host of [a, b]) await world.run(host.underlay, ["ethtool", "-K", "u0", "tx", "off", "gso", "off", "tso", "off"])
         const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "--immediate-mode", "-U", "-w", file, "-s", "0"])
         await new Promise<void>((ready) => capture.stderr!.on("data", (text: Buffer) => text.includes("listening") && ready()))
-        await hosts.start(a, { ...tunnel, family }, 1400)
-        await hosts.start(b, { ...tunnel, family }, 1400)
+        const ends = { ...tunnel, family, ...(encapsulation === "geneve" ? { options: known } : {}) }
+        const engine = await hosts.start(a, ends, 1400)
+        await hosts.start(b, ends, 1400)
         await until("the other node answers", async () => (await world.run(a.node, ["ping", "-c1", "-W1", "-s1372", inner[1]])).code === 0)
-        // Super-frames of TCP, cut by us.
+        // Super-frames of TCP, cut by us; iperf3 does not wait for the last of them.
         const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
         await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
-        t.equal((await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "300K"])).code, 0)
+        t.equal((await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "1M"])).code, 0)
         const holds = () => `${statSync(file).size} octets, exit ${capture.exitCode}`
         await until("the capture has it all", () => statSync(file).size > 300_000, 15_000).catch((error) => t.fail(`${error} (${holds()})`))
         capture.kill("SIGINT")
@@ -68,7 +73,7 @@ for (const encapsulation of encapsulations) {
         const decode = encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : []
         const checks = ["tcp", "ip", "udp"].flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`])
         const identifier = { vxlan: "vxlan.vni", geneve: "geneve.vni", gre: "gre.key" }[encapsulation]
-        const fields = [identifier, "tcp.seq", "ip.flags.df", "tcp.checksum.status", "udp.checksum.status", ...complaints]
+        const fields = [identifier, "tcp.seq", "ip.flags.df", "tcp.checksum.status", "udp.checksum.status", ...complaints, ...shown]
         const columns = fields.flatMap((field) => ["-e", field])
         const { code, stderr, stdout } = await world.run(b.underlay, [
           "tshark", "-n", "-r", file, ...decode, ...checks, "-T", "fields", ...columns
@@ -88,6 +93,10 @@ for (const encapsulation of encapsulations) {
           return malformed !== "" || (!isTcp && (severity ?? "").split(",").some((one) => Number(one) >= warning))
         })
         t.strictSame(wrong, [], "no complaint")
+        if (encapsulation !== "geneve") continue
+        const options = new Set(packets.filter(([name]) => name !== "").map((values) => values.slice(-shown.length).join(" ")))
+        t.strictSame([...options], ["1 0x0102,0x0102 0x81,0x02 1,0 16,12,4 00c0ffee00c0ffee,<MISSING>"], "every packet has the options")
+        t.equal((await engine.allStats()).refusals.optionsIgnored, 0, "which are known at the far end")
       } finally {
         await hosts.close()
         rmSync(folder, { recursive: true, force: true })

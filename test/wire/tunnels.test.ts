@@ -109,12 +109,22 @@ const reasonOf: Readonly<Record<string, (typeof refusalReasons)[number]>> = {
   WrongChecksum: "checksum"
 }
 
-const expectation = (kind: Kind, packet: Uint8Array): string => {
+const encoded = (options: ReadonlyArray<Geneve.Option>): Uint8Array => {
+  const header = new Uint8Array(Geneve.encodedLength({ vni: 0, options }))
+  Geneve.encodeInto({ vni: 0, options }, header, 0)
+  return header.subarray(Geneve.headerLength)
+}
+
+/** @param known options of Geneve that are known, by class and type */
+const expectation = (kind: Kind, packet: Uint8Array, known: ReadonlyArray<Geneve.Option>): string => {
   const decoded = codecs[kind].decode(packet)
   if (!decoded.ok) return reasonOf[decoded.error._tag]!
   const header = decoded.value as Geneve.Header & Gre.Header
-  if (kind === "geneve" && header.options.some(({ critical }) => critical)) return "options"
-  return packet.length < codecs[kind].encodedLength(header as never) + 14 ? "truncated" : `accepted ${header.vni ?? header.key}`
+  if (packet.length < codecs[kind].encodedLength(header as never) + 14) return "truncated"
+  const isKnown = (a: Geneve.Option) => known.some((b) => a.optionClass === b.optionClass && a.type === b.type)
+  const unknown = kind === "geneve" ? header.options.filter((option) => !isKnown(option)) : []
+  if (unknown.some(({ critical }) => critical)) return "options"
+  return `${unknown.length > 0 ? "ignoring" : "accepted"} ${header.vni ?? header.key}`
 }
 
 t.test("the native decoders say what these say, about 60,000 mutated packets", async (t) => {
@@ -126,11 +136,34 @@ t.test("the native decoders say what these say, about 60,000 mutated packets", a
     const times = random.next() % 3
     for (let i = 0; i <= times; i++) packet[random.next() % Math.min(24, packet.length)] = random.next() & 0xff
     if (random.next() % 4 === 0) packet = packet.slice(0, random.next() % (packet.length + 1))
-    const [verdict, vni] = addon.openTunnelPacket(Encapsulation[vector.kind], packet)
-    const native = verdict < 0 ? `accepted ${vni}` : refusalReasons[verdict]!
-    const expected = expectation(vector.kind, packet)
+    const options = round % 2 === 0 ? (headerOf(vector) as Partial<Geneve.Header>).options ?? [] : []
+    const [verdict, vni, , , ignored] = addon.openTunnelPacket(Encapsulation[vector.kind], packet, encoded(options))
+    const native = verdict < 0 ? `${ignored === 1 ? "ignoring" : "accepted"} ${vni}` : refusalReasons[verdict]!
+    const expected = expectation(vector.kind, packet, options)
     seen.add(expected.split(" ")[0]!)
     if (native !== expected) t.equal(native, expected, `${vector.kind} ${Buffer.from(packet).toString("hex")}`)
   }
-  t.strictSame([...seen].sort(), ["accepted", "checksum", "flags", "options", "protocol", "truncated"])
+  t.strictSame([...seen].sort(), ["accepted", "checksum", "flags", "ignoring", "options", "protocol", "truncated"])
+})
+
+t.test("the native decoder knows options by class and type, critical or not, and refuses to know what is none", async (t) => {
+  const option = (optionClass: number, type: number, critical = false, length = 4): Geneve.Option =>
+    ({ optionClass, type, critical, data: new Uint8Array(length) })
+  const judge = (sent: ReadonlyArray<Geneve.Option>, known: ReadonlyArray<Geneve.Option>): string => {
+    const header = { vni: 7, options: sent }
+    const packet = new Uint8Array(Geneve.encodedLength(header) + 14)
+    Geneve.encodeInto(header, packet, 0)
+    const [verdict, , , , ignored] = addon.openTunnelPacket(Encapsulation.geneve, packet, encoded(known))
+    return verdict >= 0 ? refusalReasons[verdict]! : ignored === 1 ? "ignored" : "known"
+  }
+  t.equal(judge([option(0x102, 7, true)], [option(0x102, 7, true)]), "known")
+  t.equal(judge([option(0x102, 7, true, 0)], [option(0x102, 7, false, 8)]), "known", "whatever we call it, and its data")
+  t.equal(judge([option(0x102, 7, true)], [option(0x102, 6), option(0x103, 7), option(0x202, 7)]), "options", "another class or type")
+  t.equal(judge([option(0x102, 7), option(1, 1), option(2, 2, true)], [option(2, 2), option(0x102, 7)]), "ignored")
+  t.equal(judge([option(1, 1), option(2, 2, true)], [option(1, 1)]), "options", "behind others")
+  const most = [option(1, 1, true, 124), option(2, 2, false, 120)]
+  t.equal(judge(most, most), "known", "252 octets")
+  for (const wrong of [[1], [1, 2, 3, 1], new Array<number>(256).fill(0)]) {
+    t.throws(() => addon.openTunnelPacket(Encapsulation.geneve, new Uint8Array(8), Uint8Array.from(wrong)), { code: "EINVAL" })
+  }
 })

@@ -14,7 +14,7 @@
 
 namespace weft {
 
-constexpr size_t maxArguments = 9;
+constexpr size_t maxArguments = 10;
 
 // The arguments of one call. Out of range arguments read as undefined.
 struct Arguments {

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include <cerrno>
 #include <cstring>
 #include <limits>
 
@@ -19,7 +20,9 @@ constexpr uint16_t transparentEthernet = 0x6558;
 constexpr uint8_t vxlanHasVni = 0x08;
 
 constexpr uint8_t geneveControl = 0x80;
+constexpr uint8_t geneveCritical = 0x40;
 constexpr uint8_t geneveCriticalOption = 0x80;
+constexpr size_t optionHeader = 4;
 
 constexpr uint16_t greChecksum = 0x8000;
 constexpr uint16_t greKey = 0x2000;
@@ -37,6 +40,24 @@ Refusal openVxlan(const uint8_t* packet, size_t length, Inner& inner) {
   return accepted;
 }
 
+size_t optionSize(const uint8_t* option) { return optionHeader + (option[3] & 0x1f) * 4u; }
+
+// Whether the options fill their space.
+bool addUp(const uint8_t* options, size_t length) {
+  size_t at = 0;
+  while (length - at >= optionHeader && optionSize(options + at) <= length - at) at += optionSize(options + at);
+  return at == length;
+}
+
+// By class and type, whether critical or not.
+bool isAmong(const uint8_t* option, const uint8_t* known, size_t length) {
+  for (size_t at = 0; at < length; at += optionSize(known + at)) {
+    const bool isSameType = ((known[at + 2] ^ option[2]) & ~geneveCriticalOption) == 0;
+    if (isSameType && known[at] == option[0] && known[at + 1] == option[1]) return true;
+  }
+  return false;
+}
+
 Refusal openGeneve(const uint8_t* packet, size_t length, Inner& inner) {
   if (length < 8) return badLength;
   // RFC 8926 3.4: drop what has an unknown version; never forward a control packet.
@@ -44,14 +65,8 @@ Refusal openGeneve(const uint8_t* packet, size_t length, Inner& inner) {
   const size_t end = 8 + (packet[0] & 0x3f) * 4u;
   if (length < end) return badLength;
   if (bits16(packet + 2) != transparentEthernet) return badProtocol;
-  // RFC 8926 3.5: options whose lengths do not add up make the packet invalid; 3.5.1: an unknown critical one drops it. No
-  // option is known here. The C flag alone must not be trusted, nor its absence.
-  for (size_t at = 8; at < end;) {
-    if (end - at < 4) return badOptions;
-    const size_t size = 4 + (packet[at + 3] & 0x1f) * 4u;
-    if (size > end - at || (packet[at + 2] & geneveCriticalOption)) return badOptions;
-    at += size;
-  }
+  // RFC 8926 3.5: options whose lengths do not add up make the packet invalid.
+  if (!addUp(packet + 8, end - 8)) return badOptions;
   inner.vni = bits24(packet + 4);
   inner.offset = end;
   inner.optionOctets = end - 8;
@@ -97,7 +112,20 @@ Refusal decapsulate(Encapsulation kind, const uint8_t* packet, size_t length, In
   return length < inner.offset + ethernetLength ? badLength : accepted;
 }
 
-void encapsulate(Encapsulation kind, uint32_t vni, uint8_t* target) {
+// The C flag of the header alone must not be trusted, nor its absence: it is not looked at.
+Options judgeOptions(const uint8_t* options, size_t length, const uint8_t* known, size_t knownLength) {
+  Options verdict = Options::known;
+  for (size_t at = 0; at < length; at += optionSize(options + at)) {
+    if (isAmong(options + at, known, knownLength)) continue;
+    if (options[at + 2] & geneveCriticalOption) return Options::critical;
+    verdict = Options::ignored;
+  }
+  return verdict;
+}
+
+bool areOptions(const uint8_t* options, size_t length) { return length <= maxOptionOctets && addUp(options, length); }
+
+void encapsulate(Encapsulation kind, uint32_t vni, uint8_t* target, const uint8_t* options, size_t optionOctets) {
   memset(target, 0, encapsulationLength);
   const uint32_t shifted = htonl(kind == Encapsulation::gre ? vni : vni << 8);
   memcpy(target + 4, &shifted, 4);
@@ -108,6 +136,12 @@ void encapsulate(Encapsulation kind, uint32_t vni, uint8_t* target) {
   if (kind == Encapsulation::gre) target[0] = greKey >> 8;
   target[2] = transparentEthernet >> 8;
   target[3] = transparentEthernet & 0xff;
+  if (optionOctets == 0) return;
+  target[0] = static_cast<uint8_t>(optionOctets / 4);
+  memcpy(target + encapsulationLength, options, optionOctets);
+  for (size_t at = 0; at < optionOctets; at += optionSize(options + at)) {
+    if (options[at + 2] & geneveCriticalOption) target[1] = geneveCritical;
+  }
 }
 
 uint32_t flowHash(const uint8_t* frame, size_t length) {
@@ -135,19 +169,27 @@ uint32_t flowHash(const uint8_t* frame, size_t length) {
 
 namespace {
 
-// openTunnelPacket(encapsulation, packet): [verdict, VNI, offset of the frame, octets of options] of a packet. For tests.
+// openTunnelPacket(encapsulation, packet, known): [verdict, VNI, offset of the frame, octets of options, whether some of them are
+// passed over] of a packet for who knows the options `known`. For tests.
 napi_value openTunnelPacket(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   size_t length = 0;
   const uint8_t* packet = arguments.octets(1, &length);
   Inner inner;
-  const Refusal refusal = decapsulate(static_cast<Encapsulation>(arguments.integer(0)), packet, length, inner);
+  Refusal refusal = decapsulate(static_cast<Encapsulation>(arguments.integer(0)), packet, length, inner);
+  size_t knownLength = 0;
+  const uint8_t* known = arguments.octets(2, &knownLength);
+  if (!areOptions(known, knownLength)) return throwErrno(env, EINVAL, "tunnel", "options of Geneve");
+  Options options = Options::known;
+  if (refusal == accepted) options = judgeOptions(packet + inner.offset - inner.optionOctets, inner.optionOctets, known, knownLength);
+  if (options == Options::critical) refusal = badOptions;
   napi_value result;
-  napi_create_array_with_length(env, 4, &result);
+  napi_create_array_with_length(env, 5, &result);
   napi_set_element(env, result, 0, fromInteger(env, refusal));
   napi_set_element(env, result, 1, fromInteger(env, inner.vni));
   napi_set_element(env, result, 2, fromInteger(env, static_cast<int64_t>(inner.offset)));
   napi_set_element(env, result, 3, fromInteger(env, static_cast<int64_t>(inner.optionOctets)));
+  napi_set_element(env, result, 4, fromInteger(env, options == Options::ignored ? 1 : 0));
   return result;
 }
 

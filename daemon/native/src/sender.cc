@@ -20,9 +20,6 @@ constexpr double limitNs = 10e9;
 
 void Sender::begin(Destination& destination, double nowNs) {
   to = &destination;
-  uint8_t octets[encapsulationLength];
-  encapsulate(to->kind, to->vni, octets);
-  memcpy(&header, octets, sizeof header);
   if (nowNs > to->limitEndsNs) to->gsoLimit = SIZE_MAX;
 }
 
@@ -39,18 +36,24 @@ void Sender::add(const VnetHeader& vnet, uint8_t* frame, size_t length) {
     to->sent.errors++;
     return;
   }
-  uint8_t* const packet = frame - encapsulationLength;
-  memcpy(packet, &header, encapsulationLength);
-  const size_t size = length + encapsulationLength;
+  const size_t size = length + to->headerLength;
   Run& run = runFor(flowHash(frame, length) % poolSize, size);
   run.starts[run.count++] = static_cast<uint16_t>(run.partCount);
-  run.parts[run.partCount++] = {packet, size};
+  if (to->headerLength == encapsulationLength) {
+    uint8_t* const packet = frame - encapsulationLength;
+    memcpy(packet, to->header.data(), encapsulationLength);
+    run.parts[run.partCount++] = {packet, size};
+  } else {
+    // No room for options before the frame.
+    run.parts[run.partCount++] = {to->header.data(), to->headerLength};
+    run.parts[run.partCount++] = {frame, length};
+  }
   run.octets += size;
 }
 
 void Sender::addSuperFrame(const Segments& segments, uint8_t* frame, size_t length) {
   const size_t socket = flowHash(frame, length) % poolSize;
-  const size_t each = encapsulationLength + segments.header;
+  const size_t each = to->headerLength + segments.header;
   if (each > headers.size()) {
     to->sent.errors++;
     return;
@@ -63,8 +66,8 @@ void Sender::addSuperFrame(const Segments& segments, uint8_t* frame, size_t leng
     Run& run = runFor(socket, each + payload);
     uint8_t* const packet = headers.data() + headersUsed;
     headersUsed += each;
-    memcpy(packet, &header, encapsulationLength);
-    uint8_t* const ethernet = packet + encapsulationLength;
+    memcpy(packet, to->header.data(), to->headerLength);
+    uint8_t* const ethernet = packet + to->headerLength;
     const Slice slice = cutHeaders(segments, frame, i, ethernet);
     closeChecksum(ethernet + checksum, sumOf(ethernet + segments.transport, segments.header - segments.transport) +
                                            sumOf(frame + slice.from, slice.size));
@@ -151,7 +154,7 @@ void Sender::count(bool isSent, size_t packets, size_t octets) {
   const auto number = static_cast<double>(packets);
   if (isSent) {
     to->sent.packets += number;
-    to->sent.octets += static_cast<double>(octets - packets * encapsulationLength);
+    to->sent.octets += static_cast<double>(octets - packets * to->headerLength);
   } else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
     to->overflows += number;
   } else if (errno == ENETUNREACH || errno == EHOSTUNREACH || errno == ENETDOWN || errno == EADDRNOTAVAIL) {

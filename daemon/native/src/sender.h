@@ -26,7 +26,9 @@ constexpr size_t poolSize = 8;
 // Where packets go, and what became of them.
 struct Destination {
   Encapsulation kind = Encapsulation::vxlan;
-  uint32_t vni = 0;
+  // What packets begin with: as `encapsulate` writes it.
+  std::array<uint8_t, encapsulationLength + maxOptionOctets> header{};
+  size_t headerLength = encapsulationLength;
   sockaddr_storage address{};
   socklen_t addressLength = 0;
   std::array<int, poolSize> sockets{};
@@ -73,7 +75,6 @@ class Sender {
   void count(bool isSent, size_t packets, size_t octets);
 
   Destination* to = nullptr;
-  uint64_t header = 0;
   std::array<Run, poolSize> runs;
   // Headers of cut packets.
   std::vector<uint8_t> headers = std::vector<uint8_t>(128 * 1024);

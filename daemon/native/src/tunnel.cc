@@ -103,7 +103,7 @@ struct Tunnels {
   Sender sender;
   std::vector<uint8_t> messages = std::vector<uint8_t>(messagesPerTurn * messageOctets);
   double refused[encapsulationCount][refusalCount] = {};
-  // Geneve options that were passed over, in packets that were delivered.
+  // Packets that were delivered with Geneve options that their tunnel does not know.
   double packetsWithOptions = 0;
   // Lost in sockets that are closed by now.
   double overflows = 0;
@@ -251,9 +251,9 @@ void leavePool(Tunnels& all, int index) {
   if (--pool.users == 0) closePool(pool);
 }
 
-// tunnelOpen(handle, underlay, tap, encapsulation, port, vni, remote, local, sendOnly): the number of a new tunnel, whose
+// tunnelOpen(handle, underlay, tap, encapsulation, port, vni, remote, local, sendOnly, options): the number of a new tunnel, whose
 // sockets are in the namespace `underlay`. `local`: no octets for whichever address the route has. `sendOnly`: somebody else
-// receives. EADDRINUSE: somebody has the port, or there is such a tunnel.
+// receives. `options`: of Geneve, as in its header. EADDRINUSE: somebody has the port, or there is such a tunnel. EINVAL: no options.
 napi_value tunnelOpen(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Engine* engine = engineOf(arguments);
@@ -267,16 +267,23 @@ napi_value tunnelOpen(napi_env env, napi_callback_info info) {
   const uint8_t* local = arguments.octets(7, &localLength);
   const int family = remoteLength == 16 ? AF_INET6 : AF_INET;
   const bool receives = !arguments.flag(8);
+  size_t optionOctets = 0;
+  const uint8_t* options = arguments.octets(9, &optionOctets);
+  if (!areOptions(options, optionOctets) || (optionOctets > 0 && kind != Encapsulation::geneve)) {
+    return throwErrno(env, EINVAL, "tunnel", "options of Geneve");
+  }
   const InNamespace inside(arguments.integer(1));
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", "underlay");
 
   auto tunnel = std::make_unique<Tunnel>();
   tunnel->to.kind = kind;
-  tunnel->to.vni = static_cast<uint32_t>(arguments.number(5));
+  const auto vni = static_cast<uint32_t>(arguments.number(5));
+  encapsulate(kind, vni, tunnel->to.header.data(), options, optionOctets);
+  tunnel->to.headerLength = encapsulationLength + optionOctets;
   tunnel->to.address = addressOf(remote, remoteLength, family, isUdp ? port : 0);
   tunnel->to.addressLength = lengthOf(family);
   tunnel->tap = arguments.integer(2);
-  tunnel->key = keyOf(tunnel->to.vni, tunnel->to.address);
+  tunnel->key = keyOf(vni, tunnel->to.address);
   Failure failure;
   if (receives) tunnel->hub = useHub(*engine, kind, port, family, failure);
   if (receives && tunnel->hub < 0) {
@@ -293,9 +300,9 @@ napi_value tunnelOpen(napi_env env, napi_callback_info info) {
     Hub& hub = all.hubs[static_cast<size_t>(tunnel->hub)];
     if (!hub.tunnels.emplace(tunnel->key, static_cast<int>(index)).second) {
       leavePool(all, tunnel->pool);
-      return throwErrno(env, EADDRINUSE, "tunnel", "VNI " + std::to_string(tunnel->to.vni));
+      return throwErrno(env, EADDRINUSE, "tunnel", "VNI " + std::to_string(vni));
     }
-    hub.vnis[tunnel->to.vni]++;
+    hub.vnis[vni]++;
   }
   const auto& sockets = all.pools[static_cast<size_t>(tunnel->pool)].sockets;
   for (size_t i = 0; i < poolSize; i++) tunnel->to.sockets[i] = sockets[isUdp ? i : 0];
@@ -410,11 +417,19 @@ void deliver(Engine& engine, Hub& hub, Arrival& arrival, const uint8_t* packet, 
     arrival.tunnel = found == hub.tunnels.end() ? nullptr : all.tunnels[static_cast<size_t>(found->second)].get();
     if (arrival.tunnel == nullptr) refusal = hub.vnis.count(inner.vni) > 0 ? wrongSource : unknownVni;
   }
+  Options options = Options::known;
+  if (refusal == accepted && inner.optionOctets > 0) {
+    // A tunnel knows the options that it sends.
+    const Destination& to = arrival.tunnel->to;
+    const uint8_t* begin = packet + inner.offset - inner.optionOctets;
+    options = judgeOptions(begin, inner.optionOctets, to.header.data() + encapsulationLength, to.headerLength - encapsulationLength);
+    if (options == Options::critical) refusal = badOptions;
+  }
   if (refusal != accepted) {
     all.refused[static_cast<size_t>(hub.kind)][refusal]++;
     return;
   }
-  if (inner.optionOctets > 0) all.packetsWithOptions++;
+  if (options == Options::ignored) all.packetsWithOptions++;
   const uint8_t* frame = packet + inner.offset;
   const size_t octets = length - inner.offset;
   Tunnel& tunnel = *arrival.tunnel;

@@ -1,7 +1,8 @@
 // Random and mutated packets into everything that reads what the underlay or a node sent, compiled with the address and
 // undefined behaviour sanitizers: each packet lies in memory of exactly its length.
 //
-//   fuzz-tunnels COUNT SEED    COUNT packets for each decoder; prints "KIND VERDICT NUMBER" lines, VERDICT -1 is "accepted"
+//   fuzz-tunnels COUNT SEED    COUNT packets for each decoder; prints "KIND VERDICT NUMBER" lines, VERDICT -1 is "accepted", and
+//                              "options MEANING NUMBER" lines for Geneve's of accepted packets
 //
 // Kinds: vxlan, geneve, gre (headers, then the frame inside is looked at and joined with the one before), frame (a TAP's frame with its
 // virtio-net header is described, cut and completed).
@@ -137,6 +138,22 @@ void joinAndRead(const Packet& first, const Packet& second) {
   for (int i = 0; i < count; i++) consume(static_cast<const uint8_t*>(parts[i].iov_base), parts[i].iov_len);
 }
 
+// Of `Options`, beside `Refusal`.
+constexpr int firstMeaning = 100;
+
+// What the options mean to who knows one of them, or all, or others.
+int judge(Random& random, const uint8_t* options, size_t length) {
+  const std::vector<uint8_t> others = {1, 2, static_cast<uint8_t>(random.next()), 0, 1, 2, 1, 1, 9, 9, 9, 9};
+  const std::vector<uint8_t> all(options, options + length);
+  const Exact known(random.below(2) == 0 ? others : all), own(all);
+  if (!areOptions(known.at, known.length) || !areOptions(own.at, own.length)) abort();
+  const Exact header(std::vector<uint8_t>(encapsulationLength + length));
+  encapsulate(Encapsulation::geneve, 7, header.at, own.at, own.length);
+  Inner inner;
+  if (decapsulate(Encapsulation::geneve, header.at, header.length, inner) != badLength || inner.optionOctets != length) abort();
+  return firstMeaning + static_cast<int>(judgeOptions(own.at, own.length, known.at, known.length));
+}
+
 using Counts = std::map<int, uint64_t>;
 // Packets that mutations start from.
 constexpr size_t poolPackets = 1024;
@@ -157,6 +174,7 @@ Counts tunnels(Random& random, Encapsulation kind, uint64_t count) {
     counts[refusal]++;
     if (refusal != accepted) continue;
     if (inner.offset + 14 > packet->length) abort();
+    if (kind == Encapsulation::geneve) counts[judge(random, packet->at + inner.offset - inner.optionOctets, inner.optionOctets)]++;
     const uint8_t* frame = packet->at + inner.offset;
     const size_t length = packet->length - inner.offset;
     consumed += flowHash(frame, length);
@@ -206,7 +224,10 @@ int main(int count, char** arguments) {
   const auto packets = static_cast<uint64_t>(atoll(arguments[1]));
   Random random{static_cast<uint64_t>(atoll(arguments[2])) * 2 + 1};
   const auto report = [](const char* kind, const Counts& counts) {
-    for (const auto& [verdict, number] : counts) printf("%s %d %" PRIu64 "\n", kind, verdict, number);
+    for (const auto& [verdict, number] : counts) {
+      if (verdict < firstMeaning) printf("%s %d %" PRIu64 "\n", kind, verdict, number);
+      else printf("options %d %" PRIu64 "\n", verdict - firstMeaning, number);
+    }
   };
   report("vxlan", tunnels(random, Encapsulation::vxlan, packets));
   report("geneve", tunnels(random, Encapsulation::geneve, packets));

@@ -24,8 +24,8 @@ def outer(**more):
     return IP(dst=remote, proto=47, **more) if kind == "gre" else IP(dst=remote, **more) / UDP(sport=55555, dport=port)
 
 
-def option(critical, words=1):
-    return GeneveOptions(classid=0x102, type=(0x80 if critical else 0) | 7, length=words, data=b"\0" * 4 * words)
+def option(critical, words=1, number=7):
+    return GeneveOptions(classid=0x102, type=(0x80 if critical else 0) | number, length=words, data=b"\0" * 4 * words)
 
 
 def gre(**more):
@@ -34,6 +34,8 @@ def gre(**more):
 
 good = {"vxlan": VXLAN(flags=8, vni=vni), "geneve": GENEVE(vni=vni, proto=0x6558), "gre": gre()}[kind]
 unknown = {"vxlan": VXLAN(flags=8, vni=vni + 1), "geneve": GENEVE(vni=vni + 1), "gre": gre(key=vni + 1)}[kind]
+# Of the receiving tunnel: 1 and 2; here the other one is the critical one.
+known = [option(False, 0, 1), option(True, 2, 2)]
 cases = [
     ("a frame", "delivered", outer() / good / frame),
     ("a frame with a VLAN tag", "delivered", outer() / good / tagged),
@@ -56,6 +58,9 @@ if kind == "geneve":
         ("an option", "delivered", outer() / GENEVE(vni=vni, options=[option(False)]) / frame),
         ("a critical option", "options", outer() / GENEVE(vni=vni, critical=1, options=[option(False), option(True, 3)]) / frame),
         ("a critical option without the C bit", "options", outer() / GENEVE(vni=vni, options=[option(True)]) / frame),
+        ("known options, one of them critical", "delivered", outer() / GENEVE(vni=vni, options=known) / frame),
+        ("a known and an unknown critical option", "options", outer() / GENEVE(vni=vni, options=[*known, option(True)]) / frame),
+        ("a critical option of nobody's", "unknownVni", outer() / GENEVE(vni=vni + 1, critical=1, options=[option(True)]) / frame),
         ("options that overrun", "options", outer() / Raw(b"\x01\0\x65\x58" + bytes(good)[4:8] + b"\1\2\7\x05") / frame),
         ("a control packet", "flags", outer() / GENEVE(vni=vni, oam=1) / frame),
         ("version 1", "flags", outer() / Raw(bytes([0x40]) + bytes(good)[1:]) / frame),
