@@ -36,6 +36,26 @@ for (const encapsulation of encapsulations) {
   }
 }
 
+t.test("Engine.addTunnel carries frames behind the most options that Geneve can have, in any profile", { skip: needsRoot }, async (t) => {
+  const hosts = new Hosts("tunnel-options")
+  t.teardown(() => hosts.close())
+  const { a, b, world } = hosts
+  const options = `0102811f${"c0".repeat(124)}0102021e${"ff".repeat(120)}`
+  const tunnel: Tunnel = { encapsulation: "geneve", family: 4, port: defaultPort.geneve, vni: 9, options }
+  const engine = await hosts.start(a, tunnel, 1450)
+  const far = await hosts.start(b, tunnel, 1450)
+  for (const profile of [{}, { delayMs: 2 }]) {
+    engine.setTunnelProfile(id, profile)
+    await until("the other node answers", async () => (await world.run(a.node, ["ping", "-c", "1", "-W", "1", inner[1]])).code === 0)
+    const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
+    await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
+    const { stdout } = await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "40M", "-J"])
+    const { end } = JSON.parse(stdout) as { end: { sum_received: { bytes: number } } }
+    t.ok(end.sum_received.bytes > 30e6, `${JSON.stringify(profile)}: ${end.sum_received.bytes} octets`)
+  }
+  for (const one of [engine, far]) t.equal((await one.allStats()).refusals.geneve.options, 0)
+})
+
 t.test("Engine.addTunnel carries a lab's MTU that the underlay does not have, in fragments", { skip: needsRoot }, async (t) => {
   const hosts = new Hosts("tunnel-jumbo")
   t.teardown(() => hosts.close())
