@@ -12,16 +12,11 @@
  */
 import { parseArgs, type ParseArgsConfig } from "node:util"
 import * as Bpf from "../daemon/linux/bpf.ts"
-import { attach, compile, ipBatch, isRoot, World, type Namespace } from "../test/root/harness.ts"
+import { attach, ipBatch, isRoot, World } from "../test/root/harness.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
 import * as Hosts from "./datapath-hosts.ts"
 import * as Report from "./report.ts"
-
-interface Path {
-  readonly name: string
-  readonly sender: Namespace
-  readonly receiver: Namespace
-}
+import { packets, roundTrips, tcp, type Path } from "./traffic.ts"
 
 interface Metric {
   readonly name: string
@@ -39,9 +34,7 @@ const metrics = {
 const references: Readonly<Record<string, string>> = { link: "veth", network: "bridge" }
 
 const address = "10.99.0.2"
-const roundTrips = 3000
-/** Traffic goes before whatever else the machine does. */
-const first = ["nice", "-n", "-20"]
+const roundTripCount = 3000
 
 export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promise<void> => {
   const options = {
@@ -71,10 +64,10 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
       console.error(`round ${round + 1} of ${rounds}`)
       const order = round % 2 === 0 ? paths : paths.toReversed()
       const measures = (what: string) => values.only.includes(what)
-      if (measures("tcp")) for (const path of order) add(path, metrics.tcp, await tcp(world, path, seconds))
+      if (measures("tcp")) for (const path of order) add(path, metrics.tcp, (await tcp(world, path, seconds)).gbps)
       if (measures("udp")) for (const path of order) add(path, metrics.udp, await packets(world, path, seconds / 4))
       for (const path of measures("rtt") ? order : []) {
-        const [p50, p99] = await latency(world, path)
+        const [p50, p99] = await roundTrips(world, path, roundTripCount)
         add(path, metrics.p50, p50)
         add(path, metrics.p99, p99)
       }
@@ -105,14 +98,14 @@ export const build = (world: World): ReadonlyArray<Path> => {
       { node: receiver, name: "eth0", mac: mac(2) }
     ])
     join([ports[0]!, ports[1]!])
-    return { name, sender, receiver }
+    return { name, sender, receiver, address }
   }
   const plain = (): Path => {
     const sender = world.namespace("veth-a")
     const receiver = world.namespace("veth-b")
     ipBatch(sender, [`link add eth0 type veth peer name eth0 netns ${receiver.name}`, "link set eth0 up"])
     ipBatch(receiver, ["link set eth0 up"])
-    return { name: "veth", sender, receiver }
+    return { name: "veth", sender, receiver, address }
   }
   const paths = [
     plain(),
@@ -136,38 +129,4 @@ export const build = (world: World): ReadonlyArray<Path> => {
     ipBatch(receiver, [`addr add ${address}/24 dev eth0`])
   }
   return paths
-}
-
-/** One TCP stream for `seconds`: Gbit/s received. */
-const tcp = async (world: World, { sender, receiver }: Path, seconds: number): Promise<number> => {
-  const server = world.start(receiver, [...first, "iperf3", "-s", "-1", "--forceflush"])
-  await new Promise<void>((listening, reject) => {
-    server.stdout!.on("data", (text: Buffer) => text.includes("Server listening") && listening())
-    server.on("error", () => reject(new Error("Cannot run iperf3: install it, for instance with `apt-get install iperf3`")))
-    server.on("close", () => reject(new Error("iperf3 -s ended before it listened")))
-  })
-  const ended = new Promise((end) => server.on("close", end))
-  const client = await world.run(sender, [...first, "iperf3", "-c", address, "-t", String(seconds), "-A", "0,1", "-J"])
-  await ended
-  const result = JSON.parse(client.stdout) as { error?: string; end?: { sum_received: { bits_per_second: number } } }
-  if (result.end?.sum_received === undefined) throw new Error(`iperf3: ${result.error ?? client.stderr}`)
-  return result.end.sum_received.bits_per_second / 1e9
-}
-
-const traffic = async (world: World, { sender, receiver }: Path, mode: string, amount: number): Promise<ReadonlyArray<number>> => {
-  const argv = [...first, compile("bench/native/traffic.cc"), mode, sender.path, receiver.path, address, String(amount)]
-  const { code, stdout, stderr } = await world.run(sender, argv)
-  if (code !== 0) throw new Error(`traffic ${mode}: ${stderr}`)
-  return stdout.trim().split(" ").map(Number)
-}
-
-/** Datagrams of 64 octets that arrive, per second. Shorter than TCP: there is no window to open. */
-const packets = async (world: World, path: Path, seconds: number): Promise<number> => {
-  const [, received, elapsed] = await traffic(world, path, "pps", seconds)
-  return received! / elapsed!
-}
-
-const latency = async (world: World, path: Path): Promise<readonly [p50: number, p99: number]> => {
-  const [p50, p99] = await traffic(world, path, "rtt", roundTrips)
-  return [p50!, p99!]
 }
