@@ -82,7 +82,7 @@ export class Reconciler {
   private closing = false
   private release: NodeJS.Timeout | undefined
   private placing: Promise<unknown> = Promise.resolve()
-  /** Labs that start-up is still about. */
+  /** Labs that start-up is still about, or that are being mended unasked: who wants to change one waits. */
   private readonly recovering = new Map<string, Promise<void>>()
 
   constructor(parts: { daemon: Daemon; store: Store; events: EventLog }) {
@@ -140,11 +140,14 @@ export class Reconciler {
   async retryContainers(): Promise<void> {
     for (const { name, plan, state } of await this.store.labs()) {
       const isMeant = state === "failed" && plan.resources.some(({ kind }) => kind === "container")
-      if (isMeant && !this.busy.has(name) && !this.recovering.has(name)) await this.adopt(name)
+      if (!isMeant || this.busy.has(name) || this.recovering.has(name)) continue
+      const mending = this.adopt(name)
+      this.recovering.set(name, mending)
+      await mending
     }
   }
 
-  /** Start-up has not looked at this lab yet, or is still mending it. */
+  /** Start-up has not looked at this lab yet, or it is being mended. */
   isRecovering(name: string): boolean {
     return this.recovering.has(name)
   }
@@ -157,7 +160,9 @@ export class Reconciler {
 
   /** Never fails: a lab that cannot be looked at must not keep the others, or its own removal, from happening. */
   private async adopt(name: string): Promise<void> {
-    const entry = await this.require(name)
+    const entry = await this.store.lab(name)
+    // Destroyed since it was listed.
+    if (entry === undefined) return void this.recovering.delete(name)
     const tell = (text: string): void =>
       this.events.emit({ lab: name, type: "lab.adopted", subject: name, message: `${name} was ${entry.state}; ${text}` })
     try {

@@ -103,7 +103,8 @@ t.test("revoke makes a certificate void, for openssl and for show", async (t) =>
   t.match(await pki("revoke", "lab1"), { code: 0, stdout: /It was revoked before/ })
   const list = execFileSync("openssl", ["crl", "-in", join(dir, "crl.pem"), "-noout", "-text"], { encoding: "utf8" })
   const serials = ["lab1", "bob@example.net"].map((name) => certificate(name, "cert.pem").serialNumber)
-  t.strictSame(list.match(/(?<=Serial Number: )\w+/g), serials, "each once")
+  // In the list's own order.
+  t.strictSame(list.match(/(?<=Serial Number: )\w+/g)?.toSorted(), serials.toSorted(), "each once")
   t.equal(readFileSync(join(dir, "peer/crl.pem"), "utf8"), readFileSync(join(dir, "crl.pem"), "utf8"), "daemons have the newest")
   const verify = ["verify", "-crl_check", "-CAfile", join(dir, "ca.pem"), "-CRLfile", join(dir, "crl.pem")]
   const verified = (name: string): string =>
