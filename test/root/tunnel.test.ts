@@ -117,11 +117,13 @@ t.test("what somebody breaks is seen, and mended", { skip: needsRoot }, async (t
   t.equal(devices(h1)[0]!.index, device!.index)
   t.match(h1.told, [/VXLAN device of UDP port 4789 was deleted by somebody: made again/])
   t.ok(await forwards(), "deleted: made again at once")
+  ipBatch(fabric, ["link set vxlan4789 down"])
+  await until("it is up again", () => devices(h1)[0]?.up === true)
+  t.ok(await forwards(), "set down: set up at once")
   t.strictSame(await pair.drift(), [])
 
   const [way] = h1.daemon.tunnels.endsOf(vniOf(pair, topology)).keys()
   const breaks: ReadonlyArray<readonly [title: string, act: () => unknown]> = [
-    ["set down", () => ipBatch(fabric, ["link set vxlan4789 down"])],
     ["without its program", () => pair.world.run(fabric, ["tc", "qdisc", "del", "dev", "vxlan4789", "clsact"])],
     ["without a tunnel end", () => h1.daemon.program.removeTunnelEnds([way!])],
     ["a tunnel end that leads elsewhere", () => {
