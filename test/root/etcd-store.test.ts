@@ -5,7 +5,7 @@ import { load } from "../../daemon/compiler/load.ts"
 import { vnisOf } from "../../daemon/plan/vni.ts"
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetLab } from "../../daemon/store/fleet.ts"
-import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "./etcd-fixture.ts"
+import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "../store/etcd-fixture.ts"
 
 if (!isEtcdInstalled) {
   t.plan(0, needsEtcd)

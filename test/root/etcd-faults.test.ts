@@ -3,7 +3,7 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net"
 import t, { type Test } from "tap"
 import * as Etcd from "../../daemon/store/etcd.ts"
 import type { FleetStore } from "../../daemon/store/fleet.ts"
-import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "./etcd-fixture.ts"
+import { Heard, isEtcdInstalled, lab, Members, needsEtcd, record, report, until } from "../store/etcd-fixture.ts"
 
 if (!isEtcdInstalled) {
   t.plan(0, needsEtcd)
