@@ -99,8 +99,10 @@ export interface BgpNeighborSpec {
   /** Stable in the node and readable: the remote's address, interface or prefix. */
   readonly name: string
   readonly remote: BgpRemote
-  /** The peer node's name, where the neighbour is one of the lab. */
+  /** The peer node's name, where the neighbour is one of the lab; else what the topology says of it. */
   readonly description?: string
+  /** Both ends run weft's speaker and neither is shut down: a deploy waits until the session is established. */
+  readonly expected?: boolean
   /** `external`: any AS but ours. */
   readonly remoteAs: number | "external" | "internal"
   /** Instead of the speaker's own, towards this neighbour. */

@@ -47,6 +47,9 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   route: ["type", "via", "nexthop"],
   rule: [],
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
+  bgp: [
+    "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists", "multipath", "alwaysCompareMed", "gracefulShutdown", "state"
+  ],
   "hosts-file": ["entries"],
   resolver: ["servers", "search"],
   container: ["cpu", "memory", "waitFor", "state"],
@@ -65,7 +68,12 @@ const equal = (a: unknown, b: unknown): boolean => {
 }
 
 /** Attributes whose parts are attributes of their own. */
-const deep = new Set(["sysctls", "profiles", "tunnel", "env", "files"])
+const deep = new Set(["sysctls", "profiles", "tunnel", "env", "files", "policies", "prefixLists", "multipath"])
+
+/** Lists whose members have a name, so that a changed one shows by it: `neighbors.10.0.0.1.shutdown`. */
+const named = new Set(["neighbors", "vrfs"])
+const byName = (list: unknown): unknown =>
+  Object.fromEntries((list as ReadonlyArray<{ readonly name: string }>).map((member) => [member.name, member]))
 
 /** Spec as flat attributes: `sysctls` and the like give one for each value in them. */
 const flatten = (spec: object): ReadonlyMap<string, unknown> => {
@@ -77,6 +85,7 @@ const flatten = (spec: object): ReadonlyMap<string, unknown> => {
   }
   for (const [key, value] of Object.entries(spec)) {
     if (deep.has(key)) add(key, value)
+    else if (named.has(key)) add(key, byName(value))
     else if (value !== undefined && key !== "node") flat.set(key, value)
   }
   return flat
@@ -153,11 +162,14 @@ const inOrder = <A extends { readonly kind: Kind }>(things: ReadonlyArray<A>): R
   return [...byKind.values()].flat()
 }
 
+/** Kinds that the end of a node's namespace does not end: part of them is elsewhere, or runs in weftd. */
+const outlives: ReadonlySet<Kind> = new Set<Kind>(["port", "bgp", "container", "publish"])
+
 /** True when the kernel drops it by itself because its node or its interface goes. */
 const goesWithOwner = (kind: Kind, spec: object, removed: ReadonlySet<string>): boolean => {
   const node = nodeOf(spec)
   if (kind === "node" || kind === "segment" || kind === "hosts-file") return false
-  if (removed.has(`node/${node}`)) return kind !== "port" && kind !== "container" && kind !== "publish"
+  if (removed.has(`node/${node}`)) return !outlives.has(kind)
   return kind === "address" && removed.has(`port/${node}:${(spec as { ifname: string }).ifname}`)
 }
 

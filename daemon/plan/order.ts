@@ -18,6 +18,7 @@ export const kindOrder: ReadonlyArray<Kind> = [
   "route",
   "rule",
   "nat",
+  "bgp",
   "container",
   "publish",
   "exec"

@@ -7,6 +7,7 @@
  *
  * To add a kind: add its spec here, one file in `daemon/resources/`, and one line in `daemon/resources/table.ts`.
  */
+import type { BfdTimers, BgpSpec } from "./bgp.ts"
 import type { LinkProfiles } from "./link-profile.ts"
 
 /** What becomes of a node: one network namespace. A `router` forwards packets, a `host` does not; a container is either. */
@@ -89,6 +90,8 @@ export interface NexthopMember {
   readonly ifname: string
   /** 1..256 */
   readonly weight: number
+  /** Watch the gateway by BFD: while it is down, the group does without this member. The kernel does not know of it. */
+  readonly bfd?: BfdTimers
 }
 
 /** A nexthop group (RTM_NEWNEXTHOP): changing its members changes every route that uses it at once. */
@@ -108,7 +111,8 @@ export interface RouteSpec {
   /** Lower wins; 0 for IPv4 unless given, 1024 for IPv6 unless given (the kernel's own defaults). */
   readonly metric: number
   readonly type: "unicast" | "blackhole" | "unreachable" | "prohibit"
-  readonly via?: { readonly gateway?: string; readonly ifname: string }
+  /** `bfd`: watch the gateway; while it is down, the route is not in the kernel. */
+  readonly via?: { readonly gateway?: string; readonly ifname: string; readonly bfd?: BfdTimers }
   readonly nexthop?: number
 }
 
@@ -220,6 +224,7 @@ export interface SpecByKind {
   readonly route: RouteSpec
   readonly rule: RuleSpec
   readonly nat: NatSpec
+  readonly bgp: BgpSpec
   readonly "hosts-file": HostsFileSpec
   readonly resolver: ResolverSpec
   readonly container: ContainerSpec
@@ -294,6 +299,7 @@ export const id = {
   route: (node: string, table: number, to: string, metric: number): string => `route/${node}/${table}/${to}/${metric}`,
   rule: (node: string, family: "ipv4" | "ipv6", priority: number): string => `rule/${node}/${family}/${priority}`,
   nat: (node: string): string => `nat/${node}`,
+  bgp: (node: string): string => `bgp/${node}`,
   hostsFile: (): string => "hosts-file",
   resolver: (node: string): string => `resolver/${node}`,
   container: (node: string): string => `container/${node}`,
