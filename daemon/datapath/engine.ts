@@ -14,12 +14,16 @@
  *     tunnel.ts      the other end of a TAP is another host
  *     native/src/    engine.cc memory and waiting; lane.cc segment.cc train.cc frames between TAPs;
  *                    tunnel.cc sender.cc encapsulation.cc frames of tunnels
+ *     bfd-runner.ts  BFD sessions (daemon/bfd), which must not wait for a garbage collector; bfd-sockets.ts, native/src/bfd.cc
+ *     bfd-client.ts  their owners' side, here or on another thread
  *
  * Limits: 131,072 packets of up to 2 KiB and 4096 larger frames may be on their way at once in all links together; what
  * has no room is counted as dropped by the queue. Times count from when a frame was read: the kernel has no earlier stamp.
  */
 import { MessageChannel, Worker, type MessagePort } from "node:worker_threads"
 import { addon } from "../native/index.ts"
+import type { BfdChange, BfdChannel, BfdOptions, BfdStatus, BfdTimers } from "./bfd-api.ts"
+import { BfdClient } from "./bfd-client.ts"
 import type { LinkProfile, LinkProfiles } from "./profile.ts"
 import type { TunnelEnd } from "./tunnel.ts"
 import type { Command, LinkCounters, Reply, Stats, WorkerData } from "./worker.ts"
@@ -54,6 +58,8 @@ export class Engine {
   private crash: Error | undefined
   private exitCallback: ((error: Error) => void) | undefined
   private faultCallback: ((id: string, reason: string) => void) | undefined
+  /** Made when the first BFD session is asked for. */
+  private bfd: BfdClient | undefined
 
   /** Starts the engine's thread. It does not keep the process alive. `underlay`: as in `WorkerData`. */
   static async start({ underlay = -1 }: { readonly underlay?: number } = {}): Promise<Engine> {
@@ -170,6 +176,48 @@ export class Engine {
     })
   }
 
+  /** `BfdClient.add` for the main thread. */
+  addBfd(id: string, options: BfdOptions): Promise<void> {
+    return this.ownBfd().add(id, options)
+  }
+
+  /** `BfdClient.set` for the main thread. */
+  setBfd(id: string, timers: Partial<BfdTimers> & { readonly adminDown?: boolean }): void {
+    this.ownBfd().set(id, timers)
+  }
+
+  /** `BfdClient.remove` for the main thread. */
+  removeBfd(id: string): void {
+    this.bfd?.remove(id)
+  }
+
+  /** All sessions, of other owners too. */
+  bfdStates(): Promise<ReadonlyArray<BfdStatus>> {
+    return this.ownBfd().states()
+  }
+
+  /** Calls back at each change of any session, once for each of its owners' ids. */
+  onBfd(callback: (change: BfdChange) => void): void {
+    this.ownBfd().onChange(callback)
+  }
+
+  /** For an owner on another thread: transfer `port` and hand both to `new BfdClient(...)`. Sessions end with the channel. */
+  bfdPort(): BfdChannel {
+    return this.openBfd(false)
+  }
+
+  private ownBfd(): BfdClient {
+    this.bfd ??= new BfdClient(this.openBfd(true))
+    return this.bfd
+  }
+
+  private openBfd(seesAll: boolean): BfdChannel {
+    if (!this.isRunning) throw this.exitReason()
+    const { port1, port2 } = new MessageChannel()
+    this.tell({ kind: "bfd-channel", port: port2, seesAll }, [port2])
+    return { port: port1, event: addon.duplicate(this.event) }
+  }
+
   /** Calls back once when the thread ends without having been asked to: all descriptors are closed by then. */
   onExit(callback: (error: Error) => void): void {
     this.exitCallback = callback
@@ -197,9 +245,9 @@ export class Engine {
     await this.ended
   }
 
-  private tell(command: Command): void {
+  private tell(command: Command, transfer: MessagePort[] = []): void {
     if (!this.isRunning) return
-    this.port.postMessage(command)
+    this.port.postMessage(command, transfer)
     addon.eventSignal(this.event)
   }
 

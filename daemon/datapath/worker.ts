@@ -6,10 +6,13 @@
  *           -- the event of main's -> commands, from the message port, without Node's event loop
  *           -- the underlay, or a TAP whose profile is empty -> passed on at once, in native code: this file hears nothing of it
  *
+ * BFD sessions live here too (`bfd-runner.ts`): their packets and times come from the same waiting.
+ *
  * What a profile does not need is not done. The thread goes before ordinary ones only while some profile needs exact times.
  */
 import { receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads"
 import { addon, EngineResult, Encapsulation } from "../native/index.ts"
+import { BfdRunner, firstBfdKey } from "./bfd-runner.ts"
 import { Count, Direction, type Counters } from "./direction.ts"
 import { Lateness } from "./lateness.ts"
 import type { LinkProfile, LinkProfiles } from "./profile.ts"
@@ -24,6 +27,8 @@ export type Command =
   | { readonly kind: "tunnel-profile"; readonly id: string; readonly profile: LinkProfile }
   | { readonly kind: "remove"; readonly id: string; readonly ticket: number }
   | { readonly kind: "stats"; readonly ticket: number }
+  /** An owner of BFD sessions; one that `seesAll` hears of those of others. */
+  | { readonly kind: "bfd-channel"; readonly port: MessagePort; readonly seesAll: boolean }
   | { readonly kind: "close" }
 
 export interface LinkCounters {
@@ -97,6 +102,8 @@ class Engine {
   private readonly freeTunnelIndexes: number[] = []
   /** How many lanes depend on the time. */
   private timed = 0
+  /** How many parts of the thread need it to go before others: lanes together, and BFD. */
+  private urgencies = 0
   private readonly wheel: TimerWheel
   private readonly expired = new Int32Array(256)
   private readonly port: MessagePort
@@ -104,6 +111,7 @@ class Engine {
   private readonly underlay: number
   private readonly eventOctets = new Uint8Array(8)
   private readonly lateness = new Lateness()
+  private readonly bfd: BfdRunner
   private isOpen = true
   private readonly packets = {
     free: (slot: number) => addon.engineFree(this.handle, slot),
@@ -116,17 +124,18 @@ class Engine {
     this.event = data.event
     this.underlay = data.underlay
     this.wheel = new TimerWheel(this.now())
+    this.bfd = new BfdRunner({ engine: this.handle, result: this.memory.result, setUrgent: (urgent) => this.setUrgent(urgent) })
   }
 
   run(): void {
-    const { memory, handle, wheel, expired, lateness } = this
+    const { memory, handle, wheel, expired, lateness, bfd } = this
     const { events, result } = memory
     addon.engineThread()
     addon.engineUrgent(this.handle, false)
     addon.engineWatch(handle, this.event, commandKey)
     this.reply({ kind: "ready" })
     while (this.isOpen) {
-      const next = wheel.next()
+      const next = Math.min(wheel.next(), bfd.next())
       const before = this.now()
       const timeout = next === Infinity ? -1 : Math.max(0, next - earlyNs - lateness.lagNs - before)
       const asked = timeout < 0 ? Infinity : before + timeout
@@ -137,8 +146,10 @@ class Engine {
       for (let i = 0; i < ready; i++) {
         const key = events[i]!
         if (key === commandKey) this.obey()
+        else if (key >= firstBfdKey) bfd.receive(key)
         else this.receive(key)
       }
+      bfd.expire(now + earlyNs)
       const due = wheel.expire(now + earlyNs, expired)
       for (let i = 0; i < due; i++) this.deliver(expired[i]!)
     }
@@ -224,7 +235,14 @@ class Engine {
     if (lane.isTimed === isTimed) return
     lane.isTimed = isTimed
     this.timed += isTimed ? 1 : -1
-    if (this.timed === (isTimed ? 1 : 0)) addon.engineUrgent(this.handle, isTimed)
+    if (this.timed === (isTimed ? 1 : 0)) this.setUrgent(isTimed)
+  }
+
+  /** The lanes together, and the BFD sessions together: the thread is urgent while one of them asks for it. */
+  private setUrgent(isUrgent: boolean): void {
+    const before = this.urgencies > 0
+    this.urgencies += isUrgent ? 1 : -1
+    if (this.urgencies > 0 !== before) addon.engineUrgent(this.handle, isUrgent)
   }
 
   private countWritten(counts: Float64Array): void {
@@ -242,9 +260,10 @@ class Engine {
     addon.read(this.event, this.eventOctets)
     for (;;) {
       const message = receiveMessageOnPort(this.port) as { readonly message: Command } | undefined
-      if (message === undefined) return
+      if (message === undefined) break
       this.execute(message.message)
     }
+    this.bfd.obey()
   }
 
   private execute(command: Command): void {
@@ -262,6 +281,8 @@ class Engine {
         return this.reply({ kind: "removed", ticket: command.ticket })
       case "stats":
         return this.reply({ kind: "stats", ticket: command.ticket, stats: this.stats() })
+      case "bfd-channel":
+        return this.bfd.join(command.port, command.seesAll)
       case "close":
         this.isOpen = false
         return
