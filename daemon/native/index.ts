@@ -114,6 +114,8 @@ export interface Addon {
   // poll.cc
   pollStart(descriptor: number, events: number, callback: (events: number) => void): Poll
   pollStop(poll: Poll): void
+  /** 0: calls back for nothing until the next change. */
+  pollChange(poll: Poll, events: number): void
   pollUnref(poll: Poll): void
   /** Octets received, 0 at the end, or a negative errno. */
   receive(descriptor: number, target: Uint8Array): number
@@ -148,6 +150,37 @@ export interface Addon {
   socketError(descriptor: number): number
   localAddress(descriptor: number): Uint8Array
   localPort(descriptor: number): number
+
+  // bgp_socket.cc: addresses are 4 or 16 octets; `octets` are the peer's address and, from 16 on, our own; `numbers` are the peer's
+  // length of address, port and ifindex (of a link-local address), and then ours
+  /** `device`: empty, or the interface that connections must come in by. */
+  bgpListen(netns: number, address: Uint8Array, port: number, device: string): number
+  /** A connection or a negative errno. */
+  bgpAccept(listener: number, octets: Uint8Array, numbers: Uint32Array): number
+  /** Connecting. `local`, `device` and `key` may be empty, `hops` and `minimum` 0. */
+  bgpConnect(
+    netns: number,
+    remote: Uint8Array,
+    port: number,
+    local: Uint8Array,
+    device: string,
+    hops: number,
+    minimum: number,
+    key: Uint8Array
+  ): number
+  /** `prefix` -1: of the address alone; `key` empty: none any more. */
+  bgpKey(descriptor: number, address: Uint8Array, prefix: number, ifindex: number, key: Uint8Array): void
+  bgpHops(descriptor: number, hops: number, minimum: number): void
+  bgpNames(descriptor: number, octets: Uint8Array, numbers: Uint32Array): void
+  /** Octets that the peer has acknowledged, or a negative errno. */
+  bgpAcknowledged(descriptor: number): number
+  /** Closes with a RST. */
+  bgpReset(descriptor: number): void
+  /** `[descriptor, ifindex]` */
+  advertOpen(netns: number, device: string): readonly [number, number]
+  /** Octets of an ICMPv6 message, 0 for one to be ignored, or a negative errno. */
+  advertReceive(descriptor: number, target: Uint8Array, source: Uint8Array): number
+  advertSend(descriptor: number, ifindex: number, destination: Uint8Array, packet: Uint8Array): number
 
   // capture.cc
   /** Instructions for `captureOpen`. Rejects with libpcap's message. */

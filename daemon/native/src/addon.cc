@@ -172,5 +172,6 @@ NAPI_MODULE_INIT() {
   weft::registerEncapsulation(env, exports);
   weft::registerTunnel(env, exports);
   weft::registerCapture(env, exports);
+  weft::registerBgpSocket(env, exports);
   return exports;
 }

@@ -72,6 +72,16 @@ napi_value pollStop(napi_env env, napi_callback_info info) {
   return undefinedValue(env);
 }
 
+// pollChange(poll, events): what to call back for from now on; 0: nothing.
+napi_value pollChange(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Poll* poll = pollOf(arguments);
+  const int events = arguments.integer(1);
+  if (events == 0) uv_poll_stop(&poll->handle);
+  else uv_poll_start(&poll->handle, events, onReady);
+  return undefinedValue(env);
+}
+
 // pollUnref(poll): the event loop may end while this poll is active.
 napi_value pollUnref(napi_env env, napi_callback_info info) {
   uv_unref(reinterpret_cast<uv_handle_t*>(&pollOf(Arguments(env, info))->handle));
@@ -92,6 +102,7 @@ napi_value receive(napi_env env, napi_callback_info info) {
 void registerPoll(napi_env env, napi_value exports) {
   define(env, exports, "pollStart", pollStart);
   define(env, exports, "pollStop", pollStop);
+  define(env, exports, "pollChange", pollChange);
   define(env, exports, "pollUnref", pollUnref);
   define(env, exports, "receive", receive);
 }
