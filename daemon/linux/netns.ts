@@ -59,9 +59,11 @@ export const create = (name: string, instance: string): void => {
   attempt("create network namespace", name, () => addon.netnsCreate(path(name), setup.finish()))
 }
 
-/** A create that was killed between making the file and mounting on it leaves an ordinary file. */
+/** Whether the name is only an ordinary file: its making or its removal was cut short between the file and the mount. */
+export const isHalfMade = (name: string): boolean => exists(name) && !isMounted(name)
+
 const removeHalfMade = (name: string): void => {
-  if (exists(name) && !isMounted(name)) attempt("remove", path(name), () => addon.netnsRemove(path(name)))
+  if (isHalfMade(name)) attempt("remove", path(name), () => addon.netnsRemove(path(name)))
 }
 
 const exists = (name: string): boolean => statSync(path(name), { throwIfNoEntry: false }) !== undefined

@@ -26,10 +26,10 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
     const sysctls = { ...Sysctl.read(netns.fd, names), ...notInitial(Sysctl.read(netns.fd, dropped)) }
     yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls }]
   }
-  // Whoever deletes a namespace by hand leaves its files.
+  // Whoever deletes a namespace by hand leaves its files; whoever is killed while deleting it, the file of its name.
   for (const [node, spec] of specs) {
     const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
-    if (lost && hasOwnEtc(lab, node)) yield [id.node(node), spec]
+    if (lost && (hasOwnEtc(lab, node) || Netns.isHalfMade(Netns.nodeName(lab.name, node)))) yield [id.node(node), spec]
   }
 }
 

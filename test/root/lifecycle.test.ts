@@ -199,7 +199,7 @@ t.test("lifecycle", { skip: needsRoot }, async (t) => {
     await weftd.start()
     await weftd.destroy(lab)
     await weftd.stop()
-    t.same(weftd.leftovers(), [])
+    t.same(await weftd.remaining(), [])
     await weftd.start()
     t.match(readFileSync(`${weftd.directory}/weftd.log`, "utf8"), /adopted as it was/)
   })

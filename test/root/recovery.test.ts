@@ -235,6 +235,17 @@ t.test("recovery", { skip: needsRoot }, async (t) => {
     t.notOk(existsSync(`/etc/netns/weft.${lab}.a`))
   })
 
+  t.test("a removal that was cut short between the mount and the file, then destroy: the file goes, too", async (t) => {
+    const lab = weftd.name("cutshort")
+    const name = `weft.${lab}.a`
+    await weftd.make(routed(lab))
+    sh("umount", "-l", `/run/netns/${name}`)
+    rmSync(`/etc/netns/${name}`, { recursive: true })
+    t.ok(existsSync(`/run/netns/${name}`), "as a daemon leaves it that is killed in there")
+    await weftd.destroy(lab)
+    t.notOk(existsSync(`/run/netns/${name}`))
+  })
+
   t.test("failures name the resource and the reason; a retry converges", (t) => failures(t, weftd))
   t.test("--rollback goes back", (t) => rollback(t, weftd))
 
