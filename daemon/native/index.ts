@@ -101,6 +101,14 @@ export interface Addon {
   netlinkDump(netns: number, requests: Uint8Array): Uint8Array
   netlinkMonitor(netns: number, groups: number): number
 
+  // route_socket.cc
+  /** A netlink socket that stays and never blocks; `groups`: bit mask of multicast groups. */
+  routeSocketOpen(netns: number, groups: number, receiveOctets: number): number
+  /** By which number notifications name this socket as who asked for a change. */
+  routeSocketPort(descriptor: number): number
+  /** Leaves out what the socket `port` asked for, and routes of `protocol` that the kernel flushes by itself. */
+  routeSocketFilter(descriptor: number, port: number, protocol: number): void
+
   // files.cc
   /** `[index, errno name]` of each file that failed. */
   writeFiles(netns: number, paths: ReadonlyArray<string>, contents: ReadonlyArray<string>): ReadonlyArray<readonly [number, string]>
