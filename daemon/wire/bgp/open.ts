@@ -2,7 +2,7 @@
  * OPEN messages (RFC 4271 4.2), with extended optional parameters (RFC 9072).
  */
 import type { Capability } from "./capabilities.ts"
-import type { BgpError } from "./notification.ts"
+import type { BgpError } from "./error.ts"
 
 export interface Open {
   /** The four-octet number if that capability is there, else the two-octet field (which may be AS_TRANS). */

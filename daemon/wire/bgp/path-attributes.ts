@@ -3,7 +3,7 @@
  *
  * Types only: `attributes.ts` decodes and encodes. Values are immutable and hold no views into a message.
  */
-import type { BgpError } from "./notification.ts"
+import type { BgpError } from "./error.ts"
 
 export interface AsPathSegment {
   /** `SegmentType` of `iana.ts`. */

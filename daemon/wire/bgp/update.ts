@@ -5,7 +5,7 @@
  * attribute octets that were not seen before; `forEachPrefix` walks NLRI.
  */
 import type { SessionContext } from "./context.ts"
-import type { BgpError } from "./notification.ts"
+import type { BgpError } from "./error.ts"
 import type { DecodedAttributes } from "./path-attributes.ts"
 
 /** Octet ranges of one UPDATE. Make one for each reader, and reuse it. Valid as long as the octets are. */
