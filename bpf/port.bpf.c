@@ -4,7 +4,7 @@
  * out, and decides where the frame goes.
  *
  *   node A          fabric namespace                        node B
- *   eth1 ====veth==== p17 --> weft_port_2 --redirect_peer-->  eth1
+ *   eth1 ====veth==== p17 --> weft_port_3 --redirect_peer-->  eth1
  *                                         --redirect--> p18 ====veth==== eth1
  *                                         --redirect--> VXLAN device, to another host
  *
@@ -16,6 +16,7 @@
  *   lib/deliver.h   handing a frame to a node
  *   lib/p2p.h       a link: a wire between two ports
  *   lib/network.h   a network: a learning switch
+ *   lib/answer.h    ARP and ND requests that are answered here
  *
  * The number in the name is that of the layout. The name is what a daemon recognises its programs by.
  */
@@ -30,7 +31,7 @@
 #include "lib/network.h"
 
 SEC("tc")
-int weft_port_2(struct __sk_buff *skb)
+int weft_port_3(struct __sk_buff *skb)
 {
 	__u32 index = skb->ifindex;
 	const struct port *source = bpf_map_lookup_elem(&ports, &index);

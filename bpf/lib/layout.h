@@ -4,7 +4,8 @@
  *
  * A running lab keeps its maps when the daemon is replaced, so a change of meaning or size here must go with a new
  * number in the program's name (weft_port_N): a daemon adopts maps of its own number only. Layout 2 is layout 1 and the
- * maps of tunnels: what 1 wrote means the same, so a daemon takes over its maps too.
+ * maps of tunnels, layout 3 is layout 2 and `neighbors`, `answered`, `news` and stations that were told: what former ones
+ * wrote means the same, so a daemon takes over their maps too.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 #define MAX_TUNNELS MAX_PORTS
 #define MAX_SEGMENTS 16384
 #define MAX_FDB 65536
+#define MAX_NEIGHBORS 65536
 
 enum port_kind {
 	PORT_P2P = 1,	  /* a wire: every frame goes to one other port */
@@ -72,8 +74,27 @@ struct station_key {
 struct station {
 	__u32 ifindex; /* or another index of a port */
 	__u32 serial; /* of the port */
-	__u64 seen_ns; /* CLOCK_MONOTONIC_COARSE */
+	/*
+	 * CLOCK_MONOTONIC_COARSE. In the future: EVPN told us, and until then only a frame of a port here moves the station. So what
+	 * was told outlives a daemon that was killed, but not for long, and ages then as if it had been learnt.
+	 */
+	__u64 seen_ns;
 };
+
+/* neighbors: struct neighbor_key -> struct neighbor: whom user space knows to have an IP address on another host. */
+struct neighbor_key {
+	__u32 segment;
+	__u32 address[4]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
+};
+
+struct neighbor {
+	__u8 mac[6];
+	__u16 flags;
+	__u64 until_ns; /* of no meaning later */
+};
+
+/* It is a router (RFC 4861, 4.4; RFC 9047): neighbour advertisements say so. */
+#define NEIGHBOR_ROUTER 1
 
 /* counters: slot -> struct counters, one per CPU. */
 struct counters {
@@ -105,3 +126,7 @@ struct learning {
 	__u32 learnt;
 	__u32 pad;
 };
+
+/* answered: slot -> requests of the port that were answered in place of a station elsewhere (u64), one per CPU. */
+
+/* news: 0 -> how often a port here taught an address, or took one over (u64). User space looks at the table when it changes. */

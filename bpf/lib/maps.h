@@ -62,3 +62,25 @@ struct {
 	__type(key, struct origin);
 	__type(value, __u32);
 } origins SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_NEIGHBORS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct neighbor_key);
+	__type(value, struct neighbor);
+} neighbors SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_PORTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} answered SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} news SEC(".maps");

@@ -2,8 +2,9 @@
 /*
  * A network: a learning switch that knows nothing of VLANs (tags pass, one table for all of them).
  *
- *   source address  --learn-->  fdb
+ *   source address  --learn-->  fdb  <-- told by EVPN
  *   destination     --known--->  the one port
+ *   ARP, ND request --known--->  answered in place of a station on another host (answer.h)
  *                   --else---->  every other port of the segment
  *
  * Limits: a frame is copied to FLOOD_SLICE ports in one run. A larger segment is worked off in several: between two runs
@@ -12,7 +13,7 @@
  */
 #pragma once
 
-#include "deliver.h"
+#include "answer.h"
 
 #define FLOOD_SLICE 512
 
@@ -73,6 +74,21 @@ static __always_inline bool may_learn(__u32 slot, __u64 now, __u64 ageing_ns)
 	return true;
 }
 
+static __always_inline bool is_told(const struct station *station, __u64 now)
+{
+	return (__s64)(now - station->seen_ns) < 0;
+}
+
+/* Tells user space that the table has something new about a station here: rare, so that they all may share one counter. */
+static __always_inline void tell_news(const struct port *source)
+{
+	__u32 key = 0;
+	__u64 *count = bpf_map_lookup_elem(&news, &key);
+
+	if (count && !(source->own.flags & END_TUNNEL))
+		__sync_fetch_and_add(count, 1);
+}
+
 static __always_inline void learn(const __u8 *mac, __u32 index, const struct port *source, const struct segment *segment,
 				  __u64 now)
 {
@@ -84,13 +100,20 @@ static __always_inline void learn(const __u8 *mac, __u32 index, const struct por
 	if (!known) {
 		struct station station = { .ifindex = index, .serial = source->serial, .seen_ns = now };
 
-		if (may_learn(source->own.slot, now, segment->ageing_ns))
+		if (may_learn(source->own.slot, now, segment->ageing_ns)) {
 			bpf_map_update_elem(&fdb, &key, &station, BPF_ANY);
+			tell_news(source);
+		}
 		return;
 	}
+	/* Where a station on other hosts is, is not learnt but told, once it is told. */
+	if ((source->own.flags & END_TUNNEL) && is_told(known, now))
+		return;
 	if (known->ifindex != index || known->serial != source->serial) {
 		known->ifindex = index;
 		known->serial = source->serial;
+		known->seen_ns = now;
+		tell_news(source);
 	}
 	if (now - known->seen_ns > SEEN_LAG_NS)
 		known->seen_ns = now;
@@ -209,12 +232,15 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 
 	now = bpf_ktime_get_coarse_ns();
 	learn(eth->h_source, index, source, segment, now);
-	if (is_group(eth->h_dest))
+	if (is_group(eth->h_dest)) {
+		if (!(source->own.flags & END_TUNNEL) && answers(skb, key.segment, now))
+			return send_answer(skb, index, source->own.slot);
 		goto flood;
+	}
 
 	__builtin_memcpy(key.mac, eth->h_dest, ETH_ALEN);
 	station = bpf_map_lookup_elem(&fdb, &key);
-	if (!station || now - station->seen_ns > segment->ageing_ns)
+	if (!station || (!is_told(station, now) && now - station->seen_ns > segment->ageing_ns))
 		goto flood;
 	target = station->ifindex;
 	if (target == index)

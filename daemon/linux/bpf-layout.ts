@@ -8,9 +8,9 @@ import * as Ip from "../wire/ip.ts"
 import { DropReason, dropReasons, dropReasonsMax } from "./drop-reasons.ts"
 
 /** The program's name in the kernel, with the number of the layout. */
-export const programName = "weft_port_2"
+export const programName = "weft_port_3"
 /** Of layouts whose maps mean the same to us; they lack the later ones. */
-export const formerProgramNames: ReadonlyArray<string> = ["weft_port_1"]
+export const formerProgramNames: ReadonlyArray<string> = ["weft_port_2", "weft_port_1"]
 
 /** Octets of a key and of a value, by map. */
 export const sizes = {
@@ -21,7 +21,10 @@ export const sizes = {
   counters: { key: 4, value: 40 + 8 * dropReasonsMax },
   learning: { key: 4, value: 16 },
   tunnels: { key: 4, value: 52 },
-  origins: { key: 24, value: 4 }
+  origins: { key: 24, value: 4 },
+  neighbors: { key: 20, value: 16 },
+  answered: { key: 4, value: 8 },
+  news: { key: 4, value: 8 }
 } as const
 
 export type MapName = keyof typeof sizes
@@ -203,7 +206,51 @@ export const decodeMember = (keys: Uint8Array, values: Uint8Array, index: number
   ifindex: view(values).getUint32(index * sizes.members.value, true)
 })
 
-/** A learnt address. `seenNs` is on the clock of `process.hrtime`. */
+/** A station that is told until `untilNs`, on the clock of `process.hrtime`. */
+export const encodeStation = (ifindex: number, serial: number, untilNs: bigint): Uint8Array => {
+  const value = new Uint8Array(sizes.fdb.value)
+  view(value).setUint32(0, ifindex, true)
+  view(value).setUint32(4, serial, true)
+  view(value).setBigUint64(8, untilNs, true)
+  return value
+}
+
+export const encodeStationKey = (segment: number, mac: string): Uint8Array => {
+  const octets = Ip.parseMac(mac)
+  if (octets === undefined) throw new TypeError(`not a MAC address: "${mac}"`)
+  const key = new Uint8Array(sizes.fdb.key)
+  view(key).setUint32(0, segment, true)
+  key.set(octets, 4)
+  return key
+}
+
+/** Who has an IP address on another host. */
+export interface Neighbor {
+  readonly segment: number
+  /** Canonical text. */
+  readonly address: string
+  readonly mac: string
+  readonly router: boolean
+}
+
+export const encodeNeighborKey = ({ address, segment }: Pick<Neighbor, "address" | "segment">): Uint8Array => {
+  const key = new Uint8Array(sizes.neighbors.key)
+  const octets = octetsOf(address)
+  view(key).setUint32(0, segment, true)
+  if (octets.length === 4) key.set([0xff, 0xff], 14)
+  key.set(octets, 20 - octets.length)
+  return key
+}
+
+export const encodeNeighbor = ({ mac, router }: Neighbor, untilNs: bigint): Uint8Array => {
+  const octets = Ip.parseMac(mac)
+  if (octets === undefined) throw new TypeError(`not a MAC address: "${mac}"`)
+  const value = Uint8Array.of(...octets, router ? 1 : 0, ...new Uint8Array(9))
+  view(value).setBigUint64(8, untilNs, true)
+  return value
+}
+
+/** `seenNs` is on the clock of `process.hrtime`; in the future: the station was told. */
 export const decodeStation = (keys: Uint8Array, values: Uint8Array, index: number) => {
   const key = index * sizes.fdb.key
   const value = index * sizes.fdb.value

@@ -15,18 +15,23 @@
 import { addon, isNativeError } from "../native/index.ts"
 import * as Layout from "./bpf-layout.ts"
 import { Members, type Segment } from "./bpf-members.ts"
+import { Stations } from "./bpf-stations.ts"
 import { Tunnels } from "./bpf-tunnels.ts"
 import { attempt, KernelError } from "./errors.ts"
 
 export type { Counters, Port, PortEntry, TunnelEnd } from "./bpf-layout.ts"
 export { isTunnelEnd, noMac } from "./bpf-layout.ts"
 export type { Segment } from "./bpf-members.ts"
+export type { Neighbor, ToldStation } from "./bpf-stations.ts"
 
 /** Seconds after which a silent station is forgotten, unless the segment says otherwise (IEEE 802.1D, 7.9.2). */
 const defaultAgeingS = 300
 
 /** The program ages by the kernel's coarse clock, which is behind ours by up to a tick (at 100 Hz): it still knows a station. */
 const clockLagS = 0.01
+
+/** A station's time lies that far ahead of ours, at least, when it was told: clocks of two CPUs may differ a little. */
+const toldAheadNs = 100_000_000n
 
 /** The program could not be loaded. `log` is everything that libbpf and the verifier said. */
 export class LoadError extends KernelError {
@@ -53,6 +58,8 @@ export interface Station {
   readonly mac: string
   readonly ifindex: number
   readonly ageS: number
+  /** Not learnt from frames, but told (bpf-stations.ts). */
+  readonly told?: true
 }
 
 /**
@@ -149,6 +156,8 @@ const open = (programFd: number): PortProgram | undefined => {
 export class PortProgram {
   readonly programFd: number
   readonly programId: number
+  /** What EVPN tells of stations on other hosts. */
+  readonly stations: Stations
   /** The kernel's digest of the program's instructions. */
   readonly tag: string
   readonly maps: Readonly<Record<Layout.MapName, number>>
@@ -169,6 +178,7 @@ export class PortProgram {
     this.maps = maps
     this.members = new Members(maps)
     this.tunnels = new Tunnels(maps)
+    this.stations = new Stations(maps, this.cpus)
     this.readPorts()
   }
 
@@ -340,8 +350,9 @@ export class PortProgram {
     for (let i = 0; i < keys.length / Layout.sizes.fdb.key; i++) {
       const { seenNs, serial, ...station } = Layout.decodeStation(keys, values, i)
       const ageS = Math.max(0, Number(now - seenNs) / 1e9)
+      const told = seenNs > now + toldAheadNs ? { told: true as const } : {}
       const known = this.entries.get(station.ifindex)?.serial === serial && ageS <= (this.members.ageingS(station.segment) ?? 0) + clockLagS
-      if (known && (segment === undefined || segment === station.segment)) stations.push({ ...station, ageS })
+      if (known && (segment === undefined || segment === station.segment)) stations.push({ ...station, ageS, ...told })
     }
     return stations
   }

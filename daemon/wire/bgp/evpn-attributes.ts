@@ -1,5 +1,5 @@
 /**
- * What goes with EVPN routes: their extended communities, and the PMSI tunnel attribute of multicast routes.
+ * What goes with EVPN routes: their extended communities, which `path-attributes.ts` has as numbers of 64 bits.
  *
  *      type (1) | subtype (1) | value (6)
  *
@@ -12,21 +12,18 @@
  *      06 08  ARP/ND (RFC 9047 3.1)                                         flags 1 (1: router, 2: override, 4: immutable), 0 x 5
  *      00 02, 01 02, 02 02  route target (RFC 4360 4, RFC 5668)             AS and number, address and number
  *
- *      PMSI tunnel (22, RFC 6514 5): flags 1, tunnel type 1, label 3, tunnel identifier
- *
- * Unsupported: other tunnel types than ingress replication and none keep their identifier as octets.
+ * The PMSI tunnel attribute of multicast routes (RFC 6514 5) is one of `path-attributes.ts`.
  * Ownership: values hold no views.
  */
 import * as Ip from "../ip.ts"
 import { vni } from "./evpn.ts"
 
-export const communityLength = 8
-export const pmsiAttribute = 22
+const communityLength = 8
 
+/** RFC 8365 11, RFC 8926 7 (IANA "BGP Tunnel Encapsulation Attribute Tunnel Types"). */
 export const Encapsulation = { vxlan: 8, nvgre: 9, geneve: 19 } as const
+/** IANA "P-Multicast Service Interface Tunnel (PMSI Tunnel) Tunnel Types". */
 export const PmsiTunnelType = { none: 0, ingressReplication: 6 } as const
-
-// ---- extended communities --------------------------------------------------------------------------------------------
 
 /** One that says something about EVPN; all others are opaque. */
 export type Community =
@@ -39,14 +36,19 @@ export type Community =
   | { readonly kind: "nd"; readonly router: boolean; readonly override: boolean; readonly immutable: boolean }
   /** `number` is that of the service in a target that was derived (RFC 8365 5.1.2.1), with what stands above it. */
   | { readonly kind: "route-target"; readonly form: "as2" | "ip" | "as4"; readonly admin: number; readonly number: number }
-  | { readonly kind: "other"; readonly octets: string }
+  | { readonly kind: "other"; readonly value: bigint }
 
 const long = (b: Uint8Array, at: number): number => ((b[at]! << 24) | (b[at + 1]! << 16) | (b[at + 2]! << 8) | b[at + 3]!) >>> 0
 const short = (b: Uint8Array, at: number): number => (b[at]! << 8) | b[at + 1]!
 const macAt = (b: Uint8Array, at: number): string => Ip.formatMac(b.subarray(at, at + 6))
 
-/** The community in the eight octets from `at` on. Total: what is not known is kept. */
-export const decodeCommunity = (b: Uint8Array, at = 0): Community => {
+const scratch = new Uint8Array(communityLength)
+const scratchView = new DataView(scratch.buffer)
+
+/** The community that is these 64 bits. Total: what is not known is kept. */
+export const decodeCommunity = (value: bigint): Community => {
+  const [b, at] = [scratch, 0]
+  scratchView.setBigUint64(0, value)
   switch (short(b, at)) {
     case 0x030c:
       return { kind: "encapsulation", tunnelType: short(b, at + 6) }
@@ -69,13 +71,9 @@ export const decodeCommunity = (b: Uint8Array, at = 0): Community => {
     case 0x0202:
       return { kind: "route-target", form: "as4", admin: long(b, at + 2), number: short(b, at + 6) }
     default:
-      return { kind: "other", octets: Buffer.from(b.buffer, b.byteOffset + at, communityLength).toString("hex") }
+      return { kind: "other", value }
   }
 }
-
-/** All of an EXTENDED_COMMUNITIES attribute's value; octets that are no whole community are left out. */
-export const decodeCommunities = (b: Uint8Array): ReadonlyArray<Community> =>
-  Array.from({ length: Math.floor(b.length / communityLength) }, (_, i) => decodeCommunity(b, i * communityLength))
 
 const station = (mac: string): Uint8Array => {
   const octets = Ip.parseMac(mac)
@@ -83,8 +81,8 @@ const station = (mac: string): Uint8Array => {
   return octets
 }
 
-/** Eight octets. */
-export const encodeCommunity = (community: Community): Uint8Array => {
+/** The 64 bits of the community. */
+export const encodeCommunity = (community: Community): bigint => {
   const target = new Uint8Array(communityLength)
   const to = new DataView(target.buffer)
   switch (community.kind) {
@@ -118,10 +116,9 @@ export const encodeCommunity = (community: Community): Uint8Array => {
       encodeTarget(community, to)
       break
     case "other":
-      target.set(Buffer.from(community.octets, "hex").subarray(0, communityLength))
-      break
+      return community.value
   }
-  return target
+  return to.getBigUint64(0)
 }
 
 const encodeTarget = ({ admin, form, number }: Extract<Community, { kind: "route-target" }>, to: DataView): void => {
@@ -133,12 +130,6 @@ const encodeTarget = ({ admin, form, number }: Extract<Community, { kind: "route
     to.setUint32(2, admin)
     to.setUint16(6, number)
   }
-}
-
-export const encodeCommunities = (communities: ReadonlyArray<Community>): Uint8Array => {
-  const target = new Uint8Array(communities.length * communityLength)
-  communities.forEach((community, i) => target.set(encodeCommunity(community), i * communityLength))
-  return target
 }
 
 /** RFC 8365 5.1.2.1: derived, type 1 (VXLAN), domain 0, and the VNI. It takes an AS number of two octets. */
@@ -154,33 +145,4 @@ export const targetVni = (community: Community): number | undefined => {
   if (community.kind !== "route-target" || community.form !== "as2") return undefined
   const above = community.number >>> 24
   return above === 0 || above === 0x10 ? community.number & 0xff_ffff : undefined
-}
-
-// ---- PMSI tunnel -----------------------------------------------------------------------------------------------------
-
-export interface PmsiTunnel {
-  /** RFC 6514 5: 1 is "leaf information required". */
-  readonly flags: number
-  readonly tunnelType: number
-  /** The VNI. */
-  readonly label: number
-  /** Of ingress replication: where to send, as address. Of others: hexadecimal. */
-  readonly endpoint: string
-}
-
-/** Undefined: too short, or no address where there must be one: the attribute's routes are withdrawn (RFC 7606 7, RFC 6514 5). */
-export const decodePmsi = (b: Uint8Array): PmsiTunnel | undefined => {
-  if (b.length < 5) return undefined
-  const tunnelType = b[1]!
-  const identifier = b.subarray(5)
-  if (tunnelType === PmsiTunnelType.ingressReplication && identifier.length !== 4 && identifier.length !== 16) return undefined
-  const isAddress = tunnelType === PmsiTunnelType.ingressReplication
-  const endpoint = isAddress ? Ip.format(identifier) : Buffer.from(identifier).toString("hex")
-  return { flags: b[0]!, tunnelType, label: vni(b, 2), endpoint }
-}
-
-export const encodePmsi = ({ endpoint, flags, label, tunnelType }: PmsiTunnel): Uint8Array => {
-  const identifier = tunnelType === PmsiTunnelType.ingressReplication ? Ip.parse(endpoint) : new Uint8Array(Buffer.from(endpoint, "hex"))
-  if (identifier === undefined) throw new TypeError(`not an IP address: "${endpoint}"`)
-  return Uint8Array.of(flags, tunnelType, label >>> 16, (label >>> 8) & 0xff, label & 0xff, ...identifier)
 }
