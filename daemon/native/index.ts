@@ -80,6 +80,9 @@ export const EngineResult = {
 /** As in encapsulation.h. */
 export const Encapsulation = { vxlan: 0, geneve: 1, gre: 2 } as const
 
+/** A packet in the memory of `bfdReceive`, as in bfd.cc: payload, source address, destination address. */
+export const BfdPacket = { octets: 288, source: 256, destination: 272, fields: 3, batch: 32 } as const
+
 export interface Addon {
   // netns.cc
   netnsPrepare(directory: string): void
@@ -275,6 +278,16 @@ export interface Addon {
   tunnelWrite(engine: EngineHandle, tunnel: number, count: number): void
   tunnelCounters(engine: EngineHandle, tunnel: number, target: Float64Array): void
   tunnelRefusals(engine: EngineHandle, target: Float64Array): void
+
+  // bfd.cc
+  bfdListen(netns: number, v6: boolean, port: number): number
+  /** `[descriptor, ifindex]`; `local` and `ifname` may be empty. `start`: where the search for a source port begins. */
+  bfdOpen(netns: number, ifname: string, local: Uint8Array, v6: boolean, start: number): readonly [number, number]
+  bfdAddress(octets: Uint8Array, port: number, scope: number): Uint8Array
+  /** 0, or a positive errno. */
+  bfdSend(descriptor: number, packet: Uint8Array, address: Uint8Array): number
+  /** How many packets were received: in `packets`, `BfdPacket.octets` each, and three `fields`: length, TTL (-1: unknown), interface. */
+  bfdReceive(descriptor: number, packets: Uint8Array, fields: Int32Array): number
 
   // bpf.cc
   /** The descriptor of the program; a map in `names` is taken from `descriptors`. The error has a `log`. */

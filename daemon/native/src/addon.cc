@@ -172,6 +172,7 @@ NAPI_MODULE_INIT() {
   weft::registerEncapsulation(env, exports);
   weft::registerTunnel(env, exports);
   weft::registerCapture(env, exports);
+  weft::registerBfd(env, exports);
   weft::registerRouteSocket(env, exports);
   weft::registerBgpSocket(env, exports);
   return exports;

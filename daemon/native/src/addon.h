@@ -77,6 +77,7 @@ void registerTrain(napi_env env, napi_value exports);
 void registerEncapsulation(napi_env env, napi_value exports);
 void registerTunnel(napi_env env, napi_value exports);
 void registerCapture(napi_env env, napi_value exports);
+void registerBfd(napi_env env, napi_value exports);
 void registerRouteSocket(napi_env env, napi_value exports);
 void registerBgpSocket(napi_env env, napi_value exports);
 
