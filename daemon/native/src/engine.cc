@@ -188,6 +188,32 @@ int waitOnce(int epoll, epoll_event* events, double timeout) {
   return count < 0 ? 0 : count;
 }
 
+// Going to sleep and being woken costs more than a frame's whole way through here, so while frames follow each other
+// closely the thread looks for the next one a little longer before it sleeps, and lets whoever else wants to run do so.
+// As KVM's halt polling (virt/kvm/kvm_main.c, grow_halt_poll_ns): a sleep that polling would have saved makes it longer, a
+// longer sleep shorter, so that a quiet link costs nothing.
+constexpr double firstPollNs = 20'000;
+constexpr double maxPollNs = 100'000;
+
+// As `waitOnce`, awake for up to `engine.pollNs` after the last round. `start`: now. An urgent thread never polls: nobody
+// else would run.
+int waitAwake(Engine& engine, epoll_event* events, double start, double timeout) {
+  double time = start;
+  if (timeout != 0 && !engine.isUrgent && engine.pollNs > 0) {
+    const double end = std::min(engine.lastRoundNs + engine.pollNs, timeout < 0 ? HUGE_VAL : start + timeout);
+    while (time < end) {
+      const int count = waitOnce(engine.epoll, events, 0);
+      if (count > 0) return count;
+      sched_yield();
+      time = now();
+    }
+  }
+  const int count = waitOnce(engine.epoll, events, timeout <= 0 ? timeout : std::max(0.0, timeout - (time - start)));
+  if (now() - engine.lastRoundNs > maxPollNs) engine.pollNs = engine.pollNs > firstPollNs ? engine.pollNs / 2 : 0;
+  else if (count > 0) engine.pollNs = std::min(maxPollNs, std::max(firstPollNs, engine.pollNs * 2));
+  return count;
+}
+
 // When that many rounds came closer to each other than `busyNs`, frames are left to gather for `busyNapNs` before each.
 constexpr int manyRounds = 8;
 constexpr double busyNs = 40'000;
@@ -231,7 +257,7 @@ napi_value engineWait(napi_env env, napi_callback_info info) {
   }
   for (;;) {
     const double before = time;
-    const int count = waitOnce(engine->epoll, events, timeout <= 0 ? timeout : std::max(0.0, end - before));
+    const int count = waitAwake(*engine, events, before, timeout <= 0 ? timeout : std::max(0.0, end - before));
     time = now();
     engine->result[clockNs] = time;
     engine->result[waitedNs] = time - before;

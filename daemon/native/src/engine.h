@@ -106,6 +106,8 @@ struct Engine {
   bool isUrgent = false;
   // How many rounds in a row came close to each other.
   int busyRounds = 0;
+  // How long after a round the thread stays awake.
+  double pollNs = 0;
   double lastRoundNs = 0;
   int32_t* events = nullptr;
   int32_t* slots = nullptr;
