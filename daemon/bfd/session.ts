@@ -63,23 +63,28 @@ export class Session {
   private isRemoteDemand = false
   private readonly packet: Mutable<Bfd.Packet>
 
-  /** `random`: 0 to below 1. The first packet goes within the first slow interval after `nowNs`. */
+  /** Its first field is the time, set by whoever runs the session: a number that is handed over would need memory. */
+  private readonly clock: Float64Array
+
+  /** `random`: 0 to below 1. The first packet goes within 50 ms. */
   constructor(options: {
     readonly discriminator: number
     readonly timers: Timers
     readonly isPassive: boolean
     readonly random: () => number
-    readonly nowNs: number
+    readonly clock: Float64Array
   }) {
+    this.clock = options.clock
+    const nowNs = this.clock[0]!
     this.localDiscriminator = options.discriminator
     this.timers = options.timers
     this.isPassive = options.isPassive
     this.random = options.random
     this.desiredMinTxUs = this.activeMinTxUs = Math.max(slowUs, options.timers.minTxUs)
     this.requiredMinRxUs = this.activeMinRxUs = options.timers.minRxUs
-    this.times[Time.changed] = this.times[Time.sent] = options.nowNs
+    this.times[Time.changed] = this.times[Time.sent] = nowNs
     // Sessions that are made together should not speak together for ever; jitter does the rest.
-    this.times[Time.transmit] = options.isPassive ? Infinity : options.nowNs + options.random() * 50_000_000
+    this.times[Time.transmit] = options.isPassive ? Infinity : nowNs + options.random() * 50_000_000
     this.packet = {
       diagnostic: 0,
       state: 0,
@@ -112,24 +117,24 @@ export class Session {
   }
 
   /** New times; the peer hears of them at once, and of a longer transmit interval before it counts. */
-  configure(timers: Timers, isPassive: boolean, nowNs: number): void {
+  configure(timers: Timers, isPassive: boolean): void {
     this.timers = timers
     this.isPassive = isPassive
     this.renegotiate()
-    this.times[Time.transmit] = this.isQuiet() ? Infinity : nowNs
-    this.rearm(nowNs)
+    this.times[Time.transmit] = this.isQuiet() ? Infinity : this.clock[0]!
+    this.rearm()
   }
 
   /** Takes the session down, or lets it come up again (6.8.16). Returns whether the state changed. */
-  setAdminDown(isDown: boolean, nowNs: number): boolean {
-    return this.move(isDown ? Event.disable : Event.enable, nowNs)
+  setAdminDown(isDown: boolean): boolean {
+    return this.move(isDown ? Event.disable : Event.enable)
   }
 
   /**
    * A packet for this session that `Bfd.check` found right: 6.8.6 from there on. Returns whether the state changed;
    * `times` are new. The caller answers a poll at once, by `writeFinal`.
    */
-  receive(b: Uint8Array, at: number, nowNs: number): boolean {
+  receive(b: Uint8Array, at: number): boolean {
     const flags = Bfd.flags(b, at)
     this.remoteDiscriminator = Bfd.myDiscriminator(b, at)
     this.remoteState = Bfd.state(b, at)
@@ -141,31 +146,31 @@ export class Session {
     this.remoteMultiplier = Bfd.detectMult(b, at)
     if ((flags & Bfd.Flag.final) !== 0) this.endPoll()
     if (this.state === Bfd.State.adminDown) return false
-    const isChanged = this.move(this.remoteState, nowNs)
+    const isChanged = this.move(this.remoteState)
     // A peer that can hear more often than we thought hears us that soon (6.8.7), and a passive system speaks now.
     if (this.isQuiet()) this.times[Time.transmit] = Infinity
     else if (!isChanged && (this.remoteMinRxUs !== before || this.times[Time.transmit] === Infinity)) this.schedule()
-    this.rearm(nowNs)
+    this.rearm()
     return isChanged
   }
 
   /** Nothing was heard for the detection time: 6.8.4, 6.8.1. Returns whether the state changed. */
-  expire(nowNs: number): boolean {
+  expire(): boolean {
     this.times[Time.detection] = Infinity
     // What was known of the peer is so no more; the next packet finds the session by addresses.
     this.remoteDiscriminator = 0
     this.remoteMinRxUs = unknownRemoteMinRxUs
     this.isRemoteDemand = false
     this.remoteState = Bfd.State.down
-    const isChanged = this.move(Event.detectionTimeExpired, nowNs)
+    const isChanged = this.move(Event.detectionTimeExpired)
     if (this.isQuiet()) this.times[Time.transmit] = Infinity
     return isChanged
   }
 
   /** Writes the packet that is due into 24 octets, and sets when the next one is. */
-  writePeriodic(target: Uint8Array, nowNs: number): void {
+  writePeriodic(target: Uint8Array): void {
     this.write(target, this.isPolling, false)
-    this.times[Time.sent] = nowNs
+    this.times[Time.sent] = this.clock[0]!
     this.schedule()
   }
 
@@ -206,18 +211,18 @@ export class Session {
     this.times[Time.transmit] = this.times[Time.sent]! + intervalNs * (0.75 + spread * this.random())
   }
 
-  private rearm(nowNs: number): void {
+  private rearm(): void {
     const us = this.remoteMultiplier * Math.max(this.activeMinRxUs, this.remoteMinTxUs)
-    this.times[Time.detection] = this.remoteDiscriminator === 0 || us === 0 ? Infinity : nowNs + us * 1000
+    this.times[Time.detection] = this.remoteDiscriminator === 0 || us === 0 ? Infinity : this.clock[0]! + us * 1000
   }
 
-  private move(event: number, nowNs: number): boolean {
+  private move(event: number): boolean {
     const before = this.state
     const { to, diagnostic } = transition(before, event)
     if (to === before) return false
     if (diagnostic !== undefined) this.diagnostic = diagnostic
     this.state = to
-    this.times[Time.changed] = nowNs
+    this.times[Time.changed] = this.clock[0]!
     if (to === Bfd.State.up) this.upCount++
     if (before === Bfd.State.up) {
       this.downCount++
@@ -225,7 +230,7 @@ export class Session {
     }
     this.renegotiate()
     // 6.8.7: what differs from the last packet should be said now.
-    this.times[Time.transmit] = this.isQuiet() ? Infinity : nowNs
+    this.times[Time.transmit] = this.isQuiet() ? Infinity : this.clock[0]!
     return true
   }
 

@@ -77,8 +77,10 @@ export interface BfdStatus {
   readonly polling: boolean
   readonly packetsSent: number
   readonly packetsReceived: number
-  /** Packets for this session that were not taken: bad authentication, version, ... */
+  /** Packets for this session that were not taken: wrong TTL or interface, authentication. */
   readonly discarded: number
+  /** Packets to the same port of the namespace that were malformed, or no session's. */
+  readonly unmatched: number
   readonly sendErrors: number
   readonly upCount: number
   readonly downCount: number
@@ -93,6 +95,7 @@ export type BfdCommand =
   | { readonly kind: "bfd-set"; readonly id: string; readonly timers: Partial<BfdTimers> & { readonly adminDown?: boolean } }
   | { readonly kind: "bfd-remove"; readonly id: string }
   | { readonly kind: "bfd-states"; readonly ticket: number }
+  | { readonly kind: "bfd-close" }
 
 /** From the engine's thread to an owner. */
 export type BfdReply =
@@ -102,6 +105,8 @@ export type BfdReply =
 
 /** An owner's end, to be transferred to its thread and given to `new BfdClient(channel)` there. */
 export interface BfdChannel {
+  /** For `Engine.endBfdPort`, when the owner's thread has ended without closing its client. */
+  readonly id: number
   readonly port: MessagePort
   /** The client's own descriptor of the event that wakes the engine's thread up; the client closes it. */
   readonly event: number

@@ -64,6 +64,7 @@ export class BfdClient {
 
   /** Ends all sessions of this owner. */
   close(): void {
+    this.tell({ kind: "bfd-close" })
     this.channel.port.close()
   }
 
@@ -71,6 +72,7 @@ export class BfdClient {
     if (reply.kind === "bfd-change") return this.changeCallback?.(reply.change)
     const waiting = this.waiting.get(reply.ticket)
     this.waiting.delete(reply.ticket)
+    if (this.waiting.size === 0) this.channel.port.unref()
     waiting?.done(reply)
   }
 
@@ -85,6 +87,7 @@ export class BfdClient {
       if (!this.isOpen) return fail(new Error("The engine's thread has ended"))
       const ticket = ++this.lastTicket
       this.waiting.set(ticket, { done, fail })
+      this.channel.port.ref()
       this.tell(command(ticket))
     })
   }
@@ -92,8 +95,6 @@ export class BfdClient {
   private finish(): void {
     if (!this.isOpen) return
     this.isOpen = false
-    // The engine's thread closes channels whose other end is gone at its next command.
-    addon.eventSignal(this.channel.event)
     addon.close(this.channel.event)
     for (const { fail } of this.waiting.values()) fail(new Error("The engine's thread has ended"))
     this.waiting.clear()

@@ -206,6 +206,11 @@ export class Engine {
     return this.openBfd(false)
   }
 
+  /** Ends the sessions of an owner whose thread has died: `id` of its channel. Fine when they have ended. */
+  endBfdPort(id: number): void {
+    this.tell({ kind: "bfd-leave", channel: id })
+  }
+
   private ownBfd(): BfdClient {
     this.bfd ??= new BfdClient(this.openBfd(true))
     return this.bfd
@@ -214,8 +219,9 @@ export class Engine {
   private openBfd(seesAll: boolean): BfdChannel {
     if (!this.isRunning) throw this.exitReason()
     const { port1, port2 } = new MessageChannel()
-    this.tell({ kind: "bfd-channel", port: port2, seesAll }, [port2])
-    return { port: port1, event: addon.duplicate(this.event) }
+    const id = ++this.lastTicket
+    this.tell({ kind: "bfd-channel", port: port2, channel: id, seesAll }, [port2])
+    return { port: port1, event: addon.duplicate(this.event), id }
   }
 
   /** Calls back once when the thread ends without having been asked to: all descriptors are closed by then. */

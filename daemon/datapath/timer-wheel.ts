@@ -41,6 +41,10 @@ export class TimerWheel {
     this.count++
   }
 
+  isSet(key: number): boolean {
+    return key < this.nexts.length && this.bucketOf[key] !== none
+  }
+
   clear(key: number): void {
     if (key >= this.nexts.length || this.bucketOf[key] === none) return
     this.unlink(key)

@@ -12,7 +12,8 @@
  */
 import { receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads"
 import { addon, EngineResult, Encapsulation } from "../native/index.ts"
-import { BfdRunner, firstBfdKey } from "./bfd-runner.ts"
+import { BfdRunner } from "./bfd-runner.ts"
+import { firstBfdKey } from "./bfd-sockets.ts"
 import { Count, Direction, type Counters } from "./direction.ts"
 import { Lateness } from "./lateness.ts"
 import type { LinkProfile, LinkProfiles } from "./profile.ts"
@@ -28,7 +29,8 @@ export type Command =
   | { readonly kind: "remove"; readonly id: string; readonly ticket: number }
   | { readonly kind: "stats"; readonly ticket: number }
   /** An owner of BFD sessions; one that `seesAll` hears of those of others. */
-  | { readonly kind: "bfd-channel"; readonly port: MessagePort; readonly seesAll: boolean }
+  | { readonly kind: "bfd-channel"; readonly port: MessagePort; readonly channel: number; readonly seesAll: boolean }
+  | { readonly kind: "bfd-leave"; readonly channel: number }
   | { readonly kind: "close" }
 
 export interface LinkCounters {
@@ -153,6 +155,7 @@ class Engine {
       const due = wheel.expire(now + earlyNs, expired)
       for (let i = 0; i < due; i++) this.deliver(expired[i]!)
     }
+    bfd.close()
   }
 
   private now(): number {
@@ -282,7 +285,9 @@ class Engine {
       case "stats":
         return this.reply({ kind: "stats", ticket: command.ticket, stats: this.stats() })
       case "bfd-channel":
-        return this.bfd.join(command.port, command.seesAll)
+        return this.bfd.join(command)
+      case "bfd-leave":
+        return this.bfd.leave(command.channel)
       case "close":
         this.isOpen = false
         return
