@@ -28,7 +28,12 @@ const layers: Readonly<Record<string, Layer>> = {
   datapath: { layers: ["wire", "native", "bfd"], packages: "any", why: "the packet path knows frames and system calls only" },
   linux: { layers: ["wire", "native"], packages: "any", why: "it offers the kernel to all and knows no plan" },
   containers: { layers: ["wire", "plan", "linux"], packages: "any", why: "it speaks to Docker and knows no lab as a whole" },
-  resources: { layers: ["wire", "plan", "linux", "containers"], packages: "any", why: "it reaches the kernel through linux/ only" },
+  bgp: {
+    layers: ["wire", "native", "plan", "linux", "datapath"],
+    packages: "any",
+    why: "it is routers in a thread of their own, given namespaces and specs, and knows no lab as a whole"
+  },
+  resources: { layers: ["wire", "plan", "linux", "containers", "bgp"], packages: "any", why: "it reaches the kernel through linux/ only" },
   store: { layers: ["wire", "plan", "topology"], packages: "any", why: "it keeps data and does not act on it" },
   observe: { layers: ["wire", "plan", "linux"], packages: "any", why: "it watches the kernel and decides nothing" },
   probes: { layers: ["wire", "plan", "linux"], packages: "any", why: "it sends and measures, in nodes that exist already" },
@@ -43,7 +48,7 @@ const layers: Readonly<Record<string, Layer>> = {
     why: "it makes one of many hosts, and leaves the kernel to the reconciler of each",
   },
   rpc: {
-    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "reconciler", "fleet"],
+    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "bgp", "reconciler", "fleet"],
     packages: "any",
     why: "it turns messages into calls and never touches the kernel itself",
   },

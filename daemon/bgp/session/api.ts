@@ -138,6 +138,8 @@ export interface Session {
   shutdown(message: string): void
   /** `down` ends the session at once (RFC 5882; Cease 10, RFC 9384) and keeps it from coming up until `up`. */
   bfd(state: "up" | "down"): void
+  /** The neighbour's timers or other words of the topology changed; what OPENs agree upon holds from the next session on. */
+  configure?(neighbor: BgpNeighborSpec): void
   /** An End-of-RIB marker of the family came. */
   endOfRib(family: number): void
   status(): SessionStatus

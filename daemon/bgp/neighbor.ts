@@ -1,0 +1,295 @@
+/**
+ * A neighbour that runs: its session joined to the RIB of its table.
+ *
+ *     session/  --established, UPDATE, refresh, down-->  Neighbor  -->  rib/
+ *               <--messages, as long as there is room--            <--
+ *     engine    --BFD--> bfd-link.ts -------------------> |  the session ends, the kernel's routes go over to their backups
+ *
+ * `neighbor-spec.ts` says what of a topology's words the RIB gets, and what of a change needs a new session.
+ */
+import type { BgpNeighborSpec } from "../plan/bgp.ts"
+import type { SessionContext } from "../wire/bgp/context.ts"
+import { Family as WireFamily } from "../wire/bgp/iana.ts"
+import type { Open } from "../wire/bgp/open.ts"
+import type { BfdLink } from "./bfd-link.ts"
+import type { MonitorApi, NextHopsApi } from "./fib/api.ts"
+import type { Happening, ResetKind } from "./messages.ts"
+import { familyIndexOf, needsNewSession, type PeerSetting, ribPeerOf, same, wireFamilies } from "./neighbor-spec.ts"
+import type { FamilyIndex, Outbound, RibSession } from "./rib/types.ts"
+import { FamilyIndex as Index } from "./rib/types.ts"
+import type { DownReason, Session, SessionCallbacks, StateName } from "./session/api.ts"
+import { isInPrefix, type LinkAddresses, linkOf } from "./link-addresses.ts"
+import type { Table } from "./table.ts"
+
+export interface NeighborParts {
+  readonly table: Table
+  readonly monitor: MonitorApi
+  readonly nextHops: NextHopsApi
+  readonly bfd: BfdLink
+  /** Ids of BFD sessions and the path of the namespace. */
+  readonly bfdId: string
+  readonly netnsPath: string
+  readonly setting: () => PeerSetting
+  readonly tell: (type: Happening["type"], neighbor: string, message: string) => void
+  readonly established: (neighbor: Neighbor) => void
+  /** `family`: as on the wire. */
+  readonly endOfRib: (neighbor: Neighbor, family: number) => void
+}
+
+export class Neighbor implements SessionCallbacks {
+  readonly #parts: NeighborParts
+  #spec: BgpNeighborSpec
+  #session: Session | undefined
+  readonly #peer: number
+  /** Families whose End-of-RIB has come on this session. */
+  readonly #complete = new Set<FamilyIndex>()
+  #remoteAs: number | undefined
+  #bfdAddress: { readonly address: string; readonly ifname: string | undefined } | undefined
+  #isPathDown = false
+  #lastReset = ""
+
+  constructor(spec: BgpNeighborSpec, parts: NeighborParts) {
+    this.#parts = parts
+    this.#spec = spec
+    this.#peer = parts.table.rib.addPeer(ribPeerOf(spec, parts.setting()))
+  }
+
+  /** Gives it its session and starts it. */
+  attach(session: Session): void {
+    this.#session = session
+    if (this.#spec.shutdown) session.shutdown("")
+    else session.start()
+    this.#watchPath()
+  }
+
+  get spec(): BgpNeighborSpec {
+    return this.#spec
+  }
+  get session(): Session | undefined {
+    return this.#session
+  }
+  get table(): Table {
+    return this.#parts.table
+  }
+  /** Number in its table's RIB. */
+  get peer(): number {
+    return this.#peer
+  }
+  get lastReset(): string {
+    return this.#lastReset
+  }
+  get isEstablished(): boolean {
+    return this.#session?.state === "Established"
+  }
+
+  /** Whether everything that the neighbour has, it has told: End-of-RIB of each family that both speak. */
+  get isComplete(): boolean {
+    const context = this.#session?.context
+    if (context === undefined) return false
+    const has = (index: FamilyIndex, family: number): boolean => !context.families.has(family) || this.#complete.has(index)
+    return has(Index.ipv4, WireFamily.ipv4Unicast) && has(Index.ipv6, WireFamily.ipv6Unicast)
+  }
+
+  isFamilyComplete(family: FamilyIndex): boolean {
+    return this.#complete.has(family)
+  }
+
+  get bfdState(): string {
+    return this.#spec.bfd === undefined ? "none" : (this.#parts.bfd.state(this.#parts.bfdId) ?? "down")
+  }
+
+  /** The words of the topology have changed. False: it takes a new session, so a new neighbour. */
+  change(spec: BgpNeighborSpec): boolean {
+    const before = this.#spec
+    if (needsNewSession(before, spec)) return false
+    this.#spec = spec
+    this.applySetting()
+    if (!same(before.timers, spec.timers)) this.#session?.configure?.(spec)
+    if (before.shutdown !== spec.shutdown) {
+      if (spec.shutdown) this.#session?.shutdown("")
+      else this.#session?.start()
+    }
+    if (!same(before.bfd, spec.bfd)) this.#watchPath()
+    return true
+  }
+
+  /** Policies, or something else of the speaker, changed. */
+  applySetting(): void {
+    this.table.rib.updatePeer(this.#peer, ribPeerOf(this.#spec, this.#parts.setting(), this.#remoteAs))
+  }
+
+  reset(how: ResetKind): void {
+    const { rib } = this.table
+    if (how === "hard") return this.#session?.reset("administrative")
+    if (!this.isEstablished) return
+    if (how !== "soft-out") rib.refreshImport(this.#peer)
+    if (how !== "soft-in") rib.refreshExport(this.#peer)
+  }
+
+  /** The RIB has met an End-of-RIB marker of the neighbour's. */
+  endOfRib(family: FamilyIndex): void {
+    this.#complete.add(family)
+    this.#session?.endOfRib(wireFamilies[family])
+    this.#parts.endOfRib(this, wireFamilies[family])
+  }
+
+  /** More prefixes than the topology allows. */
+  maxPrefix(family: FamilyIndex, count: number): void {
+    const limit = this.#spec.families.find((one) => one.family === (family === Index.ipv4 ? "ipv4" : "ipv6"))?.maxPrefix
+    if (limit === undefined) return
+    this.#tell("bgp.limit", `${count} ${family === Index.ipv4 ? "IPv4" : "IPv6"} prefixes, more than the ${limit.count} that are allowed`)
+    if (limit.action === "reset") this.#session?.reset("maxPrefix", limit.restartS)
+  }
+
+  /** Ends it. `keep`: without a word, so that a peer that can keeps our routes while we restart. */
+  close(how: "deconfigured" | "keep"): void {
+    this.#unwatchPath()
+    const session = this.#session
+    this.#session = undefined
+    session?.close(how)
+    if (how === "deconfigured") this.table.rib.removePeer(this.#peer)
+  }
+
+  // What the session tells.
+
+  established(session: Session, context: SessionContext, open: Open): void {
+    this.#complete.clear()
+    this.#remoteAs = open.asn
+    this.applySetting()
+    this.table.rib.sessionUp(this.#peer, this.#ribSession(session, context, open))
+    this.#tell("bgp.established", `session with ${this.#who(session)} (AS ${open.asn}) is up`)
+    if (this.#spec.remote.kind !== "address") this.#watchPath()
+    this.#parts.established(this)
+  }
+
+  update(session: Session, bytes: Uint8Array, at: number, end: number): void {
+    const error = this.table.rib.receive(this.#peer, bytes, at, end)
+    if (error !== undefined) session.fail(error.code, error.subcode, error.data)
+  }
+
+  routeRefresh(_session: Session, wireFamily: number, subtype: number): void {
+    const family = familyIndexOf(wireFamily)
+    if (family !== undefined) this.table.rib.routeRefresh(this.#peer, family, subtype)
+  }
+
+  down(session: Session, reason: DownReason): void {
+    this.#lastReset = reason.text
+    this.#complete.clear()
+    if (session !== this.#session) return
+    const stale = (reason.retain ?? []).flatMap((family) => familyIndexOf(family) ?? [])
+    this.table.rib.sessionDown(this.#peer, stale)
+    this.#tell("bgp.down", `session with ${this.#who(session)} is down: ${reason.text}`)
+  }
+
+  stale(_session: Session, wireFamily: number, what: "flush" | "longLived"): void {
+    const family = familyIndexOf(wireFamily)
+    if (family === undefined) return
+    if (what === "flush") this.table.rib.sweepStale(this.#peer, family)
+    else this.table.rib.makeLongLived(this.#peer, family)
+  }
+
+  stateChanged(_session: Session, _from: StateName, _to: StateName): void {}
+
+  room(_session: Session): void {
+    this.table.rib.drained(this.#peer)
+  }
+
+  #who(session: Session): string {
+    const { name } = this.#spec
+    const address = session.remoteAddress
+    const { description } = this.#spec
+    const at = address === undefined || address === name ? name : `${address} on ${name}`
+    return description === undefined ? at : `${description} at ${at}`
+  }
+
+  #tell(type: Happening["type"], message: string): void {
+    this.#parts.tell(type, this.#spec.name, message)
+  }
+
+  #ribSession(session: Session, context: SessionContext, open: Open): RibSession {
+    const local = session.localAddress ?? "0.0.0.0"
+    const link = linkOf(this.#parts.monitor, local, session.ifname)
+    return {
+      context,
+      remoteAddress: session.remoteAddress ?? "0.0.0.0",
+      remoteRouterId: open.bgpIdentifier,
+      nextHopSelf: nextHopsSelf(local, link, context),
+      ...(link?.linkLocal === undefined || !this.#isDirect() ? {} : { linkLocal: link.linkLocal }),
+      ...(link === undefined ? {} : { ifname: link.ifname }),
+      isOnLink: (address) => link !== undefined && this.#isDirect() && link.prefixes.some((prefix) => isInPrefix(address, prefix)),
+      outbound: outboundOf(session),
+      isMultihop: !this.#isDirect()
+    }
+  }
+
+  /** On the same link: one hop away by the topology. */
+  #isDirect(): boolean {
+    return this.#spec.multihop <= 1 && (this.#spec.ttlSecurity ?? 1) <= 1
+  }
+
+  #watchPath(): void {
+    const { bfd: timers, remote, updateSource } = this.#spec
+    if (timers === undefined || this.#spec.shutdown) return this.#unwatchPath()
+    const session = this.#session
+    const address = remote.kind === "address" ? remote.address : session?.remoteAddress
+    // Of an unnumbered or dynamic neighbour it is known when the session is up for the first time.
+    if (address === undefined) return
+    const ifname = remote.kind === "address" ? remote.ifname : remote.kind === "interface" ? remote.ifname : session?.ifname
+    const local = remote.kind === "address" && !timers.multihop ? undefined : (session?.localAddress ?? updateSource)
+    this.#bfdAddress = { address, ifname }
+    const { minRxMs, minTxMs, multihop, multiplier } = timers
+    this.#parts.bfd.watch(this.#parts.bfdId, {
+      options: {
+        netns: this.#parts.netnsPath,
+        peer: address,
+        ...(local === undefined || local.includes("%") ? {} : { local }),
+        ...(ifname === undefined || multihop ? {} : { ifname }),
+        minTxMs,
+        minRxMs,
+        multiplier,
+        multihop
+      },
+      verdict: (verdict, reason) => (verdict === "down" ? this.#pathDown(reason) : this.#pathUp()),
+      failed: (reason) => this.#tell("bgp.refused", `no BFD with ${address}: ${reason}`)
+    })
+  }
+
+  #unwatchPath(): void {
+    this.#parts.bfd.unwatch(this.#parts.bfdId)
+    this.#pathUp()
+    this.#bfdAddress = undefined
+  }
+
+  /** The kernel's groups first: they change before anything else is thought about. */
+  #pathDown(reason: string): void {
+    if (this.#bfdAddress === undefined) return
+    this.#isPathDown = true
+    this.#parts.nextHops.down(this.#bfdAddress.address, this.#bfdAddress.ifname)
+    this.#lastReset = `BFD: ${reason}`
+    this.#session?.bfd("down")
+  }
+
+  #pathUp(): void {
+    if (!this.#isPathDown || this.#bfdAddress === undefined) return
+    this.#isPathDown = false
+    this.#parts.nextHops.up(this.#bfdAddress.address, this.#bfdAddress.ifname)
+    this.#session?.bfd("up")
+  }
+}
+
+/** How much the RIB may write ahead: a full message of the longest kind. */
+const spaceWhileRoom = 65_535
+
+const outboundOf = (session: Session): Outbound => ({
+  space: () => (session.hasRoom() ? spaceWhileRoom : 0),
+  // The RIB writes into the same buffer again; the session keeps what it gets until it is written.
+  send: (bytes) => session.send(bytes.slice())
+})
+
+/** Ourselves as next hop: the session's own address, and of the other family what the same interface has. */
+const nextHopsSelf = (local: string, link: LinkAddresses | undefined, context: SessionContext): RibSession["nextHopSelf"] => {
+  if (!local.includes(":")) return [local, link?.ipv6 ?? link?.linkLocal]
+  const ipv6 = local.startsWith("fe80:") ? (link?.ipv6 ?? local) : local
+  // RFC 8950: an IPv4 route may go by an IPv6 next hop, so that a link needs no IPv4 address.
+  return [context.extendedNextHop(WireFamily.ipv4Unicast) ? local : link?.ipv4, ipv6]
+}

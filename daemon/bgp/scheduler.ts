@@ -1,0 +1,76 @@
+/**
+ * Fair slices for everything in the routing thread that has more to do than fits between two packets: tables, kernel
+ * routes, updates to be packed.
+ *
+ * Whoever has work is woken and gets a slice; who has more left goes to the end of the queue. After `turnMs` the thread
+ * goes back to its event loop, so that a keepalive, a session of BFD that is down or a question waits no longer than that.
+ */
+
+/** Something that works in slices. */
+export interface Task {
+  /** Works for about `budgetMs`; true: there is more to do. Must not throw. */
+  run(budgetMs: number): boolean
+}
+
+const turnMs = 5
+const sliceMs = 1
+
+export class Scheduler {
+  #ready: Task[] = []
+  #next: Task[] = []
+  readonly #waiting = new Set<Task>()
+  #isTurnDue = false
+  #busyMs = 0
+
+  /** There is work for `task`. Cheap when it is known already. */
+  wake(task: Task): void {
+    if (this.#waiting.has(task)) return
+    this.#waiting.add(task)
+    this.#next.push(task)
+    this.#arrange()
+  }
+
+  /** `task` has ended: it gets no slice any more. */
+  forget(task: Task): void {
+    this.#waiting.delete(task)
+  }
+
+  get isBusy(): boolean {
+    return this.#waiting.size > 0
+  }
+
+  /** How long slices have run in all, ms. */
+  get busyMs(): number {
+    return this.#busyMs
+  }
+
+  #arrange(): void {
+    if (this.#isTurnDue) return
+    this.#isTurnDue = true
+    setImmediate(this.#turn)
+  }
+
+  readonly #turn = (): void => {
+    this.#isTurnDue = false
+    const began = performance.now()
+    const end = began + turnMs
+    let now = began
+    while (now < end) {
+      const task = this.#ready.pop() ?? this.#refill()
+      if (task === undefined) break
+      if (!this.#waiting.delete(task)) continue
+      if (task.run(Math.min(sliceMs, end - now))) this.wake(task)
+      now = performance.now()
+    }
+    this.#busyMs += now - began
+    if (this.#waiting.size > 0) this.#arrange()
+  }
+
+  /** The next round, in the order in which it was asked for. */
+  #refill(): Task | undefined {
+    if (this.#next.length === 0) return undefined
+    this.#ready = this.#next.reverse()
+    this.#next = []
+    return this.#ready.pop()
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * One router: its tables, its neighbours, its policies, and what it stands on in its node's namespace.
+ *
+ * Changes of its spec disturb as little as they can. New policies are applied to routes that are there; neighbours come and
+ * go alone, and have a new session only where the OPENs or the connection would be others; timers hold from the next
+ * session on. Another AS, router id or cluster makes all of it anew.
+ *
+ * A speaker that finds routes of BGP in its namespace had a predecessor that ended without a word: it restarts gracefully
+ * (RFC 4724 4.1). It selects nothing until its neighbours have told everything, or `deferralS` have passed, and only then
+ * are routes removed that nobody has told again.
+ */
+import type { BgpNeighborSpec, BgpSpec } from "../plan/bgp.ts"
+import type { BfdLink } from "./bfd-link.ts"
+import { type Ground, type GroundEvents, openGround } from "./ground.ts"
+import { type Happening, keyOf, type NewSpeaker, type Place, type ResetKind } from "./messages.ts"
+import { Neighbor } from "./neighbor.ts"
+import { type PeerSetting, same, wireFamilies, wireFamilyOf } from "./neighbor-spec.ts"
+import { type CompiledPolicy, compilePolicies } from "./policy/policy.ts"
+import type { RibOptions } from "./rib/types.ts"
+import { RouteNews } from "./route-news.ts"
+import type { Scheduler } from "./scheduler.ts"
+import { Deferral } from "./session/graceful-restart.ts"
+import { scopeOf, Table } from "./table.ts"
+
+export interface SpeakerParts {
+  readonly scheduler: Scheduler
+  readonly bfd: BfdLink
+  readonly tell: (happening: Happening) => void
+}
+
+/** How long a restarting speaker waits for what its neighbours have to tell (RFC 4724 4.1: Selection_Deferral_Timer). */
+const deferralS = 60
+/** A speaker whose neighbours have told everything waits for this long that more comes from further away, before it sweeps. */
+const quietMs = 2000
+
+const dottedNumber = (dotted: string): number => dotted.split(".").reduce((number, octet) => number * 256 + Number(octet), 0)
+
+const ribOptionsOf = (spec: BgpSpec): Omit<RibOptions, "nextHops" | "fib" | "events"> => ({
+  asn: spec.asn,
+  routerId: dottedNumber(spec.routerId),
+  clusterId: dottedNumber(spec.clusterId ?? spec.routerId),
+  multipath: spec.multipath,
+  alwaysCompareMed: spec.alwaysCompareMed,
+  gracefulShutdown: spec.gracefulShutdown
+})
+
+export class Speaker {
+  readonly place: Place
+  readonly #init: NewSpeaker
+  readonly #parts: SpeakerParts
+  readonly #ground: Ground
+  readonly #news: RouteNews
+  readonly #tables = new Map<string, Table>()
+  readonly #neighbors = new Map<string, Neighbor>()
+  #spec: BgpSpec
+  #policies: ReadonlyMap<string, CompiledPolicy> = new Map()
+  #isRestarting: boolean
+  /** While nothing is selected yet. */
+  #deferral: Deferral | undefined
+  #deferralTimer: NodeJS.Timeout | undefined
+  #sweeping: NodeJS.Timeout | undefined
+
+  /** Opens what it needs and starts. @throws Error with what the namespace refuses */
+  constructor(init: NewSpeaker, parts: SpeakerParts) {
+    const { lab, node, spec } = init
+    this.place = { lab, node }
+    this.#init = init
+    this.#parts = parts
+    this.#spec = spec
+    this.#news = new RouteNews((message) => this.#tell("bgp.route", "", message))
+    this.#ground = openGround(init, parts.scheduler, this.#groundEvents())
+    this.#isRestarting = this.#ground.hasRoutes
+    try {
+      this.#begin()
+    } catch (error) {
+      void this.close({ flush: false, keep: true })
+      throw error
+    }
+  }
+
+  get init(): NewSpeaker {
+    return this.#init
+  }
+  get spec(): BgpSpec {
+    return this.#spec
+  }
+  get isRestarting(): boolean {
+    return this.#isRestarting
+  }
+  get tables(): Iterable<Table> {
+    return this.#tables.values()
+  }
+  get ground(): Ground {
+    return this.#ground
+  }
+
+  /** Those of the topology, and after each group of dynamic ones its members. */
+  *neighbors(): Generator<Neighbor> {
+    yield* this.#neighbors.values()
+  }
+
+  /** The neighbour with this name, address or node at the other end. */
+  neighbor(word: string): Neighbor | undefined {
+    const named = this.#neighbors.get(word)
+    if (named !== undefined) return named
+    for (const one of this.#neighbors.values()) if (one.session?.remoteAddress === word || one.spec.description === word) return one
+    return undefined
+  }
+
+  table(name: string): Table | undefined {
+    return this.#tables.get(name === "" ? "default" : name)
+  }
+
+  /** Becomes what `spec` says. False: it takes another speaker in its place. */
+  change(spec: BgpSpec): boolean {
+    const before = this.#spec
+    if (before.asn !== spec.asn || before.routerId !== spec.routerId || before.clusterId !== spec.clusterId) return false
+    const isRearranged = !same(before.vrfs.map(scopeOf), spec.vrfs.map(scopeOf))
+    const isDecidedOtherwise =
+      !same(before.multipath, spec.multipath) ||
+      before.alwaysCompareMed !== spec.alwaysCompareMed ||
+      before.gracefulShutdown !== spec.gracefulShutdown
+    // Other interfaces or another kernel table: routes would have to move from one RIB to another.
+    if (isRearranged || isDecidedOtherwise) return false
+    const arePoliciesNew = !same(before.policies, spec.policies) || !same(before.prefixLists, spec.prefixLists)
+    if (arePoliciesNew) this.#policies = compilePolicies(spec)
+    this.#spec = spec
+    this.#originate()
+    this.#changeNeighbors(spec.neighbors, arePoliciesNew)
+    return true
+  }
+
+  /** Clears the sessions that `word` means, all when it is empty. @throws Error when there is none */
+  reset(word: string, how: ResetKind): void {
+    const chosen = word === "" ? [...this.neighbors()] : [this.neighbor(word)].filter((one) => one !== undefined)
+    if (chosen.length === 0) {
+      const names = Array.from(this.neighbors(), ({ spec }) => spec.name).join(", ")
+      throw new Error(`Node "${this.place.node}" has no BGP neighbor "${word}" (it has: ${names === "" ? "none" : names})`)
+    }
+    for (const neighbor of chosen) neighbor.reset(how)
+  }
+
+  /** `keep`: without a word to neighbours, which keep our routes for a while. `flush`: takes the routes out of the kernel. */
+  async close({ flush, keep }: { readonly flush: boolean; readonly keep: boolean }): Promise<void> {
+    clearTimeout(this.#deferralTimer)
+    clearTimeout(this.#sweeping)
+    for (const neighbor of this.#neighbors.values()) neighbor.close(keep ? "keep" : "deconfigured")
+    for (const table of this.#tables.values()) table.close()
+    this.#neighbors.clear()
+    this.#tables.clear()
+    this.#news.close()
+    await this.#ground.close(flush)
+  }
+
+  #begin(): void {
+    this.#policies = compilePolicies(this.#spec)
+    this.#ground.nextHops.setScopes(this.#spec.vrfs.map(scopeOf))
+    for (const vrf of this.#spec.vrfs) this.#tables.set(vrf.name, this.#openTable(vrf.name))
+    if (this.#isRestarting) this.#defer()
+    this.#originate()
+    for (const table of this.#tables.values()) table.importFrom(this.#tables.values())
+    for (const neighbor of this.#spec.neighbors) this.#addNeighbor(neighbor)
+  }
+
+  #openTable(name: string): Table {
+    const spec = this.#spec.vrfs.find((vrf) => vrf.name === name)!
+    const { fib, monitor, nextHops } = this.#ground
+    const parts = { fib, monitor, nextHops, scheduler: this.#parts.scheduler, options: ribOptionsOf(this.#spec) }
+    const byPeer = (peer: number): Neighbor | undefined => {
+      for (const one of this.neighbors()) if (one.peer === peer && one.table.spec.name === name) return one
+      return undefined
+    }
+    return new Table(spec, parts, {
+      endOfRib: (peer, family) => byPeer(peer)?.endOfRib(family),
+      maxPrefix: (peer, family, count) => byPeer(peer)?.maxPrefix(family, count),
+      bestChanged: (family, bytes, at, length) => this.#news.changed(family === 0 ? 4 : 16, bytes, at, length)
+    })
+  }
+
+  #originate(): void {
+    for (const vrf of this.#spec.vrfs) this.#tables.get(vrf.name)!.originate(vrf, this.#policies)
+  }
+
+  #changeNeighbors(specs: ReadonlyArray<BgpNeighborSpec>, arePoliciesNew: boolean): void {
+    const wanted = new Map(specs.map((spec) => [spec.name, spec]))
+    for (const [name, neighbor] of [...this.#neighbors]) {
+      const spec = wanted.get(name)
+      const isKept = spec !== undefined && (same(spec, neighbor.spec) || neighbor.change(spec))
+      if (isKept) {
+        if (arePoliciesNew) neighbor.applySetting()
+        continue
+      }
+      neighbor.close("deconfigured")
+      this.#neighbors.delete(name)
+      this.#deferral?.forget(name)
+    }
+    for (const spec of specs) if (!this.#neighbors.has(spec.name)) this.#addNeighbor(spec)
+  }
+
+  #addNeighbor(spec: BgpNeighborSpec): void {
+    const table = this.#tables.get(spec.vrf) ?? this.#tables.get("default")!
+    const neighbor = new Neighbor(spec, {
+      table,
+      monitor: this.#ground.monitor,
+      nextHops: this.#ground.nextHops,
+      bfd: this.#parts.bfd,
+      bfdId: `${keyOf(this.place)} ${spec.name}`,
+      netnsPath: this.#init.netnsPath,
+      setting: (): PeerSetting => ({ asn: this.#spec.asn, policies: this.#policies }),
+      tell: (type, name, message) => this.#tell(type, name, message),
+      established: (one) => this.#whenEstablished(one),
+      endOfRib: (one, family) => {
+        this.#deferral?.endOfRib(one.spec.name, family)
+        this.#maySelect()
+      }
+    })
+    this.#neighbors.set(spec.name, neighbor)
+    const { asn, routerId } = this.#spec
+    const speaker = { asn, routerId, hostname: this.place.node, restarting: this.#isRestarting }
+    neighbor.attach(this.#ground.openSession(spec, speaker, neighbor))
+  }
+
+  #groundEvents(): GroundEvents {
+    return {
+      drained: () => {
+        for (const table of this.#tables.values()) table.rib.fibDrained()
+      },
+      report: (text) => this.#tell("bgp.refused", "", text)
+    }
+  }
+
+  #tell(type: Happening["type"], neighbor: string, message: string): void {
+    this.#parts.tell({ ...this.place, type, neighbor, message })
+  }
+
+  // Restart.
+
+  #defer(): void {
+    this.#tell("bgp.restarting", "", "found the routes of a speaker before it: restarts gracefully")
+    const waited = this.#spec.neighbors.filter(({ remote, shutdown }) => !shutdown && remote.kind !== "prefix")
+    this.#deferral = new Deferral(waited.map(({ families, name }) => [name, families.map(({ family }) => wireFamilyOf(family))]))
+    for (const table of this.#tables.values()) table.rib.hold(true)
+    this.#deferralTimer = setTimeout(() => this.#select("some neighbors have not told everything"), deferralS * 1000)
+  }
+
+  #whenEstablished(neighbor: Neighbor): void {
+    const { context, peerOpen } = neighbor.session ?? {}
+    if (context !== undefined && peerOpen !== undefined) this.#deferral?.established(neighbor.spec.name, context.families, peerOpen)
+    this.#maySelect()
+  }
+
+  #maySelect(): void {
+    if (this.#deferral !== undefined && wireFamilies.every((family) => this.#deferral!.isDone(family))) {
+      this.#select("all neighbors have told everything")
+    }
+  }
+
+  /** Decides and tells; what nobody tells again goes when that has settled. */
+  #select(why: string): void {
+    clearTimeout(this.#deferralTimer)
+    this.#deferral = undefined
+    for (const table of this.#tables.values()) table.rib.hold(false)
+    const began = performance.now()
+    const sweep = (): void => {
+      const isSettled = this.#ground.fib.isIdle && !this.#parts.scheduler.isBusy
+      if (!isSettled && performance.now() - began < deferralS * 1000) {
+        this.#sweeping = setTimeout(sweep, quietMs)
+        return
+      }
+      this.#isRestarting = false
+      this.#ground.fib.sweep()
+      this.#tell("bgp.restarting", "", `restart is over: ${why}`)
+    }
+    this.#sweeping = setTimeout(sweep, quietMs)
+  }
+}
