@@ -50,6 +50,7 @@ export const Attribute = {
   tunnelEncapsulation: 23,
   ipv6ExtendedCommunities: 25,
   aigp: 26,
+  linkState: 29,
   largeCommunities: 32,
   onlyToCustomer: 35,
   prefixSid: 40
@@ -59,7 +60,7 @@ const attributeNames: Readonly<Record<number, string>> = {
   1: "ORIGIN", 2: "AS_PATH", 3: "NEXT_HOP", 4: "MULTI_EXIT_DISC", 5: "LOCAL_PREF", 6: "ATOMIC_AGGREGATE", 7: "AGGREGATOR",
   8: "COMMUNITIES", 9: "ORIGINATOR_ID", 10: "CLUSTER_LIST", 14: "MP_REACH_NLRI", 15: "MP_UNREACH_NLRI",
   16: "EXTENDED_COMMUNITIES", 17: "AS4_PATH", 18: "AS4_AGGREGATOR", 22: "PMSI_TUNNEL", 23: "TUNNEL_ENCAPSULATION",
-  25: "IPV6_EXTENDED_COMMUNITIES", 26: "AIGP", 32: "LARGE_COMMUNITIES", 35: "ONLY_TO_CUSTOMER", 40: "PREFIX_SID"
+  25: "IPV6_EXTENDED_COMMUNITIES", 26: "AIGP", 29: "BGP-LS", 32: "LARGE_COMMUNITIES", 35: "ONLY_TO_CUSTOMER", 40: "PREFIX_SID"
 }
 
 /** `AS_PATH`, or `attribute 99`. */
