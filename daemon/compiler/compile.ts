@@ -3,6 +3,7 @@
  *
  *     addressing.ts  who has which address
  *     routing.ts     routes, nexthop groups, default gateways, rules
+ *     bgp.ts         BGP speakers, their neighbours and VRFs
  *     nat.ts         NAT and MSS clamping
  *     profile.ts     delay, loss, rate and the like of links
  *     trace.ts       recordings of links
@@ -21,6 +22,7 @@ import { type Diagnostic, formatPath, inOrder, type Path, Reporter } from "../to
 import * as Ip from "../topology/ip.ts"
 import type { Container, Node, Port, Segment, Topology } from "../topology/model.ts"
 import { type Addressing, assignAddresses, label } from "./addressing.ts"
+import { compileBgp } from "./bgp.ts"
 import { containerSpec, publishSpecs, refuseSharedPorts, warnOfRole } from "./container.ts"
 import * as Derive from "./derive.ts"
 import { compileNat } from "./nat.ts"
@@ -45,6 +47,7 @@ export const compile = (topology: Topology): CompileResult => {
   builder.segments()
   checkSegmentGateways(context)
   for (const node of topology.nodes.values()) builder.contents(node)
+  builder.bgp()
   builder.hostsFile()
   refuseSharedPorts(topology, reporter)
   for (const node of topology.nodes.values()) builder.files(node)
@@ -238,6 +241,32 @@ class Builder {
       const routeId = id.route(spec.node, spec.table, spec.to, spec.metric)
       this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec, dependsOn }, path)
       ready.push(routeId)
+    }
+  }
+
+  /** Speakers, and the rules and routes of their VRFs. */
+  bgp(): void {
+    const given = new Set(this.resources.map((resource) => resource.id))
+    for (const { spec, rules, routes, path } of compileBgp(this.context)) {
+      const { node } = spec
+      const ready = this.readyOf.get(node)!
+      const dependsOn = [...new Set(ready.filter((one) => /^(node|segment|address)\//.test(one)))]
+      for (const { spec: rule, path: from } of rules) {
+        const ruleId = id.rule(node, rule.family, rule.priority)
+        if (given.has(ruleId)) this.context.reporter.error(from, `${node} has another rule with priority ${rule.priority}: give that one 1000 or more`)
+        this.add<ResourceOf<"rule">>({ kind: "rule", id: ruleId, spec: rule, dependsOn: [id.node(node)] }, from)
+        ready.push(ruleId)
+      }
+      for (const { spec: route, ports, path: from } of routes) {
+        const routeId = id.route(node, route.table, route.to, route.metric)
+        if (given.has(routeId)) continue
+        given.add(routeId)
+        const below = ports.flatMap((port) => this.usable(port))
+        this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec: route, dependsOn: below.length === 0 ? [id.node(node)] : below }, from)
+        ready.push(routeId)
+      }
+      this.add<ResourceOf<"bgp">>({ kind: "bgp", id: id.bgp(node), spec, dependsOn }, path, "key")
+      ready.push(id.bgp(node))
     }
   }
 

@@ -22,6 +22,12 @@ export const seed = (lab: string, link: string): number => digest("seed", lab, l
 export const nexthopId = (node: string, table: number, to: string, metric: number, attempt: number): number =>
   digest("nexthop", node, table, to, metric, attempt).readUInt32BE(0) & 0x7fffffff || 1
 
+/** A BGP identifier for a speaker without any IPv4 address: 32 bits, never 0. */
+export const routerId = (lab: string, node: string): string => {
+  const octets = [...digest("router-id", lab, node).subarray(0, 4)]
+  return octets.every((octet) => octet === 0) ? "0.0.0.1" : octets.join(".")
+}
+
 const base32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 /**

@@ -4,12 +4,14 @@
  * In: what the person wrote (`default`, node names, several ways, or nothing at all for a host). Out: one route per
  * prefix with canonical text, each by one gateway or by a nexthop group.
  */
+import type { BfdTimers } from "../plan/bgp.ts"
 import type { NexthopSpec, RouteSpec, RuleSpec } from "../plan/resource.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Located, Node, Port, Route, Segment, Topology, Way } from "../topology/model.ts"
 import { nameProblem } from "../topology/names.ts"
 import { addressKey, type Addressing, label } from "./addressing.ts"
+import { bfdTimers } from "./bfd.ts"
 import { nexthopId } from "./derive.ts"
 
 export interface CompiledRoute {
@@ -102,6 +104,7 @@ interface Hop {
   readonly gateway?: Ip.Address
   readonly port: Port
   readonly weight: number
+  readonly bfd?: BfdTimers
 }
 
 const families: ReadonlyArray<Ip.Family> = ["ipv4", "ipv6"]
@@ -191,19 +194,21 @@ const emit = (options: {
   if (first === undefined) return { spec: base, ports, path }
   if (hops.length === 1) {
     const gateway = first.gateway === undefined ? {} : { gateway: Ip.formatAddress(first.gateway) }
-    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname } }, ports, path }
+    return { spec: { ...base, via: { ...gateway, ifname: first.port.ifname, ...watched(first) } }, ports, path }
   }
   let attempt = 0
   let groupId = nexthopId(node.name, route.table, to, metric, attempt)
   while (options.groupIds.has(groupId)) groupId = nexthopId(node.name, route.table, to, metric, ++attempt)
   options.groupIds.add(groupId)
   const members = hops.map((hop) => {
-    const way = { ifname: hop.port.ifname, weight: hop.weight }
+    const way = { ifname: hop.port.ifname, weight: hop.weight, ...watched(hop) }
     if (hop.gateway !== undefined) return { gateway: Ip.formatAddress(hop.gateway), ...way }
     return hop.family === "ipv6" ? { family: hop.family, ...way } : way
   })
   return { spec: { ...base, nexthop: groupId }, ports, path, group: { node: node.name, id: groupId, members } }
 }
+
+const watched = ({ bfd }: Hop): { readonly bfd?: BfdTimers } => (bfd === undefined ? {} : { bfd })
 
 /** Hops of one way, one per family it serves; `undefined` in the list means that it was reported. */
 const resolveWay = (node: Node, way: Way, context: RoutingContext): ReadonlyArray<Hop | undefined> => {
@@ -223,7 +228,8 @@ const resolveWay = (node: Node, way: Way, context: RoutingContext): ReadonlyArra
   const hops = address === undefined
     ? resolveNodeName({ node, to, device, path: way.path, context })
     : [resolveAddress({ node, address, device, path: way.path, context })]
-  return hops.map((hop) => hop && { ...hop, weight: way.weight })
+  const bfd = way.bfd === undefined || way.bfd.value === false ? {} : { bfd: bfdTimers(way.bfd.value) }
+  return hops.map((hop) => hop && { ...hop, weight: way.weight, ...bfd })
 }
 
 interface Target {

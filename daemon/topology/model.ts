@@ -2,6 +2,7 @@
  * A topology as the compiler reads it: groups and defaults merged, every name checked, every port named, shorthand
  * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
  */
+import type { RawBgpOfPort, RawNeighbor, RawRouteBfd, RawSession, RawTerm } from "./bgp-schema.ts"
 import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
 import type { RawProfile } from "./link-schema.ts"
@@ -89,6 +90,8 @@ export interface Node {
   readonly routes: ReadonlyArray<Located<Route>>
   readonly rules: ReadonlyArray<Located<Rule>>
   readonly nat: Nat
+  /** Absent: the node speaks no BGP. */
+  readonly bgp?: Bgp
   /** In the order of attachment: networks, then links. */
   readonly ports: ReadonlyArray<Port>
   readonly path: Path
@@ -105,6 +108,8 @@ export interface Port {
   readonly mtu?: Located<number>
   /** Absent: handed out. Empty: the port has none. */
   readonly addresses?: ReadonlyArray<Located<string>>
+  /** What is said of BGP sessions by this port, from two places. */
+  readonly bgp?: ReadonlyArray<Located<RawBgpOfPort>>
   /** Where the port is attached to its segment. */
   readonly path: Path
 }
@@ -123,6 +128,8 @@ export interface Segment {
   readonly datapath?: Located<Datapath>
   /** Of a link: what its wire does to packets, as written. */
   readonly profile?: Located<RawProfile>
+  /** What is said of BGP sessions across it. */
+  readonly bgp?: Located<RawBgpOfPort>
   readonly labels: Readonly<Record<string, string>>
   readonly path: Path
 }
@@ -132,6 +139,8 @@ export interface Way {
   readonly to?: string
   readonly dev?: string
   readonly weight: number
+  /** Absent: not watched. */
+  readonly bfd?: Located<RawRouteBfd>
   readonly path: Path
 }
 
@@ -171,4 +180,47 @@ export interface Nat {
     }>
   >
   readonly mssClamp: ReadonlyArray<Located<{ readonly out?: string; readonly mss: number | "pmtu" }>>
+}
+
+/** Settings of sessions from one place in the file. */
+export interface SessionLayer {
+  readonly raw: RawSession
+  readonly path: Path
+}
+
+/** What one routing table originates. */
+export interface BgpTable {
+  readonly networks: ReadonlyArray<Located<{ readonly prefix: string; readonly policy?: string }>>
+  readonly aggregates: ReadonlyArray<Located<{ readonly prefix: string; readonly "summary-only"?: boolean; readonly "as-set"?: boolean }>>
+  readonly redistribute: ReadonlyArray<Located<{ readonly source: "connected" | "static"; readonly policy?: string }>>
+}
+
+export interface BgpVrf extends BgpTable {
+  readonly interfaces: ReadonlyArray<Located<string>>
+  readonly table?: Located<number>
+  readonly importTargets: ReadonlyArray<string>
+  readonly exportTargets: ReadonlyArray<string>
+  readonly path: Path
+}
+
+export interface Bgp extends BgpTable {
+  readonly as: Located<number>
+  readonly routerId?: Located<string>
+  readonly clusterId?: Located<string>
+  /** Something else speaks BGP in the node. */
+  readonly external: boolean
+  readonly derive: boolean
+  readonly ibgp: "links" | "mesh" | "none"
+  readonly reflectors: ReadonlyArray<Located<string>>
+  readonly clients: ReadonlyArray<Located<string>>
+  /** The most general first. */
+  readonly sessions: ReadonlyArray<SessionLayer>
+  readonly neighbors: ReadonlyArray<Located<RawNeighbor>>
+  readonly vrfs: ReadonlyMap<string, BgpVrf>
+  readonly policies: ReadonlyMap<string, Located<ReadonlyArray<Located<RawTerm>>>>
+  readonly prefixLists: ReadonlyMap<string, Located<ReadonlyArray<string>>>
+  readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
+  readonly alwaysCompareMed: boolean
+  readonly gracefulShutdown: boolean
+  readonly path: Path
 }

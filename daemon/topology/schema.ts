@@ -5,6 +5,7 @@
  * the others. What needs more than one value to judge (references, overlaps) is checked in `resolve.ts` and the compiler.
  */
 import { Schema } from "effect"
+import { Bgp, BgpOfPort, RouteBfd } from "./bgp-schema.ts"
 import { containerKeys, Published } from "./container-schema.ts"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
 import { profileKeys } from "./link-schema.ts"
@@ -89,9 +90,10 @@ const RouteWay = Schema.Union([
   Schema.Struct({
     to: optional(Word.annotate({ description: "Address, NODE or NODE:PORT of the next hop" })),
     dev: optional(Ifname),
-    weight: optional(integer(1, 256, "Share of the traffic, relative to the other ways"))
+    weight: optional(integer(1, 256, "Share of the traffic, relative to the other ways")),
+    bfd: optional(RouteBfd)
   })
-]).annotate({ expected: "an address, NODE, NODE:PORT or {to, dev, weight}" })
+]).annotate({ expected: "an address, NODE, NODE:PORT or {to, dev, weight, bfd}" })
 
 const Destination = text({
   description: '"default" or a prefix',
@@ -107,7 +109,8 @@ const Route = Schema.Struct({
   dev: optional(Ifname),
   metric: optional(integer(0, 4294967295, "Lower wins")),
   table: optional(integer(1, 4294967295, "Routing table, 254 (main) unless given")),
-  type: optional(Schema.Literals(["unicast", "blackhole", "unreachable", "prohibit"]))
+  type: optional(Schema.Literals(["unicast", "blackhole", "unreachable", "prohibit"])),
+  bfd: optional(RouteBfd)
 }).annotate({ identifier: "Route", expected: "a route such as {to: default, via: 10.0.0.1}" })
 
 const Rule = Schema.Struct({
@@ -175,7 +178,8 @@ const settings = {
   routes: optional(Schema.Array(Route).annotate({ expected: "a list of routes" })),
   rules: optional(Schema.Array(Rule).annotate({ expected: "a list of rules" })),
   nat: optional(Nat),
-  "mss-clamp": optional(MssClamp)
+  "mss-clamp": optional(MssClamp),
+  bgp: optional(Bgp)
 }
 
 export const nodeKinds = ["host", "router", "container"] as const
@@ -202,8 +206,9 @@ export const Group = Schema.Struct({
 const PortSettings = Schema.Struct({
   mac: optional(Mac),
   mtu: optional(Mtu),
-  addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24"))
-}).annotate({ identifier: "PortSettings", expected: "a map with mac, mtu and addresses" })
+  addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24")),
+  bgp: optional(BgpOfPort)
+}).annotate({ identifier: "PortSettings", expected: "a map with mac, mtu, addresses and bgp" })
 
 const NodePorts = Schema.Union([
   Schema.Record(Schema.String, PortSettings),
@@ -229,14 +234,16 @@ const PortReference = Schema.Union([
     port: Word,
     mac: optional(Mac),
     mtu: optional(Mtu),
-    addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24"))
+    addresses: optional(oneOrMore(InterfaceAddress, "an address such as 10.0.0.1/24")),
+    bgp: optional(BgpOfPort)
   })
-]).annotate({ identifier: "PortReference", expected: "NODE, NODE:PORT or {port, addresses, mac, mtu}" })
+]).annotate({ identifier: "PortReference", expected: "NODE, NODE:PORT or {port, addresses, mac, mtu, bgp}" })
 
 const segment = {
   cidr: optional(oneOrMore(Cidr, "a prefix such as 10.0.0.0/24", "Addresses are handed out from here in port order")),
   mtu: optional(Mtu),
-  labels: optional(Labels)
+  labels: optional(Labels),
+  bgp: optional(BgpOfPort)
 }
 
 const Ageing = Schema.Union([

@@ -7,6 +7,7 @@
  *
  * Each layer is read once, however many nodes inherit from it; its errors are therefore reported once, too.
  */
+import { readBgp } from "./bgp.ts"
 import { type ContainerLayer, readContainer, refuseContainerKeys, roleOf } from "./container.ts"
 import { type Path, quote, type Reporter } from "./diagnostic.ts"
 import type { Gateway, Located, Nat, Node, NodeKind, Route, Rule, Way } from "./model.ts"
@@ -111,9 +112,26 @@ const readRoute = (route: RawRoute, path: Path, reporter: Reporter): Located<Rou
   }
   const ways: Array<Way> = []
   for (const way of located(route.via, [...path, "via"])) {
-    const { to, dev, weight } = typeof way.value === "string" ? { to: way.value, dev: route.dev, weight: 1 } : way.value
+    const single = typeof way.value === "string" ? { to: way.value, dev: route.dev, weight: 1 } : way.value
+    const { to, dev, weight } = single
+    const own = "bfd" in single && single.bfd !== undefined ? { value: single.bfd, path: [...way.path, "bfd"] } : undefined
+    const bfd = own ?? (route.bfd === undefined ? undefined : { value: route.bfd, path: [...path, "bfd"] })
     if (to === undefined && dev === undefined) reporter.error(way.path, 'a way needs "to" or "dev"')
-    else ways.push({ ...(to === undefined ? {} : { to }), ...(dev === undefined ? {} : { dev }), weight: weight ?? 1, path: way.path })
+    else if (to === undefined && bfd !== undefined && bfd.value !== false) {
+      reporter.error(bfd.path, "BFD watches a next hop: this way has none, only an interface")
+    } else {
+      ways.push({
+        ...(to === undefined ? {} : { to }),
+        ...(dev === undefined ? {} : { dev }),
+        weight: weight ?? 1,
+        ...(bfd === undefined || bfd.value === false ? {} : { bfd }),
+        path: way.path
+      })
+    }
+  }
+  if (ways.length === 0 && route.bfd !== undefined && route.bfd !== false) {
+    reporter.error([...path, "bfd"], "BFD watches a next hop: this route has none")
+    return undefined
   }
   if (route.via === undefined && route.dev !== undefined) ways.push({ dev: route.dev, weight: 1, path: [...path, "dev"] })
   if (type === "unicast" && ways.length === 0) {
@@ -248,6 +266,12 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
       reporter.error([...path, "gateway"], message, { at: "key" })
       return undefined
     }
+    const bgp = readBgp([
+      { raw: defaults.bgp, path: ["defaults", "bgp"] },
+      { raw: defaults[kind]?.bgp, path: ["defaults", kind, "bgp"] },
+      ...inherited.map((group) => ({ raw: groups.get(group)!.bgp, path: ["groups", group, "bgp"] })),
+      { raw: node.bgp, path: [...path, "bgp"] }
+    ], kind, reporter)
     const stack = [general, ofKind[kind], ...inherited.map((group) => layers.get(group)!), own]
     const placing = node.host === undefined ? inherited.findLast((group) => groups.get(group)?.host !== undefined) : undefined
     const host = node.host ?? (placing === undefined ? undefined : groups.get(placing)!.host!)
@@ -258,6 +282,7 @@ export const inheritance = ({ defaults, groups, lenient, reporter }: Inheritance
       ...(container === undefined ? {} : { container: container.container }),
       ...(node.group === undefined ? {} : { group: node.group }),
       ...(host === undefined ? {} : { host: { value: host, path: hostPath } }),
+      ...(bgp === undefined ? {} : { bgp }),
       ...mergeLayers(stack, role)
     }
   }

@@ -109,6 +109,7 @@ const shared = (segment: Network | Link, path: Path) => ({
   labels: textValues(segment.labels),
   path,
   ...(segment.mtu === undefined ? {} : { mtu: { value: segment.mtu, path: [...path, "mtu"] } }),
+  ...(segment.bgp === undefined ? {} : { bgp: { value: segment.bgp, path: [...path, "bgp"] } }),
   ...(segment.datapath === undefined ? {} : { datapath: { value: segment.datapath, path: [...path, "datapath"] } })
 })
 
@@ -218,11 +219,16 @@ const makePort = (end: Attachment, segment: Segment, { nodes, reporter }: Wiring
     ...located(end.settings.addresses, [...end.path, "addresses"]),
     ...located(own?.addresses, [...ownPath, "addresses"])
   ]
+  const bgp = [
+    ...(end.settings.bgp === undefined ? [] : [{ value: end.settings.bgp, path: [...end.path, "bgp"] }]),
+    ...(own?.bgp === undefined ? [] : [{ value: own.bgp, path: [...ownPath, "bgp"] }])
+  ]
   return {
     node: end.node,
     ifname,
     segment,
     path: end.path,
+    ...(bgp.length === 0 ? {} : { bgp }),
     ...(mac === undefined ? {} : { mac }),
     ...(mtu === undefined ? {} : { mtu }),
     ...(given ? { addresses } : {})
