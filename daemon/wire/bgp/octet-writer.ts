@@ -47,6 +47,10 @@ export class OctetWriter {
   }
 
   /** Writes over what is there: a length that is known only now. */
+  patchU8(at: number, value: number): void {
+    this.#bytes[at] = value
+  }
+
   patchU16(at: number, value: number): void {
     this.#bytes[at] = value >>> 8
     this.#bytes[at + 1] = value
