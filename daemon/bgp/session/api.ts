@@ -10,7 +10,8 @@
  *   if (!session.hasRoom()) wait for callbacks.room()
  *   session.close()                     Cease, and nothing left behind
  *
- * Callbacks run on the routing thread's event loop, never from inside a method call of the session's except `start` and `close`.
+ * Callbacks run on the routing thread's event loop. What ends a session (`reset`, `fail`, `shutdown`, `bfd`, `close`) calls back before it
+ * returns, unless it is called from inside a callback: then after that one has returned.
  */
 import type { BgpNeighborSpec } from "../../plan/bgp.ts"
 import type { Open } from "../../wire/bgp/open.ts"
@@ -110,6 +111,8 @@ export interface SessionStatus {
   readonly lastError?: string
   readonly capabilities: ReadonlyArray<{ readonly name: string; readonly advertised: boolean; readonly received: boolean }>
   readonly queuedOctets: number
+  /** Families with routes that wait for the peer's return, and how (RFC 4724, RFC 9494). */
+  readonly staleFamilies: ReadonlyArray<readonly [family: number, phase: "stale" | "longLived"]>
 }
 
 /** How to end a session: `hard` as an operator's reset (Cease 4), `peerDeconfigured` (3), `configuration` (6), `maxPrefix` (1). */
@@ -136,7 +139,7 @@ export interface Session {
   reset(kind: ResetKind, restartS?: number): void
   /** RFC 9003: stays down, with this text to the peer, until `start`. */
   shutdown(message: string): void
-  /** `down` ends the session at once (RFC 5882; Cease 10, RFC 9384) and keeps it from coming up until `up`. */
+  /** `down` ends an established session at once (RFC 5882; Cease 10, RFC 9384); it may start again on `up`, or after the connect retry time. */
   bfd(state: "up" | "down"): void
   /** The neighbour's timers or other words of the topology changed; what OPENs agree upon holds from the next session on. */
   configure?(neighbor: BgpNeighborSpec): void

@@ -1,0 +1,537 @@
+/**
+ * The session with one neighbour: BGP from the configured neighbour to messages that are delivered.
+ *
+ *     transport ── connection ── Machine (fsm.ts) ─┐
+ *         │                                        ├─ NeighborSession ── callbacks ── the speaker
+ *         └─────── connection ── second Machine ───┘
+ *
+ * - `fsm.ts`, `collision.ts`, `negotiation.ts`, `graceful-restart.ts` decide, and are pure.
+ * - `machine.ts` runs one state machine with its connection and timers; `timers.ts` keeps the epochs.
+ * - `connection.ts`, `transport.ts` are TCP inside the node's namespace; `unnumbered.ts` finds the peer on an interface.
+ * - `dynamic.ts` makes a session of this kind for each peer out of a prefix.
+ *
+ * A connection that comes in while the machine waits for one is the machine's. At any other time it gets a machine of its own, and the
+ * two are compared when an OPEN has come on the second of them (RFC 4271, 6.8). A restarting peer's connection replaces an established
+ * session (RFC 4724, 5).
+ *
+ * What it does not do: nothing is known here about routes. UPDATEs are handed on as octets, and what is sent comes as octets.
+ */
+import type { BgpNeighborSpec } from "../../plan/bgp.ts"
+import type { SessionContext } from "../../wire/bgp/context.ts"
+import { CeaseError, ErrorCode, familyName, MessageType } from "../../wire/bgp/iana.ts"
+import { bgpError, type BgpError } from "../../wire/bgp/error.ts"
+import * as NotificationCodec from "../../wire/bgp/notification.ts"
+import type { Open } from "../../wire/bgp/open.ts"
+import type {
+  DownReason,
+  LocalSpeaker,
+  MessageCounters,
+  Notification,
+  ResetKind,
+  Session,
+  SessionCallbacks,
+  SessionStatus,
+  StateName
+} from "./api.ts"
+import { loser } from "./collision.ts"
+import type { Connection } from "./connection.ts"
+import type { Config, Event, State } from "./fsm.ts"
+import { Helper } from "./helper.ts"
+import type { Cause, Host } from "./machine.ts"
+import { Machine } from "./machine.ts"
+import { agree, capabilitiesOf, compareCapabilities, identifierText, localAsOf, type Negotiated, openFor } from "./negotiation.ts"
+import type { Ending } from "./graceful-restart.ts"
+import { type Clock, systemClock } from "./timers.ts"
+import type { Transport } from "./transport.ts"
+import { Unnumbered } from "./unnumbered.ts"
+
+export interface SessionOptions {
+  readonly transport: Transport
+  /** Read anew for each OPEN, so that the end of a restart is told to later ones. */
+  readonly speaker: LocalSpeaker | (() => LocalSpeaker)
+  readonly neighbor: BgpNeighborSpec
+  readonly callbacks: SessionCallbacks
+  /** Interfaces of the neighbour's VRF, by which its connections come; absent: any. */
+  readonly devices?: ReadonlyArray<string>
+  /** Port that the peer listens on; ours is the transport's. */
+  readonly port?: number
+  /** Besides those of the neighbour: EVPN between daemons. */
+  readonly moreFamilies?: ReadonlyArray<number>
+  readonly clock?: Clock
+  readonly idleHoldS?: number
+  readonly idleHoldMaxS?: number
+  /** RFC 9687: 8 minutes or twice the hold time, whatever is more. */
+  readonly sendHoldS?: number
+  /** A dynamic neighbour's session does not listen by itself. */
+  readonly isDynamic?: boolean
+}
+
+/** `hasRoom` is false from here on... */
+const fullOctets = 256 * 1024
+/** ...and true again from here on. */
+const roomOctets = 64 * 1024
+
+const noCounters = (): MessageCounters => ({ open: 0, update: 0, notification: 0, keepalive: 0, routeRefresh: 0, octets: 0 })
+
+const ceaseOf: Readonly<Record<ResetKind, number>> = {
+  administrative: CeaseError.administrativeReset,
+  hard: CeaseError.administrativeReset,
+  peerDeconfigured: CeaseError.peerDeconfigured,
+  configuration: CeaseError.otherConfigurationChange,
+  maxPrefix: CeaseError.maximumNumberOfPrefixesReached,
+  outOfResources: CeaseError.outOfResources
+}
+
+/** After these the peer shall not keep our routes (RFC 8538, 3.1: an operator wants the session to end). */
+const isHard: Readonly<Record<ResetKind, boolean>> = {
+  administrative: false,
+  hard: true,
+  peerDeconfigured: true,
+  configuration: false,
+  maxPrefix: true,
+  outOfResources: true
+}
+
+const downKind = (cause: Cause): DownReason["kind"] => {
+  if (cause._tag === "Received") return "notification-received"
+  if (cause._tag === "Replaced") return "replaced"
+  if (cause._tag === "Lost") return "connection-lost"
+  if (cause.event === "HoldTimerExpires") return "hold-timer"
+  if (cause.event === "SendHoldTimerExpires") return "send-hold-timer"
+  if (cause.error.code === ErrorCode.cease && cause.error.subcode === CeaseError.bfdDown) return "bfd"
+  return cause.event === "ManualStop" || cause.event === "AutomaticStop" ? "admin" : "notification-sent"
+}
+
+const causeText = (cause: Cause): string => {
+  switch (cause._tag) {
+    case "Sent":
+      return `we sent: ${NotificationCodec.describe(cause.error)}`
+    case "Received":
+      return `the peer sent: ${NotificationCodec.describe(cause.error)}`
+    case "Lost":
+      return cause.text
+    case "Replaced":
+      return "the peer has restarted and connected again"
+    default:
+      return cause satisfies never
+  }
+}
+
+export class NeighborSession implements Session, Host {
+  readonly neighbor: BgpNeighborSpec
+  readonly clock: Clock
+  readonly sent = noCounters()
+  readonly received = noCounters()
+  readonly #options: SessionOptions
+  readonly #config: Config
+  #main: Machine
+  #second: Machine | undefined
+  /** A connection that came in and that no machine has taken yet. */
+  #incoming: Connection | undefined
+  readonly #helper: Helper
+  #unnumbered: Unnumbered | undefined
+  #forget: (() => void) | undefined
+  #address: string | undefined
+  #ifindex = 0
+  #isStarted = false
+  #isClosed = false
+  #wasFull = false
+  #since: number
+  #establishedCount = 0
+  #lastSent: (Notification & { readonly at: number }) | undefined
+  #lastReceived: (Notification & { readonly at: number }) | undefined
+  #lastError: string | undefined
+  /** What ends the session now is BFD's or an operator's doing: nothing of the peer's is kept. */
+  #isFinal = false
+
+  constructor(options: SessionOptions) {
+    const { neighbor } = options
+    this.#options = options
+    this.neighbor = neighbor
+    this.clock = options.clock ?? systemClock
+    this.#since = this.clock.now()
+    const { connectRetryS, holdTimeS } = neighbor.timers
+    this.#config = {
+      passive: neighbor.passive || options.isDynamic === true,
+      connectRetryS,
+      idleHoldS: options.idleHoldS ?? 1,
+      idleHoldMaxS: options.idleHoldMaxS ?? 60,
+      sendHoldS: options.sendHoldS ?? (holdTimeS === 0 ? 0 : Math.max(480, 2 * holdTimeS)),
+      isSecond: false
+    }
+    this.#main = new Machine(this, this.#config)
+    this.#helper = new Helper(this.clock, (family, what) => options.callbacks.stale(this, family, what))
+    if (neighbor.remote.kind === "address") this.#address = neighbor.remote.address
+  }
+
+  // ---- what it is
+
+  get remoteAddress(): string | undefined {
+    return this.#address
+  }
+
+  get localAddress(): string | undefined {
+    return this.#main.connection?.local?.address ?? this.neighbor.updateSource
+  }
+
+  get ifname(): string | undefined {
+    const { remote } = this.neighbor
+    return remote.kind === "prefix" ? undefined : remote.ifname
+  }
+
+  get state(): StateName {
+    return this.#main.state._tag
+  }
+
+  get context(): SessionContext | undefined {
+    return this.state === "Established" ? this.#main.agreement?.context : undefined
+  }
+
+  get peerOpen(): Open | undefined {
+    return this.state === "Established" ? this.#main.peerOpen : undefined
+  }
+
+  get #speaker(): LocalSpeaker {
+    const { speaker } = this.#options
+    return typeof speaker === "function" ? speaker() : speaker
+  }
+
+  // ---- what is asked of it
+
+  start(): void {
+    if (this.#isClosed || this.#isStarted) return
+    this.#isStarted = true
+    if (this.neighbor.shutdown) return
+    const { remote } = this.neighbor
+    if (remote.kind === "interface") {
+      this.#unnumbered ??= new Unnumbered(this.#options.transport.netns, remote.ifname, this.clock, (address, ifindex) => this.#found(address, ifindex))
+    }
+    this.#expect()
+    this.#main.feed({ _tag: "ManualStart" })
+  }
+
+  send(octets: Uint8Array): void {
+    const { connection } = this.#main
+    if (this.state !== "Established" || connection === undefined) return
+    for (let at = 0; at + 19 <= octets.length; at += Math.max(19, (octets[at + 16]! << 8) | octets[at + 17]!)) this.#countSent(octets[at + 18]!)
+    this.sent.octets += octets.length
+    connection.write(octets)
+  }
+
+  hasRoom(): boolean {
+    const { connection } = this.#main
+    if (this.state !== "Established" || connection === undefined) return false
+    if (connection.queued >= fullOctets) this.#wasFull = true
+    return !this.#wasFull
+  }
+
+  resume(): void {
+    this.#main.resume()
+  }
+
+  fail(code: number, subcode: number, data?: Uint8Array): void {
+    this.#main.feed({ _tag: "UpdateMsgErr", error: bgpError(code, subcode, data) })
+  }
+
+  reset(kind: ResetKind, restartS?: number): void {
+    const cease = bgpError(ErrorCode.cease, ceaseOf[kind])
+    const restart = restartS ?? (kind === "administrative" || kind === "hard" || kind === "configuration" ? 1 : "damped")
+    this.#end({ _tag: "AutomaticStop", error: isHard[kind] ? this.#hard(cease) : cease, restart }, isHard[kind])
+  }
+
+  shutdown(message: string): void {
+    this.#isStarted = false
+    const cease = bgpError(ErrorCode.cease, CeaseError.administrativeShutdown, NotificationCodec.shutdownCommunication(message))
+    this.#end({ _tag: "ManualStop", error: this.#hard(cease) }, true)
+  }
+
+  bfd(state: "up" | "down"): void {
+    if (state === "up") return this.#main.state._tag === "Idle" && this.#isStarted ? this.#main.feed({ _tag: "AutomaticStart" }) : undefined
+    if (this.state !== "Established") return
+    const error = this.#hard(bgpError(ErrorCode.cease, CeaseError.bfdDown))
+    this.#end({ _tag: "AutomaticStop", error, restart: this.#config.connectRetryS }, true)
+  }
+
+  endOfRib(family: number): void {
+    this.#helper.feed({ _tag: "EndOfRib", family })
+  }
+
+  close(how: "deconfigured" | "keep" = "deconfigured"): void {
+    if (this.#isClosed) return
+    if (how === "deconfigured") this.#end({ _tag: "ManualStop", error: this.#hard(bgpError(ErrorCode.cease, CeaseError.peerDeconfigured)) }, true)
+    this.#isClosed = true
+    this.#isStarted = false
+    this.#forget?.()
+    this.#unnumbered?.close()
+    this.#helper.close()
+    this.#incoming?.close()
+    this.#second?.dispose()
+    this.#main.dispose()
+  }
+
+  status(): SessionStatus {
+    const { agreement, connection, ourOpen, peerOpen } = this.#main
+    const isUp = this.state === "Established"
+    const fqdn = isUp && peerOpen !== undefined ? capabilitiesOf(peerOpen, "fqdn")[0]?.hostname : undefined
+    const ours = ourOpen ?? openFor(this.#speaker, this.neighbor, this.#openOptions())
+    return {
+      name: this.neighbor.name,
+      state: this.state,
+      adminDown: this.neighbor.shutdown || !this.#isStarted,
+      ...(this.#address === undefined ? {} : { remoteAddress: this.#address }),
+      ...(connection?.remote === undefined ? {} : { remotePort: connection.remote.port }),
+      ...(connection?.local === undefined ? {} : { localAddress: connection.local.address, localPort: connection.local.port }),
+      ...(isUp && peerOpen !== undefined ? { remoteAs: peerOpen.asn, remoteId: identifierText(peerOpen.bgpIdentifier) } : {}),
+      ...(fqdn === undefined ? {} : { remoteHostname: fqdn }),
+      sinceMs: this.clock.now() - this.#since,
+      establishedCount: this.#establishedCount,
+      sent: this.sent,
+      received: this.received,
+      ...(isUp && agreement !== undefined ? { holdTimeS: agreement.holdTimeS, keepaliveS: agreement.keepaliveS } : {}),
+      connectRetryS: this.#config.connectRetryS,
+      ...(this.#lastSent === undefined ? {} : { lastSent: this.#lastSent }),
+      ...(this.#lastReceived === undefined ? {} : { lastReceived: this.#lastReceived }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      capabilities: compareCapabilities(ours, isUp ? peerOpen : undefined, familyName),
+      queuedOctets: connection?.queued ?? 0,
+      staleFamilies: [...this.#helper.waiting]
+    }
+  }
+
+  /** A connection from this peer: for `DynamicSessions`, which listens for its sessions. */
+  accept(connection: Connection): void {
+    if (this.#isClosed || !this.#isStarted) return connection.close()
+    try {
+      this.#protect(connection)
+    } catch (error) {
+      this.#lastError = `Cannot set the hop limit of a connection: ${(error as Error).message}`
+      return connection.close()
+    }
+    this.#incoming?.close()
+    this.#incoming = connection
+    const { state } = this.#main
+    const isReplaced = state._tag === "Established" && state.isReplaceable
+    if (state._tag === "Active" || state._tag === "Idle" || isReplaced) return this.#main.feed({ _tag: "TcpConnectionConfirmed" })
+    this.#startSecond()
+  }
+
+  // ---- what the machines ask (Host)
+
+  connect(): Connection | string {
+    const { neighbor, transport, port } = { ...this.#options, neighbor: this.neighbor }
+    if (this.#address === undefined) return `no router advertisement on ${this.ifname ?? "the interface"} yet`
+    const [hops, minimumHops] = this.#hops()
+    try {
+      return transport.connect({
+        address: this.#address,
+        port: port ?? transport.port,
+        ...(neighbor.updateSource === undefined ? {} : { source: neighbor.updateSource }),
+        device: this.#device(),
+        hops,
+        minimumHops,
+        ...(neighbor.password === undefined ? {} : { password: neighbor.password })
+      })
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  claim(): Connection | undefined {
+    const connection = this.#incoming
+    this.#incoming = undefined
+    return connection
+  }
+
+  openFor(connection: Connection): Open {
+    return openFor(this.#speaker, this.neighbor, this.#openOptions(connection))
+  }
+
+  agree(ours: Open, theirs: Open): Negotiated {
+    return agree(ours, theirs, this.neighbor)
+  }
+
+  mayProceed(machine: Machine, theirs: Open): boolean {
+    const other = machine === this.#main ? this.#second : this.#main
+    const state = other?.state._tag
+    if (other === undefined || (state !== "OpenConfirm" && state !== "Established")) return true
+    if (state === "Established") return false
+    const local = { asn: localAsOf(this.#speaker, this.neighbor), bgpIdentifier: machine.ourOpen!.bgpIdentifier }
+    const fresh = machine.connection!.origin
+    const going = loser(local, theirs, fresh, other.connection!.origin, machine === this.#second)
+    if (going === "fresh") return false
+    this.#dump(other)
+    return true
+  }
+
+  moved(machine: Machine, from: State, to: State): void {
+    if (machine === this.#second) {
+      if (to._tag === "Idle") this.#dropSecond()
+      return
+    }
+    if (machine !== this.#main) return
+    if (from._tag === "Established" || to._tag === "Established") this.#since = this.clock.now()
+    this.#options.callbacks.stateChanged(this, from._tag, to._tag)
+    // A connection that came during the idle hold time.
+    const { state } = this.#main
+    if (from._tag === "Idle" && (state._tag === "Active" || state._tag === "Connect")) {
+      const waiting = this.claim()
+      if (waiting !== undefined) this.accept(waiting)
+    }
+  }
+
+  up(machine: Machine): void {
+    if (machine === this.#second) this.#promote()
+    this.#establishedCount++
+    this.#wasFull = false
+    this.#isFinal = false
+    this.#lastError = undefined
+    this.#helper.feed({ _tag: "Up", peerOpen: machine.peerOpen! })
+    this.#options.callbacks.established(this, machine.agreement!.context, machine.peerOpen!)
+  }
+
+  down(machine: Machine): void {
+    const { cause } = machine
+    const retained = this.#isFinal ? undefined : this.#helper.retain(machine.ourOpen!, machine.peerOpen!, endingOf(cause))
+    // What was stale already goes before the routes of this session become so.
+    this.#helper.feed({ _tag: "Down", retained })
+    this.#isFinal = false
+    this.#options.callbacks.down(this, {
+      kind: downKind(cause),
+      text: causeText(cause),
+      ...(cause._tag === "Sent" || cause._tag === "Received"
+        ? { notification: { ...cause.error, text: NotificationCodec.describe(cause.error) } }
+        : {}),
+      ...(retained === undefined ? {} : { retain: retained.families })
+    })
+  }
+
+  failed(machine: Machine, cause: Cause): void {
+    if (machine === this.#main) this.#lastError = causeText(cause)
+  }
+
+  notified(direction: "sent" | "received", error: BgpError): void {
+    const entry = { ...error, text: NotificationCodec.describe(error), at: this.clock.date() }
+    if (direction === "sent") this.#lastSent = entry
+    else this.#lastReceived = entry
+  }
+
+  update(_machine: Machine, bytes: Uint8Array, at: number, end: number): void | false {
+    return this.#options.callbacks.update(this, bytes, at, end)
+  }
+
+  routeRefresh(_machine: Machine, family: number, subtype: number): void {
+    this.#options.callbacks.routeRefresh(this, family, subtype)
+  }
+
+  drained(machine: Machine): void {
+    if (machine !== this.#main || !this.#wasFull || (machine.connection?.queued ?? 0) > roomOctets) return
+    this.#wasFull = false
+    this.#options.callbacks.room(this)
+  }
+
+  // ---- inside
+
+  /** Ends what there is, the second connection first. */
+  #end(event: Event, isFinal: boolean): void {
+    this.#isFinal = isFinal && this.state === "Established"
+    this.#second?.feed({ _tag: "OpenCollisionDump" })
+    this.#main.feed(event)
+    if (this.state !== "Established") this.#isFinal = false
+  }
+
+  /** RFC 8538, 3.1: to a peer that would take a NOTIFICATION for a restart it takes more to end a session. */
+  #hard(error: BgpError): BgpError {
+    const [ours, theirs] = [this.#main.ourOpen, this.#main.peerOpen].map((open) =>
+      open === undefined ? false : capabilitiesOf(open, "gracefulRestart").some(({ notification }) => notification)
+    )
+    return this.state === "Established" && ours && theirs ? NotificationCodec.hardReset(error) : error
+  }
+
+  #expect(): void {
+    this.#forget?.()
+    this.#forget = undefined
+    if (this.#address === undefined || this.#options.isDynamic === true) return
+    const { password } = this.neighbor
+    this.#forget = this.#options.transport.expect({
+      devices: this.#options.devices ?? [""],
+      address: this.#address,
+      ifindex: this.#ifindex,
+      ...(password === undefined ? {} : { password }),
+      accept: (connection) => this.accept(connection)
+    })
+  }
+
+  /** A router advertisement told the peer's address. */
+  #found(address: string, ifindex: number): void {
+    if (this.#isClosed || (address === this.#address && ifindex === this.#ifindex)) return
+    this.#address = address
+    this.#ifindex = ifindex
+    this.#expect()
+    if (this.state === "Active" || this.state === "Connect") this.#main.feed({ _tag: "ConnectRetryTimerExpires" })
+  }
+
+  #openOptions(connection?: Connection): { readonly isIpv6: boolean; readonly moreFamilies?: ReadonlyArray<number> } {
+    const { moreFamilies } = this.#options
+    const address = connection?.remote?.address ?? this.#address ?? (this.neighbor.remote.kind === "interface" ? "::" : "")
+    return { isIpv6: address.includes(":"), ...(moreFamilies === undefined ? {} : { moreFamilies }) }
+  }
+
+  /** Hop limits (RFC 5082, 3): an external peer next door gets 1, one with GTSM 255 and is heard from so far away at most. */
+  #hops(): readonly [hops: number, minimum: number] {
+    const { multihop, remoteAs, ttlSecurity } = this.neighbor
+    if (ttlSecurity !== undefined) return [255, 256 - ttlSecurity]
+    const isInternal = remoteAs === "internal" || remoteAs === localAsOf(this.#speaker, this.neighbor)
+    return [isInternal ? 64 : multihop, 0]
+  }
+
+  #protect(connection: Connection): void {
+    connection.setHops(...this.#hops())
+  }
+
+  /** The way out: the neighbour's interface, or that of its VRF if there is only one. */
+  #device(): string {
+    const { devices = [] } = this.#options
+    return this.ifname ?? (devices.length === 1 ? devices[0]! : "")
+  }
+
+  #countSent(type: number): void {
+    if (type === MessageType.update) this.sent.update++
+    else if (type === MessageType.routeRefresh) this.sent.routeRefresh++
+    else if (type === MessageType.keepalive) this.sent.keepalive++
+  }
+
+  #startSecond(): void {
+    this.#dropSecond()
+    this.#second = new Machine(this, { ...this.#config, isSecond: true }, { _tag: "Active", counter: 0, attempts: 0 })
+    this.#second.feed({ _tag: "TcpConnectionConfirmed" })
+  }
+
+  #dropSecond(): void {
+    const second = this.#second
+    this.#second = undefined
+    second?.dispose()
+  }
+
+  /** The second connection stays: its machine takes the place of the other, which ends without a life after it. */
+  #promote(): void {
+    const old = this.#main
+    const from = old.state
+    this.#main = this.#second!
+    this.#second = undefined
+    old.feed({ _tag: "OpenCollisionDump" })
+    old.dispose()
+    this.#main.config = this.#config
+    if (from._tag !== this.#main.state._tag) this.#options.callbacks.stateChanged(this, from._tag, this.#main.state._tag)
+  }
+
+  #dump(machine: Machine): void {
+    if (machine === this.#main) return this.#promote()
+    machine.feed({ _tag: "OpenCollisionDump" })
+    if (this.#second === machine) this.#dropSecond()
+  }
+}
+
+const endingOf = (cause: Cause): Ending =>
+  cause._tag === "Sent" || cause._tag === "Received"
+    ? { _tag: "Notification", code: cause.error.code, subcode: cause.error.subcode }
+    : { _tag: "ConnectionLost" }
