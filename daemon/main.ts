@@ -17,6 +17,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Scope } from "effect/Scope"
+import type { Happening as BgpHappening } from "./bgp/messages.ts"
+import { Routing } from "./bgp/routing.ts"
 import { load } from "./compiler/load.ts"
 import { Containers } from "./containers/containers.ts"
 import { connectTo, socketPathOf } from "./containers/engine.ts"
@@ -42,6 +44,7 @@ import { findPort, tunnelOf } from "./reconciler/ports.ts"
 import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
+import { ForeignVteps } from "./resources/foreign-vteps.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
@@ -333,8 +336,13 @@ const daemon = (config: Config) =>
     const tellOf = ({ lab, message, node, type }: Happening): void => events.emit({ lab, type, subject: node, message })
     const containers = yield* acquire("Cannot start", () => new Containers(docker, tellOf), (it) => it.close())
     const relays = yield* acquire("Cannot start", () => new Relays(), (it) => it.closeAll())
+    const tellBgp = ({ lab, message, neighbor, node, type }: BgpHappening): void =>
+      events.emit({ lab, type, subject: neighbor === "" ? node : `${node} ${neighbor}`, message })
+    const logBgp = (message: string): void => events.emit({ lab: "", type: "daemon.routing", subject: "routing", message })
+    const routing = yield* acquire("Cannot start", () => new Routing({ tell: tellBgp, log: logBgp }), (it) => it.close())
     const own = { instance: config.instance, runDirectory: config.runDirectory }
-    const parts: Daemon = { ...own, fabric, program, links, tunnels, containers, relays }
+    const foreign = new ForeignVteps(program, tunnels)
+    const parts: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     containers.onReturn = () => void reconciler.retryContainers().catch((error: unknown) => log(`weftd: ${reasonOf(error)}`))
     yield* Effect.promise(() => reconciler.recover())

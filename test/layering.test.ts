@@ -38,7 +38,7 @@ const layers: Readonly<Record<string, Layer>> = {
   observe: { layers: ["wire", "plan", "linux"], packages: "any", why: "it watches the kernel and decides nothing" },
   probes: { layers: ["wire", "plan", "linux"], packages: "any", why: "it sends and measures, in nodes that exist already" },
   reconciler: {
-    layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "store", "observe"],
+    layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "bgp", "store", "observe"],
     packages: "any",
     why: "it is the loop between store and kernel and does not know who asked",
   },

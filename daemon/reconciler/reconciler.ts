@@ -27,6 +27,7 @@ import { handlers } from "../resources/table.ts"
 import type { LabEntry, LabState, Store } from "../store/store.ts"
 import { apply, type Report } from "./apply.ts"
 import { Refused } from "./control.ts"
+import { settleSessions } from "./sessions.ts"
 import { sweep } from "./sweep.ts"
 import { viewOf, type LabView } from "./view.ts"
 
@@ -300,6 +301,9 @@ export class Reconciler {
       failures = result.failures
       changed += round === maxRounds ? 0 : result.steps.length - failures.length
       if (result.steps.length === 0 || failures.length > 0) break
+    }
+    if (failures.length === 0 && changed > 0 && watch !== silent) {
+      await settleSessions(this.daemon.routing, entry.plan, { note: watch.note, isOver: () => this.closing })
     }
     await this.settle(entry, failures, changed)
     await this.fitHost(entry.name, watch)

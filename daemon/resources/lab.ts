@@ -3,12 +3,14 @@
  *
  * It starts from a snapshot and follows what the handlers make and remove, so that nothing has to be looked up twice.
  */
+import type { Routing } from "../bgp/routing.ts"
 import type { Containers } from "../containers/containers.ts"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
 import type { EngineLinks } from "./engine-link.ts"
+import type { ForeignVteps } from "./foreign-vteps.ts"
 import type { Relays } from "./relays.ts"
 import type { Snapshot } from "./snapshot.ts"
 import type { Tunnels } from "./tunnel.ts"
@@ -22,6 +24,8 @@ export interface Daemon {
   readonly containers: Containers
   readonly relays: Relays
   readonly tunnels: Tunnels
+  readonly foreign: ForeignVteps
+  readonly routing: Routing
   /** `/run/weft/<instance>`: what must be gone after a reboot. */
   readonly runDirectory: string
 }

@@ -24,10 +24,12 @@ import type { Step } from "../../daemon/plan/diff.ts"
 import { partOf } from "../../daemon/plan/part.ts"
 import type { Plan } from "../../daemon/plan/resource.ts"
 import { watchFabric } from "../../daemon/reconciler/fabric-watch.ts"
+import { Routing } from "../../daemon/bgp/routing.ts"
 import { Reconciler, type Outcome } from "../../daemon/reconciler/reconciler.ts"
 import { EngineLinks } from "../../daemon/resources/engine-link.ts"
 import type { Daemon } from "../../daemon/resources/lab.ts"
 import { Relays } from "../../daemon/resources/relays.ts"
+import { ForeignVteps } from "../../daemon/resources/foreign-vteps.ts"
 import { Tunnels } from "../../daemon/resources/tunnel.ts"
 import * as LevelStore from "../../daemon/store/level.ts"
 import type { Store } from "../../daemon/store/store.ts"
@@ -70,7 +72,10 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
   // No lab here has containers, so no engine is asked for any.
   const containers = new Containers(connectTo("/nonexistent", instance, name), ({ message }) => tell(message))
   const relays = new Relays()
-  const daemon: Daemon = { instance, fabric, program, links, tunnels, containers, relays, runDirectory: join(directory, "run") }
+  const routing = new Routing({ tell: ({ message }) => tell(message), log: tell })
+  const foreign = new ForeignVteps(program, tunnels)
+  const own = { instance, runDirectory: join(directory, "run") }
+  const daemon: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing }
   const store = await LevelStore.open(join(directory, "state"))
   const reconciler = new Reconciler({ daemon, store, events: new EventLog() })
   await reconciler.recover()
@@ -78,6 +83,7 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
   const close = async (): Promise<void> => {
     stopWatching()
     await reconciler.close()
+    await routing.close()
     await links.close()
     program.close()
     Netns.close(fabric)

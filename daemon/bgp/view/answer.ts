@@ -4,7 +4,8 @@ import type { Speaker } from "../speaker.ts"
 import { familyNames } from "../neighbor-spec.ts"
 import { neighborView } from "./neighbors.ts"
 import { routesPage } from "./routes.ts"
-import type { Answer, MissingSession, Query, SpeakerView } from "./view.ts"
+import type { Neighbor } from "../neighbor.ts"
+import type { Answer, MissingSession, Query, Settled, SpeakerView } from "./view.ts"
 
 export interface Asked {
   /** By `LAB/NODE`. */
@@ -17,10 +18,7 @@ export const answer = (query: Query, { scheduler, speakers }: Asked): Answer => 
     const { heapUsed, rss } = process.memoryUsage()
     return { kind: "load", speakers: speakers.size, heapOctets: heapUsed, rssOctets: rss, busyMs: scheduler.busyMs }
   }
-  if (query.kind === "settled") {
-    const ours = Array.from(speakers.values()).filter(({ place }) => place.lab === query.lab)
-    return { kind: "settled", missing: ours.flatMap(missingOf), isBusy: scheduler.isBusy || ours.some((one) => !isSettled(one)) }
-  }
+  if (query.kind === "settled") return settled(query.lab, { scheduler, speakers })
   const speaker = speakers.get(`${query.lab}/${query.node}`)
   if (speaker === undefined) return { kind: "nothing", reason: `Node "${query.node}" has no BGP speaker` }
   if (query.kind === "routes") return routesPage(speaker, query)
@@ -44,15 +42,24 @@ const speakerView = (speaker: Speaker): SpeakerView => {
   }
 }
 
-/** Sessions that are meant to be and are not. */
-const missingOf = (speaker: Speaker): ReadonlyArray<MissingSession> =>
-  Array.from(speaker.neighbors()).flatMap((one) => {
-    const { description = "", name, remote, shutdown } = one.spec
-    if (one.isEstablished || shutdown || remote.kind === "prefix") return []
-    const { lastReset, state } = neighborView(one, speaker.spec)
-    return [{ node: speaker.place.node, neighbor: name, description, state, reason: lastReset }]
+const settled = (lab: string, { scheduler, speakers }: Asked): Settled => {
+  const ours = Array.from(speakers.values()).filter(({ place }) => place.lab === lab)
+  const meant = ours.flatMap((speaker) => {
+    const neighbors = Array.from(speaker.neighbors()).filter(({ spec }) => !spec.shutdown && spec.remote.kind !== "prefix")
+    return neighbors.map((neighbor) => ({ neighbor, speaker }))
   })
+  const established = meant.filter(({ neighbor }) => neighbor.isEstablished)
+  return {
+    kind: "settled",
+    sessions: meant.length,
+    established: established.length,
+    missing: meant.filter(({ neighbor }) => !neighbor.isEstablished).map(({ neighbor, speaker }) => missing(neighbor, speaker)),
+    incomplete: established.filter(({ neighbor }) => !neighbor.isComplete).length,
+    isBusy: scheduler.isBusy || ours.some((speaker) => !speaker.ground.fib.isIdle)
+  }
+}
 
-/** Whether the kernel has what the tables say, and neighbours have told what they have. */
-const isSettled = (speaker: Speaker): boolean =>
-  speaker.ground.fib.isIdle && !speaker.isRestarting && Array.from(speaker.neighbors()).every((one) => !one.isEstablished || one.isComplete)
+const missing = (neighbor: Neighbor, speaker: Speaker): MissingSession => {
+  const { description, lastReset, name, state } = neighborView(neighbor, speaker.spec)
+  return { node: speaker.place.node, neighbor: name, description, state, reason: lastReset }
+}

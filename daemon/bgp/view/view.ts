@@ -136,10 +136,23 @@ export interface RoutesPage {
 export type Answer =
   | { readonly kind: "speaker"; readonly speaker: SpeakerView }
   | RoutesPage
-  /** Sessions between nodes of the lab that are not established, and whether tables are still being worked on. */
-  | { readonly kind: "settled"; readonly missing: ReadonlyArray<MissingSession>; readonly isBusy: boolean }
+  | Settled
   | { readonly kind: "load"; readonly speakers: number; readonly heapOctets: number; readonly rssOctets: number; readonly busyMs: number }
   | { readonly kind: "nothing"; readonly reason: string }
+
+/** How far the speakers of a lab have come. */
+export interface Settled {
+  readonly kind: "settled"
+  /** Sessions that are meant to be, and of these those that are established. */
+  readonly sessions: number
+  readonly established: number
+  /** Those that are not. */
+  readonly missing: ReadonlyArray<MissingSession>
+  /** Sessions whose neighbour has not said yet that it has told everything. */
+  readonly incomplete: number
+  /** Tables, or the kernel's routes, are being worked on. */
+  readonly isBusy: boolean
+}
 
 export interface MissingSession {
   readonly node: string

@@ -1,0 +1,74 @@
+/**
+ * The last part of a deploy: waiting until the BGP sessions of a lab are up and its routes are in the kernel, so that what is
+ * tried right afterwards works. Sessions with what is outside of the lab are not waited for, and nothing is for ever: what
+ * is not up in time is told, and the lab is ready all the same.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Routing } from "../bgp/routing.ts"
+import type { MissingSession, Settled } from "../bgp/view/view.ts"
+import type { Plan } from "../plan/resource.ts"
+
+/** How long sessions between nodes of the lab may take. */
+const patienceMs = 30_000
+/** How long a neighbour may take to say that it has told everything; some never say it. */
+const tellingMs = 3000
+/** How long routes may take, once everything has been told. */
+const workMs = 60_000
+const pollMs = 50
+/** After how long, and how often then, it is said what is waited for. */
+const firstNoteMs = 2000
+const everyMs = 5000
+
+export interface SessionsWatch {
+  readonly note: (message: string) => void
+  /** True: whoever waits has gone, or the daemon ends. */
+  readonly isOver: () => boolean
+}
+
+/** A lab's nodes are named in `description`; what has none is outside. */
+const isInside = ({ description }: MissingSession): boolean => description !== ""
+
+const describe = ({ description, neighbor, node, reason, state }: MissingSession): string => {
+  const peer = description === "" || description === neighbor ? neighbor : `${description} (${neighbor})`
+  return `${node} to ${peer} is ${state}${reason === "" ? "" : `, ${reason}`}`
+}
+
+const shownAtMost = 5
+
+const several = (missing: ReadonlyArray<MissingSession>): string => {
+  const more = missing.length > shownAtMost ? `; and ${missing.length - shownAtMost} more` : ""
+  return `${missing.slice(0, shownAtMost).map(describe).join("; ")}${more}`
+}
+
+const ask = async (routing: Routing, lab: string): Promise<Settled | undefined> => {
+  const answer = await routing.ask({ kind: "settled", lab })
+  return answer.kind === "settled" ? answer : undefined
+}
+
+/** Resolves when the plan's speakers have settled, or cannot in time. Never rejects for their sake. */
+export const settleSessions = async (routing: Routing, plan: Plan, { isOver, note }: SessionsWatch): Promise<void> => {
+  if (!plan.resources.some(({ kind }) => kind === "bgp")) return
+  const began = performance.now()
+  const elapsed = (): number => performance.now() - began
+  let nextNote = firstNoteMs
+  let upMs: number | undefined
+  while (!isOver()) {
+    const state = await ask(routing, plan.lab).catch(() => undefined)
+    if (state === undefined) return
+    const waited = state.missing.filter(isInside)
+    if (waited.length === 0 || elapsed() > patienceMs) upMs ??= elapsed()
+    if (upMs !== undefined && isDone(state, elapsed() - upMs)) {
+      const missing = [...waited, ...state.missing.filter((one) => !isInside(one))]
+      if (missing.length > 0) note(`BGP: ${missing.length} of ${state.sessions} sessions are not up: ${several(missing)}`)
+      return
+    }
+    if (elapsed() > nextNote) {
+      nextNote += everyMs
+      note(upMs === undefined ? `BGP: ${state.established} of ${state.sessions} sessions are up` : "BGP: sessions are up, routes are still coming")
+    }
+    await sleep(pollMs)
+  }
+}
+
+const isDone = ({ incomplete, isBusy }: Settled, sinceUpMs: number): boolean =>
+  (!isBusy && (incomplete === 0 || sinceUpMs > tellingMs)) || sinceUpMs > workMs
