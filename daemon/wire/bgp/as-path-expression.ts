@@ -2,7 +2,7 @@
  * Regular expressions over an AS path in text, as routers have them: `^65000_`, `_65001$`, `^$`, `^(65000|65001)(_.*)?$`.
  *
  * The text is the path as routers print it: numbers with a space between, `{1,2}` an AS_SET, `(1 2)` a confederation's
- * sequence. The language is that of POSIX extended expressions with `_` for "begin, end, or what separates numbers"; no back
+ * sequence, `[1,2]` its set. The language is that of POSIX extended expressions with `_` for "begin, end, or what separates numbers"; no back
  * references, so that every expression is a finite automaton: the time for a path is proportional to its length, whatever
  * the expression. (JavaScript's own engine backtracks: a neighbour's long path could hold the thread for hours.)
  *
@@ -147,7 +147,7 @@ class Reader {
   }
 
   private literal(character: string, begin: number): Node {
-    if (!/^[0-9 ,{}().:-]$/.test(character)) {
+    if (!/^[0-9 ,{}()[\].:-]$/.test(character)) {
       throw new Malformed(`${JSON.stringify(character)} at ${begin + 1} is never part of an AS path`)
     }
     return { kind: "set", set: setOf(character) }

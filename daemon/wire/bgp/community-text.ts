@@ -85,27 +85,3 @@ export const parsePattern = (text: string): CommunityPattern | undefined => {
 
 /** A community without wildcards; undefined for what is none. */
 export const parse = (text: string): CommunityPattern | undefined => (text.includes("*") ? undefined : parsePattern(text))
-
-/** The 4 octets of a standard community as a number. */
-export const standardValue = ({ high, low }: { readonly high: number; readonly low: number }): number => high * 65536 + low
-
-/** The 8 octets of an extended community (RFC 4360 2, RFC 5668 2). */
-export const extendedOctets = (community: {
-  readonly type: number
-  readonly subtype: number
-  readonly administrator: number
-  readonly assigned: number
-}): Uint8Array => {
-  const octets = new Uint8Array(8)
-  const view = new DataView(octets.buffer)
-  octets[0] = community.type
-  octets[1] = community.subtype
-  if (community.type === 0) {
-    view.setUint16(2, community.administrator)
-    view.setUint32(4, community.assigned)
-  } else {
-    view.setUint32(2, community.administrator)
-    view.setUint16(6, community.assigned)
-  }
-  return octets
-}
