@@ -24,6 +24,8 @@ import { Containers } from "./containers/containers.ts"
 import { connectTo, socketPathOf } from "./containers/engine.ts"
 import type { Happening } from "./containers/watch.ts"
 import { Engine } from "./datapath/engine.ts"
+import { Evpn } from "./evpn/evpn.ts"
+import { type EvpnSettings, evpnOptions, evpnSettings, evpnUsage } from "./evpn/flags.ts"
 import { type FleetSettings, fleetOptions, fleetSettings, fleetUsage, hostName } from "./fleet/flags.ts"
 import { type RunningFleet, startFleet } from "./fleet/start.ts"
 import * as Bpf from "./linux/bpf.ts"
@@ -43,14 +45,18 @@ import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort, tunnelOf } from "./reconciler/ports.ts"
 import { OneHost } from "./reconciler/one-host.ts"
 import { Reconciler } from "./reconciler/reconciler.ts"
+import { BfdRoutes } from "./resources/bfd-routes.ts"
+import { BfdSessions, type BfdHappening } from "./resources/bfd-sessions.ts"
 import { EngineLinks } from "./resources/engine-link.ts"
 import { ForeignVteps } from "./resources/foreign-vteps.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
+import { type BgpDependencies, makeBgp } from "./rpc/bgp.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
+import { evpnHandler } from "./rpc/evpn.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import type { Forwarding } from "./rpc/forward.ts"
 import { makeHosts, onlyHost } from "./rpc/hosts.ts"
@@ -74,6 +80,8 @@ interface Config {
   readonly host: string
   /** Undefined: no other host shares its labs. */
   readonly fleet: FleetSettings | undefined
+  /** Undefined: hosts flood and learn. */
+  readonly evpn: EvpnSettings | undefined
   readonly socket: string
   readonly state: string
   readonly runDirectory: string
@@ -95,7 +103,7 @@ const usage = `Usage: weftd [--instance NAME] [--socket PATH] [--state DIR] [--l
                    for --listen (default: ca.pem, cert.pem and key.pem in /etc/weft/pki/weftd, as weft pki makes them)
   --tls-crl FILE   certificates that are void before their time (default: crl.pem beside the authority's, if it is there)
                    These files are read again when they change, and at once on SIGHUP
-${fleetUsage}`
+${fleetUsage}${evpnUsage}`
 
 /** Reads the command line; says what is wrong and exits on a bad one. */
 const configure = (argv: ReadonlyArray<string>): Config => {
@@ -103,7 +111,7 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     const text = { type: "string" } as const
     const tls = { "tls-ca": text, "tls-cert": text, "tls-key": text, "tls-crl": text }
     const own = { instance: text, socket: text, state: text, listen: text, ...tls, help: { type: "boolean" } } as const
-    const options = { ...own, ...fleetOptions }
+    const options = { ...own, ...fleetOptions, ...evpnOptions }
     const { values } = parseArgs({ args: [...argv], options })
     if (values.help === true) {
       process.stdout.write(usage)
@@ -116,9 +124,10 @@ const configure = (argv: ReadonlyArray<string>): Config => {
     const socket = values.socket ?? (instance === "main" ? "/run/weft/weftd.sock" : `${runDirectory}/weftd.sock`)
     const remote = remoteOf(values)
     const fleet = fleetSettings(values, remote?.endpoint.host)
+    const evpn = evpnSettings(values, fleet !== undefined)
     const state = values.state ?? `/var/lib/weft/${instance}`
     const docker = socketPathOf(process.env["DOCKER_HOST"])
-    return { instance, host: hostName(values), fleet, socket, state, runDirectory, docker, remote }
+    return { instance, host: hostName(values), fleet, evpn, socket, state, runDirectory, docker, remote }
   } catch (error) {
     process.stderr.write(`weftd: ${(error as Error).message}\nAll flags: weftd --help\n`)
     process.exit(2)
@@ -224,6 +233,12 @@ const execDependencies = (directory: Directory, containers: Containers): ExecDep
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
+const bgpDependencies = (directory: Directory, routing: Routing): BgpDependencies => ({
+  resolveNode: async (name) => findNode(await directory.labs(), name, directory.here),
+  routing,
+  ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
+})
+
 const captureDependencies = (directory: Directory, store: Store): CaptureDependencies => ({
   resolvePort: async (name) => {
     const port = findPort(await directory.labs(), name, directory.here)
@@ -309,6 +324,17 @@ const joinFleet = (config: Config, settings: FleetSettings, local: Local): Effec
     return yield* acquire("Cannot start", start, (it) => it.close())
   })
 
+/** Exchanges what is known of networks with the other hosts, unless the flags say otherwise. */
+const joinEvpn = (
+  { evpn: settings, fleet: place, host }: Config,
+  fleet: RunningFleet | undefined,
+  local: Pick<ConstructorParameters<typeof Evpn>[0], "program" | "foreign" | "store" | "events">
+): Effect.Effect<Evpn | undefined, Error, Scope> => {
+  if (settings === undefined || place === undefined || fleet === undefined) return Effect.succeed(undefined)
+  const open = () => new Evpn({ ...local, host, underlay: place.underlay, settings, hosts: () => fleet.mirror.hosts })
+  return acquire("Cannot start EVPN", open, (it) => it.close())
+}
+
 /** What `doctor` has to know of the network between hosts. */
 const underlayOf = ({ fleet }: Config, tunnels: Tunnels) =>
   fleet === undefined ? undefined : { address: fleet.underlay, ownPorts: () => tunnels.look().keys() }
@@ -336,13 +362,17 @@ const daemon = (config: Config) =>
     const tellOf = ({ lab, message, node, type }: Happening): void => events.emit({ lab, type, subject: node, message })
     const containers = yield* acquire("Cannot start", () => new Containers(docker, tellOf), (it) => it.close())
     const relays = yield* acquire("Cannot start", () => new Relays(), (it) => it.closeAll())
+    const tellBfd = ({ lab, message, node, peer, type }: BfdHappening): void =>
+      events.emit({ lab, type, subject: `${node} ${peer}`, message })
+    const bfd = yield* acquire("Cannot start", () => new BfdSessions({ links, tell: tellBfd }), (it) => it.close())
+    const bfdRoutes = new BfdRoutes(bfd, tell)
     const tellBgp = ({ lab, message, neighbor, node, type }: BgpHappening): void =>
       events.emit({ lab, type, subject: neighbor === "" ? node : `${node} ${neighbor}`, message })
     const logBgp = (message: string): void => events.emit({ lab: "", type: "daemon.routing", subject: "routing", message })
-    const routing = yield* acquire("Cannot start", () => new Routing({ tell: tellBgp, log: logBgp }), (it) => it.close())
+    const routing = yield* acquire("Cannot start", () => new Routing({ tell: tellBgp, log: logBgp, openBfd: () => links.openBfd() }), (it) => it.close())
     const own = { instance: config.instance, runDirectory: config.runDirectory }
     const foreign = new ForeignVteps(program, tunnels)
-    const parts: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing }
+    const parts: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing, bfd, bfdRoutes }
     const reconciler = yield* acquire("Cannot start", () => new Reconciler({ daemon: parts, store, events }), (it) => it.close())
     containers.onReturn = () => void reconciler.retryContainers().catch((error: unknown) => log(`weftd: ${reasonOf(error)}`))
     yield* Effect.promise(() => reconciler.recover())
@@ -351,6 +381,7 @@ const daemon = (config: Config) =>
     Memory.release()
     const { host, instance, remote } = config
     const fleet = config.fleet === undefined ? undefined : yield* joinFleet(config, config.fleet, { store, reconciler, events, tunnels })
+    const evpn = yield* joinEvpn(config, fleet, { program, foreign, store, events })
     const control = fleet?.fleet ?? new OneHost(reconciler, host)
     const directory: Directory = {
       labs: () => fleet?.fleet.namedLabs() ?? store.labs(),
@@ -364,11 +395,12 @@ const daemon = (config: Config) =>
     const reach = reachHandler(reachability)
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
-      Nodes: { exec: exec.handler, reach, capture: capture.handler },
+      Nodes: { exec: exec.handler, reach, capture: capture.handler, ...makeBgp(bgpDependencies(directory, routing)) },
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),
-        ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler }))
+        ...makeHosts(fleet?.hosts ?? onlyHost({ host, version, reconciler })),
+        evpn: evpnHandler(evpn)
       }
     }
     // What daemons ask each other is not for people: it is served on the network only.

@@ -33,10 +33,14 @@ const layers: Readonly<Record<string, Layer>> = {
     packages: "any",
     why: "it is routers in a thread of their own, given namespaces and specs, and knows no lab as a whole"
   },
-  resources: { layers: ["wire", "plan", "linux", "containers", "bgp"], packages: "any", why: "it reaches the kernel through linux/ only" },
+  resources: {
+    layers: ["wire", "plan", "linux", "containers", "datapath", "bgp"],
+    packages: "any",
+    why: "it reaches the kernel through linux/ only"
+  },
   store: { layers: ["wire", "plan", "topology"], packages: "any", why: "it keeps data and does not act on it" },
   observe: { layers: ["wire", "plan", "linux"], packages: "any", why: "it watches the kernel and decides nothing" },
-  probes: { layers: ["wire", "plan", "linux"], packages: "any", why: "it sends and measures, in nodes that exist already" },
+  probes: { layers: ["wire", "plan", "linux", "native"], packages: "any", why: "it sends and measures, in nodes that exist already" },
   reconciler: {
     layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "bgp", "store", "observe"],
     packages: "any",

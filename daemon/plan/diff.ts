@@ -43,6 +43,7 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   port: ["mac", "mtu", "state"],
   segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles", "tunnel"],
   address: [],
+  bfd: ["minTxMs", "minRxMs", "multiplier", "state"],
   nexthop: ["members"],
   route: ["type", "via", "nexthop"],
   rule: [],
@@ -163,7 +164,7 @@ const inOrder = <A extends { readonly kind: Kind }>(things: ReadonlyArray<A>): R
 }
 
 /** Kinds that the end of a node's namespace does not end: part of them is elsewhere, or runs in weftd. */
-const outlives: ReadonlySet<Kind> = new Set<Kind>(["port", "bgp", "container", "publish"])
+const outlives: ReadonlySet<Kind> = new Set<Kind>(["port", "bfd", "bgp", "container", "publish"])
 
 /** True when the kernel drops it by itself because its node or its interface goes. */
 const goesWithOwner = (kind: Kind, spec: object, removed: ReadonlySet<string>): boolean => {

@@ -14,6 +14,7 @@ export const kindOrder: ReadonlyArray<Kind> = [
   "port",
   "segment",
   "address",
+  "bfd",
   "nexthop",
   "route",
   "rule",

@@ -116,6 +116,18 @@ export interface RouteSpec {
   readonly nexthop?: number
 }
 
+/** One end of a BFD session (RFC 5880). */
+export interface BfdSpec extends BfdTimers {
+  readonly node: string
+  readonly peer: string
+  /** Of a session that is one hop long. */
+  readonly ifname?: string
+  readonly local?: string
+  readonly multihop: boolean
+  /** Wanted: `running`. Observed: `running`, or what is wrong. */
+  readonly state: string
+}
+
 /** One policy routing rule (`ip rule`). */
 export interface RuleSpec {
   readonly node: string
@@ -225,6 +237,7 @@ export interface SpecByKind {
   readonly rule: RuleSpec
   readonly nat: NatSpec
   readonly bgp: BgpSpec
+  readonly bfd: BfdSpec
   readonly "hosts-file": HostsFileSpec
   readonly resolver: ResolverSpec
   readonly container: ContainerSpec
@@ -300,6 +313,7 @@ export const id = {
   rule: (node: string, family: "ipv4" | "ipv6", priority: number): string => `rule/${node}/${family}/${priority}`,
   nat: (node: string): string => `nat/${node}`,
   bgp: (node: string): string => `bgp/${node}`,
+  bfd: (node: string, peer: string, ifname?: string): string => `bfd/${node}/${peer}${/^fe[89ab]/i.test(peer) ? `%${ifname}` : ""}`,
   hostsFile: (): string => "hosts-file",
   resolver: (node: string): string => `resolver/${node}`,
   container: (node: string): string => `container/${node}`,

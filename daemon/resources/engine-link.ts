@@ -9,11 +9,12 @@
  * other: that is one map value each, so a running link changes its way and its nodes do not notice.
  *
  * While weftd is away nobody reads the TAPs: a link with a profile is down, and the next start makes its TAPs anew. The
- * engine runs only while some link needs it. TAPs outlive it: when it dies, it is started again on the same ones.
+ * engine runs only while some link, tunnel or BFD session needs it. TAPs outlive it: when it dies, it is started again on the same ones.
  */
 import { hash } from "node:crypto"
 import { closeSync } from "node:fs"
 import { setTimeout as pause } from "node:timers/promises"
+import type { BfdChange, BfdChannel, BfdOptions, BfdStatus, BfdTimers } from "../datapath/bfd-api.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as Fabric from "../linux/fabric.ts"
@@ -40,6 +41,13 @@ export interface LinkEngine {
   removeTunnel(id: string): Promise<void>
   /** Rejects when the engine has ended. */
   allStats(): Promise<TunnelStats>
+  /** As in `datapath/engine.ts`, for BFD. */
+  addBfd(id: string, options: BfdOptions): Promise<void>
+  setBfd(id: string, timers: Partial<BfdTimers>): void
+  removeBfd(id: string): void
+  bfdStates(): Promise<ReadonlyArray<BfdStatus>>
+  onBfd(callback: (change: BfdChange) => void): void
+  bfdPort(): BfdChannel
   /** Called when the engine ends without having been closed; its descriptors are closed by then. */
   onExit(callback: (error: Error) => void): void
   close(): Promise<void>
@@ -120,6 +128,9 @@ export class EngineLinks {
   /** ifindex of a TAP -> that of the link's other one. */
   private readonly twins = new Map<number, number>()
   private readonly tunnels = new Map<string, EngineTunnel>()
+  /** Who needs the engine for something else. */
+  private readonly holders = new Set<string>()
+  private startCallback: ((engine: LinkEngine) => void) | undefined
   private engine: LinkEngine | undefined
   private closing = false
   /** Labs change side by side; the engine's links change one after the other. */
@@ -153,6 +164,36 @@ export class EngineLinks {
   /** What passed through tunnels and what was refused; undefined while there is no engine. Counts begin with the engine. */
   async tunnelStats(): Promise<TunnelStats | undefined> {
     return this.engine?.allStats().catch(() => undefined)
+  }
+
+  /** Has the engine run, from now until `release` of the same holder, and again after it has died. */
+  hold(holder: string): Promise<LinkEngine> {
+    this.holders.add(holder)
+    return this.alone(holder, () => {
+      if (this.closing) throw new Error("weftd is stopping")
+      return this.running()
+    })
+  }
+
+  /** The holder needs the engine no more. */
+  releaseHold(holder: string): Promise<void> {
+    if (!this.holders.delete(holder)) return Promise.resolve()
+    return this.alone(holder, () => this.endIfIdle())
+  }
+
+  /** The engine that runs. */
+  get runningEngine(): LinkEngine | undefined {
+    return this.engine
+  }
+
+  /** Calls back with each engine that starts, before anybody else gets it. */
+  onStart(callback: (engine: LinkEngine) => void): void {
+    this.startCallback = callback
+  }
+
+  /** A channel for BFD sessions of the routing thread; the engine runs from then on. */
+  async openBfd(): Promise<BfdChannel> {
+    return (await this.hold("routing")).bfdPort()
   }
 
   /** Whether the interface `index` is the TAP of a link or a tunnel. */
@@ -340,7 +381,7 @@ export class EngineLinks {
   }
 
   private get carried(): number {
-    return this.links.size + this.tunnels.size
+    return this.links.size + this.tunnels.size + this.holders.size
   }
 
   private async endIfIdle(): Promise<void> {
@@ -409,7 +450,7 @@ export class EngineLinks {
     engine.onExit(({ message }) => {
       if (this.closing || this.engine !== engine) return
       this.engine = undefined
-      this.parts.tell(`${message}: starting it again with ${this.carried} links and tunnels`)
+      this.parts.tell(`${message}: starting it again with ${this.links.size + this.tunnels.size} links and tunnels`)
       void this.restart()
     })
     try {
@@ -420,6 +461,7 @@ export class EngineLinks {
       throw error
     }
     this.engine = engine
+    this.startCallback?.(engine)
     return engine
   }
 

@@ -9,6 +9,8 @@ import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import type { PortProgram } from "../linux/bpf.ts"
 import type { Kind, NodeSpec, Remembered, Resource, ResourceOf } from "../plan/resource.ts"
+import type { BfdRoutes } from "./bfd-routes.ts"
+import type { BfdSessions } from "./bfd-sessions.ts"
 import type { EngineLinks } from "./engine-link.ts"
 import type { ForeignVteps } from "./foreign-vteps.ts"
 import type { Relays } from "./relays.ts"
@@ -26,6 +28,8 @@ export interface Daemon {
   readonly tunnels: Tunnels
   readonly foreign: ForeignVteps
   readonly routing: Routing
+  readonly bfd: BfdSessions
+  readonly bfdRoutes: BfdRoutes
   /** `/run/weft/<instance>`: what must be gone after a reboot. */
   readonly runDirectory: string
 }

@@ -1,6 +1,7 @@
 /** Every kind of resource and who handles it: to add a kind is to add a file and a line here. */
 import type { Kind } from "../plan/resource.ts"
 import { handler as address } from "./address.ts"
+import { handler as bfd } from "./bfd.ts"
 import { handler as bgp } from "./bgp.ts"
 import { handler as container } from "./container.ts"
 import { handler as exec } from "./exec.ts"
@@ -28,6 +29,7 @@ export const handlers: { readonly [K in Kind]: Handler<K> } = {
   rule,
   nat,
   bgp,
+  bfd,
   container,
   publish,
   exec

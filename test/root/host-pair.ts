@@ -26,6 +26,8 @@ import type { Plan } from "../../daemon/plan/resource.ts"
 import { watchFabric } from "../../daemon/reconciler/fabric-watch.ts"
 import { Routing } from "../../daemon/bgp/routing.ts"
 import { Reconciler, type Outcome } from "../../daemon/reconciler/reconciler.ts"
+import { BfdRoutes } from "../../daemon/resources/bfd-routes.ts"
+import { BfdSessions } from "../../daemon/resources/bfd-sessions.ts"
 import { EngineLinks } from "../../daemon/resources/engine-link.ts"
 import type { Daemon } from "../../daemon/resources/lab.ts"
 import { Relays } from "../../daemon/resources/relays.ts"
@@ -75,7 +77,9 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
   const routing = new Routing({ tell: ({ message }) => tell(message), log: tell })
   const foreign = new ForeignVteps(program, tunnels)
   const own = { instance, runDirectory: join(directory, "run") }
-  const daemon: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing }
+  const bfd = new BfdSessions({ links, tell: ({ message }) => tell(message) })
+  const bfdRoutes = new BfdRoutes(bfd, tell)
+  const daemon: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing, bfd, bfdRoutes }
   const store = await LevelStore.open(join(directory, "state"))
   const reconciler = new Reconciler({ daemon, store, events: new EventLog() })
   await reconciler.recover()
@@ -84,6 +88,7 @@ const makeHost = async (label: string, name: string, underlay: Namespace, addres
     stopWatching()
     await reconciler.close()
     await routing.close()
+    bfd.close()
     await links.close()
     program.close()
     Netns.close(fabric)
