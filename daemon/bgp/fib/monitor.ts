@@ -1,0 +1,294 @@
+/**
+ * What is in a speaker's namespace, always current: interfaces with their carrier, addresses, routes of others and the nexthop
+ * objects behind them. One netlink socket is told of every change; what this speaker does itself is left out by the kernel.
+ *
+ * Three things happen in the kernel without a word and are done here likewise (`ForeignRoutes.lose`): when an interface loses its
+ * carrier, nexthop objects on it go and IPv4 routes with them; when it is set down or loses its last IPv4 address, IPv4 routes
+ * through it go (net/ipv4/nexthop.c: nexthop_flush_dev, net/ipv4/fib_frontend.c: fib_disable_ip).
+ *
+ * When the kernel had more to say than it could keep for us, everything is read again.
+ */
+import { constants } from "node:os"
+import { getSystemErrorName } from "node:util"
+import { addon, type Poll } from "../../native/index.ts"
+import { messages, Writer, type Message } from "../../wire/netlink.ts"
+import { masked } from "../../wire/prefix.ts"
+import { format, parsePrefix } from "../../wire/ip.ts"
+import * as Address from "../../wire/rtnetlink/address.ts"
+import * as Link from "../../wire/rtnetlink/link.ts"
+import * as Nexthop from "../../wire/rtnetlink/nexthop-object.ts"
+import * as Route from "../../wire/rtnetlink/route-entry.ts"
+import type { ForeignRoute, LinkState, MonitorApi, MonitorListener, Scope } from "./api.ts"
+import { dumpForeign, ForeignRoutes, isForeign } from "./foreign-routes.ts"
+import { protocol } from "./protocol.ts"
+
+const RTM_NEWADDR = 20
+const RTM_DELADDR = 21
+/** Multicast groups, by number minus one: link, IPv4 address and route, IPv6 address and route, nexthop. */
+const groups = [1, 5, 7, 9, 11, 32].reduce((mask, group) => mask + 2 ** (group - 1), 0)
+const receiveOctets = 4 * 1024 * 1024
+const bufferOctets = 64 * 1024
+const readable = 1
+const scopeHost = 254
+const scopeLink = 253
+const { EAGAIN, EINTR, ENOBUFS } = constants.errno
+
+/** Where the changes of this speaker come from, so that it is not told of them. */
+export interface MonitorOptions {
+  readonly netns: number
+  readonly ownPort: number
+  readonly report: (text: string) => void
+}
+
+/** What only the FIB hears: the speaker's own objects, touched by others. */
+export interface OwnListener {
+  /** Somebody removed one of our routes (`isNew` false), or made one where one of ours may be. */
+  readonly route: (entry: Route.Entry, isNew: boolean) => void
+  /** Somebody touched our nexthop objects, or we may have missed that. */
+  readonly objects: () => void
+  /** Notifications were lost. */
+  readonly overflow: () => void
+}
+
+interface Changes {
+  readonly routes: Map<number, Set<string>>
+  isObjects: boolean
+}
+
+export class Monitor implements MonitorApi {
+  readonly #options: MonitorOptions
+  readonly #descriptor: number
+  readonly #buffer = new Uint8Array(bufferOctets)
+  readonly #listeners = new Set<MonitorListener>()
+  readonly #links = new Map<number, LinkState>()
+  readonly #addresses = new Map<number, Address.Address[]>()
+  readonly #foreign = new ForeignRoutes((index) => this.#links.get(index)?.isUsable === true)
+  #scopes: ReadonlyArray<Scope> = []
+  #own: OwnListener | undefined
+  #poll: Poll | undefined
+  #overflows = 0
+
+  /** Reads everything at once. Throws NativeError. */
+  constructor(options: MonitorOptions) {
+    this.#options = options
+    this.#descriptor = addon.routeSocketOpen(options.netns, groups, receiveOctets)
+    addon.routeSocketFilter(this.#descriptor, options.ownPort, protocol)
+    try {
+      this.#readAll(newChanges())
+      this.#start()
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  listen(listener: MonitorListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** For the FIB alone. */
+  listenToOwn(listener: OwnListener | undefined): void {
+    this.#own = listener
+  }
+
+  setScopes(scopes: ReadonlyArray<Scope>): void {
+    this.#scopes = scopes
+  }
+
+  link(index: number): LinkState | undefined {
+    return this.#links.get(index)
+  }
+
+  linkByName(name: string): LinkState | undefined {
+    for (const link of this.#links.values()) if (link.name === name) return link
+    return undefined
+  }
+
+  links(): Iterable<LinkState> {
+    return this.#links.values()
+  }
+
+  addresses(index: number): ReadonlyArray<string> {
+    return (this.#addresses.get(index) ?? []).map(({ address }) => address)
+  }
+
+  isLocal(address: string): boolean {
+    const prefix = `${address}/`
+    for (const list of this.#addresses.values()) if (list.some((one) => one.address.startsWith(prefix))) return true
+    return false
+  }
+
+  /** How often notifications were lost and everything was read again. */
+  get overflows(): number {
+    return this.#overflows
+  }
+
+  /** Whether an interface is in a scope: by name, or because no other scope names it. */
+  belongs(scope: Scope, ifname: string): boolean {
+    if (scope.ifnames.length > 0) return scope.ifnames.includes(ifname)
+    return !this.#scopes.some(({ ifnames }) => ifnames.includes(ifname))
+  }
+
+  route(table: number, prefix: string): ForeignRoute | undefined {
+    return this.#foreign.best(table, prefix)
+  }
+
+  /** Networks that usable interfaces of a scope have addresses in. */
+  *connected(scope: Scope): Generator<{ readonly network: Uint8Array; readonly length: number; readonly ifindex: number }> {
+    for (const [index, list] of this.#addresses) {
+      const link = this.#links.get(index)
+      if (link === undefined || !link.isUsable || !this.belongs(scope, link.name)) continue
+      for (const { address, scope: reach } of list) {
+        if (reach === scopeHost || reach === scopeLink) continue
+        const { address: octets, length } = parsePrefix(address)!
+        yield { network: masked(octets, length), length, ifindex: index }
+      }
+    }
+  }
+
+  *redistributable(scope: Scope, source: "connected" | "static"): Generator<ForeignRoute> {
+    if (source === "static") {
+      yield* this.#foreign.all(scope.table, "static")
+      return
+    }
+    for (const { network, length, ifindex } of this.connected(scope)) {
+      yield { prefix: `${format(network)}/${length}`, source, table: scope.table, metric: 0, ways: [{ ifindex, weight: 1 }] }
+    }
+  }
+
+  /** The best foreign route to an address in a table, with its length; no default route of `other` is left out. */
+  longestForeign(table: number, address: Uint8Array): { readonly route: ForeignRoute; readonly length: number } | undefined {
+    return this.#foreign.longest(table, address)
+  }
+
+  close(): void {
+    this.#stop()
+    addon.close(this.#descriptor)
+    this.#listeners.clear()
+    this.#own = undefined
+  }
+
+  #start(): void {
+    this.#poll = addon.pollStart(this.#descriptor, readable, (events) => {
+      // libuv gives up a descriptor with an error, and a full receive buffer is one (ENOBUFS): take it up again.
+      if (events < 0) {
+        this.#stop()
+        this.#start()
+      }
+      this.drain()
+    })
+    addon.pollUnref(this.#poll)
+  }
+
+  #stop(): void {
+    if (this.#poll !== undefined) addon.pollStop(this.#poll)
+    this.#poll = undefined
+  }
+
+  /** Takes in what has happened; listeners hear of links and addresses at once, of routes when all is read. */
+  drain(): void {
+    const changes = newChanges()
+    for (;;) {
+      const received = addon.receive(this.#descriptor, this.#buffer)
+      if (received === -EAGAIN) break
+      if (received === -EINTR) continue
+      if (received > 0) for (const message of messages(this.#buffer.subarray(0, received))) this.#note(message, changes)
+      else if (received === -ENOBUFS) this.#overflow(changes)
+      else {
+        this.#options.report(`cannot watch routes: ${received < 0 ? getSystemErrorName(received) : "the socket was closed"}`)
+        this.#stop()
+        break
+      }
+    }
+    this.#tell(changes)
+  }
+
+  #tell(changes: Changes): void {
+    if (changes.isObjects) this.#own?.objects()
+    for (const [table, prefixes] of changes.routes) for (const listener of this.#listeners) listener.routes?.(table, prefixes)
+  }
+
+  #note({ type, body }: Message, changes: Changes): void {
+    if (type === Link.newLink || type === Link.delLink) this.#noteLink(type === Link.newLink, body, changes)
+    else if (type === RTM_NEWADDR || type === RTM_DELADDR) this.#noteAddress(type === RTM_NEWADDR, Address.decode(body), changes)
+    else if (type === Route.newRoute || type === Route.delRoute) this.#noteRoute(type === Route.newRoute, body, changes)
+    else if (type === Nexthop.newNexthop || type === Nexthop.delNexthop) {
+      const object = Nexthop.decode(body)
+      if (object.protocol === protocol) changes.isObjects = true
+      this.#foreign.object(object, type === Nexthop.newNexthop, changes.routes)
+    }
+  }
+
+  #noteLink(isNew: boolean, body: Uint8Array, changes: Changes): void {
+    // A bridge tells of its ports with another family.
+    if (body[0] !== 0) return
+    const { index, name, mac, up, carrier } = Link.decode(body)
+    const before = this.#links.get(index)
+    const link = isNew ? { index, name, mac, isUsable: up && carrier } : undefined
+    if (link === undefined) {
+      this.#links.delete(index)
+      this.#addresses.delete(index)
+    } else this.#links.set(index, link)
+    if (before?.isUsable === link?.isUsable && before?.name === link?.name && before?.mac === link?.mac) return
+    if (before?.isUsable !== link?.isUsable) this.#foreign.lose(index, { isDown: !isNew || !up, isLost: link?.isUsable !== true }, changes.routes)
+    for (const listener of this.#listeners) listener.link?.(index, link)
+  }
+
+  #noteAddress(isNew: boolean, address: Address.Address, changes: Changes): void {
+    const list = (this.#addresses.get(address.index) ?? []).filter((one) => one.address !== address.address)
+    if (isNew) list.push(address)
+    this.#addresses.set(address.index, list)
+    const isV6 = address.address.includes(":")
+    if (!isNew && !isV6 && list.every((one) => one.address.includes(":"))) {
+      this.#foreign.lose(address.index, { isDown: true, isLost: false }, changes.routes)
+    }
+    for (const listener of this.#listeners) listener.addresses?.(address.index)
+  }
+
+  #noteRoute(isNew: boolean, body: Uint8Array, changes: Changes): void {
+    const entry = Route.decode(body)
+    if (entry === undefined) return
+    this.#own?.route(entry, isNew)
+    if (isForeign(entry)) this.#foreign.note(entry, isNew, changes.routes)
+  }
+
+  #overflow(changes: Changes): void {
+    this.#overflows++
+    const before = new Map(this.#links)
+    this.#readAll(changes)
+    for (const index of new Set([...before.keys(), ...this.#links.keys()])) {
+      for (const listener of this.#listeners) {
+        listener.link?.(index, this.#links.get(index))
+        listener.addresses?.(index)
+      }
+    }
+    this.#own?.overflow()
+  }
+
+  #readAll(changes: Changes): void {
+    const out = new Writer(512)
+    Link.dumpLinks(out)
+    Address.dumpAddresses(out)
+    Nexthop.dumpObjects(out)
+    dumpForeign(out)
+    this.#links.clear()
+    this.#addresses.clear()
+    this.#foreign.clear(changes.routes)
+    for (const { type, body } of messages(addon.netlinkDump(this.#options.netns, out.finish()))) {
+      if (type === Link.newLink) {
+        const { index, name, mac, up, carrier } = Link.decode(body)
+        this.#links.set(index, { index, name, mac, isUsable: up && carrier })
+      } else if (type === RTM_NEWADDR) {
+        const address = Address.decode(body)
+        this.#addresses.set(address.index, [...(this.#addresses.get(address.index) ?? []), address])
+      } else if (type === Nexthop.newNexthop) this.#foreign.object(Nexthop.decode(body), true, changes.routes)
+      else if (type === Route.newRoute) {
+        const entry = Route.decode(body)
+        if (entry !== undefined && isForeign(entry)) this.#foreign.note(entry, true, changes.routes)
+      }
+    }
+  }
+}
+
+const newChanges = (): Changes => ({ routes: new Map(), isObjects: false })

@@ -1,0 +1,159 @@
+/**
+ * A netlink socket of one namespace that stays open: what the routing thread changes in the kernel goes through it.
+ *
+ * The kernel works off a request while it is sent, so `send` returns when all is done, and what failed waits to be read:
+ * there is never anything outstanding but the answers to one send, which the receive buffer always holds.
+ */
+import { constants } from "node:os"
+import { getSystemErrorName } from "node:util"
+import { addon } from "../../native/index.ts"
+import { attributes, text, Writer, type Message, messages } from "../../wire/netlink.ts"
+
+/** Requests that go in one send: some 150 routes, less than a millisecond. */
+export const sendOctets = 8 * 1024
+const receiveOctets = 4 * 1024 * 1024
+const bufferOctets = 64 * 1024
+const NLMSG_ERROR = 2
+const NLMSG_DONE = 3
+const NLM_F_DUMP_INTR = 0x10
+const NLM_F_ACK_TLVS = 0x200
+const NLMSGERR_ATTR_MSG = 1
+const { EAGAIN, EINTR, EBUSY, ENOBUFS } = constants.errno
+
+/** What the kernel says of a request that it did not obey. */
+export interface Refusal {
+  readonly sequence: number
+  /** `EEXIST` */
+  readonly code: string
+  /** The kernel's own words; often empty. */
+  readonly detail: string
+}
+
+const codeOf = (errno: number): string => getSystemErrorName(-Math.abs(errno))
+
+/** nlmsgerr: error (4), header of the request (16), with NETLINK_CAP_ACK nothing more of it; then attributes. */
+const refusalOf = (sequence: number, message: Message, error: number): Refusal => {
+  let detail = ""
+  if ((message.flags & NLM_F_ACK_TLVS) !== 0) {
+    attributes(message.body, 20, (type, value) => {
+      if (type === NLMSGERR_ATTR_MSG) detail = text(value)
+    })
+  }
+  return { sequence, code: codeOf(error), detail }
+}
+
+const i32 = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+
+export class RouteSocket {
+  readonly descriptor: number
+  /** By which number notifications name this socket. */
+  readonly port: number
+  readonly #buffer = new Uint8Array(bufferOctets)
+
+  /** Throws NativeError. */
+  constructor(netns: number) {
+    this.descriptor = addon.routeSocketOpen(netns, 0, receiveOctets)
+    this.port = addon.routeSocketPort(this.descriptor)
+  }
+
+  /** Has the kernel obey the requests in `bytes`; returns what it refused. EBUSY and ENOBUFS: tell the whole batch apart as refused. */
+  send(bytes: Uint8Array): ReadonlyArray<Refusal> | undefined {
+    for (;;) {
+      const sent = addon.write(this.descriptor, bytes, 0)
+      if (sent === -EINTR) continue
+      if (sent === -EAGAIN || sent === -ENOBUFS || sent === -EBUSY) return undefined
+      if (sent < 0) return [{ sequence: -1, code: codeOf(sent), detail: "send" }]
+      return this.#answers()
+    }
+  }
+
+  /** Few requests with acknowledgements, as `Writer` makes them. Undefined: the kernel has no memory now, nothing was done. */
+  request(write: (out: Writer) => void): ReadonlyArray<Refusal> | undefined {
+    const out = new Writer(1024)
+    write(out)
+    return out.length === 0 ? [] : this.send(out.finish())
+  }
+
+  #answers(): Refusal[] {
+    const refusals: Refusal[] = []
+    for (;;) {
+      const received = addon.receive(this.descriptor, this.#buffer)
+      if (received === -EINTR) continue
+      if (received <= 0) {
+        // Answers were lost, which a buffer this large does not let happen; the caller learns that it knows nothing.
+        if (received === -ENOBUFS) refusals.push({ sequence: -1, code: "ENOBUFS", detail: "answers lost" })
+        else return refusals
+        continue
+      }
+      const view = this.#buffer.subarray(0, received)
+      let at = 0
+      for (const message of messages(view)) {
+        const sequence = i32(view, at + 8)
+        if (message.type === NLMSG_ERROR) {
+          const error = i32(message.body, 0)
+          if (error !== 0) refusals.push(refusalOf(sequence, message, error))
+        }
+        at += (message.body.length + 16 + 3) & ~3
+      }
+    }
+  }
+
+  close(): void {
+    addon.close(this.descriptor)
+  }
+}
+
+/** A dump that is read in slices: the kernel goes on where it was when more is asked for. */
+export class SlicedDump {
+  readonly #descriptor: number
+  readonly #buffer = new Uint8Array(bufferOctets)
+  readonly #requests: Uint8Array[]
+  #isAsked = false
+  /** The table changed meanwhile: what was read may lack something or have it twice. */
+  isInterrupted = false
+
+  /** `requests`: dump requests, one after the other. Throws NativeError. */
+  constructor(netns: number, requests: ReadonlyArray<(out: Writer) => void>) {
+    this.#descriptor = addon.routeSocketOpen(netns, 0, receiveOctets)
+    this.#requests = requests.map((write) => {
+      const out = new Writer(64)
+      write(out)
+      return out.finish()
+    })
+  }
+
+  /** Reads for about `budgetMs`; true: there is more. */
+  run(budgetMs: number, each: (message: Message) => void): boolean {
+    const end = performance.now() + budgetMs
+    do {
+      if (this.#requests.length === 0) return false
+      if (!this.#isAsked) {
+        const sent = addon.write(this.#descriptor, this.#requests[0]!, 0)
+        if (sent < 0) return sent === -EBUSY || sent === -ENOBUFS || sent === -EAGAIN
+        this.#isAsked = true
+      }
+      const received = addon.receive(this.#descriptor, this.#buffer)
+      // The first part of a dump is there when the request was sent, each further one when the one before was read.
+      if (received <= 0) {
+        if (received === -EINTR) continue
+        this.#next()
+        continue
+      }
+      for (const message of messages(this.#buffer.subarray(0, received))) {
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) this.isInterrupted = true
+        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) this.#next()
+        else each(message)
+      }
+    } while (performance.now() < end)
+    return this.#requests.length > 0
+  }
+
+  #next(): void {
+    this.#requests.shift()
+    this.#isAsked = false
+  }
+
+  close(): void {
+    addon.close(this.#descriptor)
+  }
+}
