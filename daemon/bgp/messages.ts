@@ -53,7 +53,7 @@ export interface Happening extends Place {
 export type Reply =
   | { readonly kind: "ready" }
   /** The command is done, or why it cannot be. */
-  | { readonly kind: "done"; readonly ticket: number; readonly failure?: string }
+  | { readonly kind: "done"; readonly ticket: number; readonly failure?: string; /** How many it concerned. */ readonly count?: number }
   | { readonly kind: "answer"; readonly ticket: number; readonly answer: Answer }
   | { readonly kind: "told"; readonly happenings: ReadonlyArray<Happening> }
   /** A speaker cannot go on: it is gone until it is removed and added again. */

@@ -54,6 +54,12 @@ export class Neighbor implements SessionCallbacks {
     this.#peer = parts.table.rib.addPeer(ribPeerOf(spec, parts.setting()))
   }
 
+  /** A session that somebody else starts and ends. */
+  adopt(session: Session): void {
+    this.#session = session
+    this.#watchPath()
+  }
+
   /** Gives it its session and starts it. */
   attach(session: Session): void {
     this.#session = session

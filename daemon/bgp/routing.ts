@@ -143,9 +143,14 @@ export class Routing {
     return reply.kind === "answer" ? reply.answer : { kind: "nothing", reason: "the routing thread did not answer the question" }
   }
 
-  /** Ends sessions, or has routes exchanged again. `neighbor`: name, address or node; empty: all. Rejects when there is none. */
-  async reset(place: Place, neighbor: string, how: ResetKind): Promise<void> {
-    await this.#tell({ kind: "reset", place, neighbor, how })
+  /**
+   * Ends sessions, or has routes exchanged again. `neighbor`: name, address or node; empty: all. Rejects when there is none.
+   * Resolves with how many there were.
+   */
+  async reset(place: Place, neighbor: string, how: ResetKind): Promise<number> {
+    const { node } = place
+    if (!this.has(place)) throw new Error(`Node "${node}" has no BGP speaker`)
+    return this.#tell({ kind: "reset", place, neighbor, how })
   }
 
   /** Ends the thread as a crash would; for tests of what comes after. */
@@ -168,9 +173,10 @@ export class Routing {
     await (await thread?.catch(() => undefined))?.close()
   }
 
-  async #tell(command: Asked): Promise<void> {
+  async #tell(command: Asked): Promise<number> {
     const reply = await this.#request(command)
     if (reply.kind === "done" && reply.failure !== undefined) throw new Error(reply.failure)
+    return reply.kind === "done" ? (reply.count ?? 0) : 0
   }
 
   async #request(command: Asked): Promise<Reply> {

@@ -14,11 +14,13 @@ import type { BfdLink } from "./bfd-link.ts"
 import { type Ground, type GroundEvents, openGround } from "./ground.ts"
 import { type Happening, keyOf, type NewSpeaker, type Place, type ResetKind } from "./messages.ts"
 import { Neighbor } from "./neighbor.ts"
+import { NeighborGroup } from "./neighbor-group.ts"
 import { type PeerSetting, same, wireFamilies, wireFamilyOf } from "./neighbor-spec.ts"
 import { type CompiledPolicy, compilePolicies } from "./policy/policy.ts"
 import type { RibOptions } from "./rib/types.ts"
 import { RouteNews } from "./route-news.ts"
 import type { Scheduler } from "./scheduler.ts"
+import type { LocalSpeaker } from "./session/api.ts"
 import { Deferral } from "./session/graceful-restart.ts"
 import { scopeOf, Table } from "./table.ts"
 
@@ -52,6 +54,7 @@ export class Speaker {
   readonly #news: RouteNews
   readonly #tables = new Map<string, Table>()
   readonly #neighbors = new Map<string, Neighbor>()
+  readonly #groups = new Map<string, NeighborGroup>()
   #spec: BgpSpec
   #policies: ReadonlyMap<string, CompiledPolicy> = new Map()
   #isRestarting: boolean
@@ -97,13 +100,18 @@ export class Speaker {
   /** Those of the topology, and after each group of dynamic ones its members. */
   *neighbors(): Generator<Neighbor> {
     yield* this.#neighbors.values()
+    for (const group of this.#groups.values()) yield* group.members
+  }
+
+  get groups(): Iterable<NeighborGroup> {
+    return this.#groups.values()
   }
 
   /** The neighbour with this name, address or node at the other end. */
   neighbor(word: string): Neighbor | undefined {
     const named = this.#neighbors.get(word)
     if (named !== undefined) return named
-    for (const one of this.#neighbors.values()) if (one.session?.remoteAddress === word || one.spec.description === word) return one
+    for (const one of this.neighbors()) if (one.session?.remoteAddress === word || one.spec.description === word) return one
     return undefined
   }
 
@@ -130,23 +138,25 @@ export class Speaker {
     return true
   }
 
-  /** Clears the sessions that `word` means, all when it is empty. @throws Error when there is none */
-  reset(word: string, how: ResetKind): void {
+  /** Clears the sessions that `word` means, all when it is empty. Returns how many. @throws Error when there is none */
+  reset(word: string, how: ResetKind): number {
     const chosen = word === "" ? [...this.neighbors()] : [this.neighbor(word)].filter((one) => one !== undefined)
     if (chosen.length === 0) {
       const names = Array.from(this.neighbors(), ({ spec }) => spec.name).join(", ")
       throw new Error(`Node "${this.place.node}" has no BGP neighbor "${word}" (it has: ${names === "" ? "none" : names})`)
     }
     for (const neighbor of chosen) neighbor.reset(how)
+    return chosen.length
   }
 
   /** `keep`: without a word to neighbours, which keep our routes for a while. `flush`: takes the routes out of the kernel. */
   async close({ flush, keep }: { readonly flush: boolean; readonly keep: boolean }): Promise<void> {
     clearTimeout(this.#deferralTimer)
     clearTimeout(this.#sweeping)
-    for (const neighbor of this.#neighbors.values()) neighbor.close(keep ? "keep" : "deconfigured")
+    for (const one of [...this.#neighbors.values(), ...this.#groups.values()]) one.close(keep ? "keep" : "deconfigured")
     for (const table of this.#tables.values()) table.close()
     this.#neighbors.clear()
+    this.#groups.clear()
     this.#tables.clear()
     this.#news.close()
     await this.#ground.close(flush)
@@ -183,24 +193,40 @@ export class Speaker {
 
   #changeNeighbors(specs: ReadonlyArray<BgpNeighborSpec>, arePoliciesNew: boolean): void {
     const wanted = new Map(specs.map((spec) => [spec.name, spec]))
-    for (const [name, neighbor] of [...this.#neighbors]) {
-      const spec = wanted.get(name)
-      const isKept = spec !== undefined && (same(spec, neighbor.spec) || neighbor.change(spec))
-      if (isKept) {
-        if (arePoliciesNew) neighbor.applySetting()
-        continue
+    for (const map of [this.#neighbors, this.#groups]) {
+      for (const [name, one] of [...map]) {
+        const spec = wanted.get(name)
+        if (spec !== undefined && (same(spec, one.spec) || one.change(spec))) {
+          if (arePoliciesNew) one.applySetting()
+          continue
+        }
+        one.close("deconfigured")
+        map.delete(name)
+        this.#deferral?.forget(name)
       }
-      neighbor.close("deconfigured")
-      this.#neighbors.delete(name)
-      this.#deferral?.forget(name)
     }
-    for (const spec of specs) if (!this.#neighbors.has(spec.name)) this.#addNeighbor(spec)
+    for (const spec of specs) if (!this.#neighbors.has(spec.name) && !this.#groups.has(spec.name)) this.#addNeighbor(spec)
+    this.#maySelect()
   }
 
   #addNeighbor(spec: BgpNeighborSpec): void {
-    const table = this.#tables.get(spec.vrf) ?? this.#tables.get("default")!
-    const neighbor = new Neighbor(spec, {
-      table,
+    const place = { speaker: this.#local(), vrf: this.#spec.vrfs.find(({ name }) => name === spec.vrf) ?? this.#spec.vrfs[0]! }
+    if (spec.remote.kind === "prefix") {
+      const group = new NeighborGroup(spec, {
+        make: (member) => this.#makeNeighbor(member),
+        open: (callbacks, created) => this.#ground.openDoor(spec, place, callbacks, created)
+      })
+      this.#groups.set(spec.name, group)
+      return
+    }
+    const neighbor = this.#makeNeighbor(spec)
+    this.#neighbors.set(spec.name, neighbor)
+    neighbor.attach(this.#ground.openSession(spec, place, neighbor))
+  }
+
+  #makeNeighbor(spec: BgpNeighborSpec): Neighbor {
+    return new Neighbor(spec, {
+      table: this.#tables.get(spec.vrf) ?? this.#tables.get("default")!,
       monitor: this.#ground.monitor,
       nextHops: this.#ground.nextHops,
       bfd: this.#parts.bfd,
@@ -214,10 +240,11 @@ export class Speaker {
         this.#maySelect()
       }
     })
-    this.#neighbors.set(spec.name, neighbor)
-    const { asn, routerId } = this.#spec
-    const speaker = { asn, routerId, hostname: this.place.node, restarting: this.#isRestarting }
-    neighbor.attach(this.#ground.openSession(spec, speaker, neighbor))
+  }
+
+  /** Read for each OPEN: the end of a restart is told in the next one. */
+  #local(): () => LocalSpeaker {
+    return () => ({ asn: this.#spec.asn, routerId: this.#spec.routerId, hostname: this.place.node, restarting: this.#isRestarting })
   }
 
   #groundEvents(): GroundEvents {

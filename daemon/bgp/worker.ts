@@ -35,14 +35,14 @@ class RoutingThread {
         const parts = { speakers: this.#speakers, scheduler: this.#scheduler }
         return this.#reply({ kind: "answer", ticket, answer: answer(command.query, parts) })
       }
-      await this.#perform(command)
-      this.#reply({ kind: "done", ticket })
+      const count = await this.#perform(command)
+      this.#reply({ kind: "done", ticket, ...(count === undefined ? {} : { count }) })
     } catch (error) {
       this.#reply({ kind: "done", ticket, failure: reasonOf(error) })
     }
   }
 
-  async #perform(command: Exclude<Command, { readonly kind: "close" | "query" }>): Promise<void> {
+  async #perform(command: Exclude<Command, { readonly kind: "close" | "query" }>): Promise<number | void> {
     switch (command.kind) {
       case "add":
         return this.#add(command.speaker)

@@ -40,10 +40,14 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/Capture", change],
   // It sends packets in the nodes.
   ["/weft.v1.Nodes/Reach", change],
+  ["/weft.v1.Nodes/Bgp", look],
+  ["/weft.v1.Nodes/BgpRoutes", look],
+  ["/weft.v1.Nodes/BgpReset", change],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],
   ["/weft.v1.Host/Hosts", look],
   ["/weft.v1.Host/Drain", change],
+  ["/weft.v1.Host/Evpn", look],
   ["/weft.v1.Peers/PlanPart", ask],
   ["/weft.v1.Peers/InspectPart", ask],
   ["/weft.v1.Peers/Events", ask],
@@ -128,8 +132,10 @@ export const callerOf = (call: Pick<grpc.ServerUnaryCall<unknown, unknown>, "get
 
 /** What a changing call is about: a node and its command, a topology file, a lab. */
 const aboutOf = (message: unknown): string => {
-  const { lab, nodes, start, topology } = message as {
+  const { lab, neighbor, node, nodes, start, topology } = message as {
     readonly lab?: string
+    readonly node?: string
+    readonly neighbor?: string
     readonly nodes?: ReadonlyArray<string>
     readonly start?: { readonly node?: string; readonly argv?: ReadonlyArray<string>; readonly ports?: ReadonlyArray<string> }
     readonly topology?: { readonly filename: string; readonly lab: string }
@@ -138,7 +144,7 @@ const aboutOf = (message: unknown): string => {
     ? [start.node, ...(start.argv ?? start.ports ?? [])]
     : topology
       ? [topology.filename, topology.lab]
-      : [lab, ...(nodes ?? [])]
+      : [lab, node, neighbor, ...(nodes ?? [])]
   const text = printable(words.filter((word) => word !== undefined && word !== "").join(" "))
   return text.length > 200 ? `${text.slice(0, 200)}...` : text
 }

@@ -1,0 +1,157 @@
+/**
+ * `Nodes.Bgp`, `Nodes.BgpRoutes`, `Nodes.BgpReset`: looking into a node's BGP speaker. A table goes page after page from
+ * the routing thread to the client, as fast as the client takes it; a node of another host is asked there.
+ */
+import { type sendUnaryData, type ServerUnaryCall, type ServerWritableStream, status } from "@grpc/grpc-js"
+import type { ResetKind } from "../bgp/messages.ts"
+import type { Routing } from "../bgp/routing.ts"
+import type { Answer, RoutesQuery, TableName } from "../bgp/view/view.ts"
+import type { Family } from "../plan/bgp.ts"
+import { PeerError } from "../fleet/peer-clients.ts"
+import { callerOf } from "./access.ts"
+import { checkForwarding, type Forwarding, taken } from "./forward.ts"
+import { toStatus } from "./status.ts"
+
+/** A node as the directory finds it, or why there is none. */
+export type ResolvedNode =
+  | { readonly lab: string; readonly node: string; readonly host?: string }
+  | { readonly error: string; readonly suggestion?: string; readonly ambiguous?: boolean }
+
+export interface BgpDependencies {
+  readonly resolveNode: (name: string) => Promise<ResolvedNode>
+  readonly routing: Pick<Routing, "ask" | "reset">
+  readonly forwarding?: Forwarding
+}
+
+interface NodeRequest {
+  readonly node: string
+}
+
+interface RoutesRequest extends NodeRequest {
+  readonly table: string
+  readonly vrf: string
+  readonly family: string
+  readonly neighbor: string
+  readonly prefix: string
+  readonly limit: number
+}
+
+interface ResetRequest extends NodeRequest {
+  readonly neighbor: string
+  readonly how: string
+}
+
+/** A failed call with its status. */
+class CallError extends Error {
+  readonly code: status
+  constructor(code: status, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+const statusOf = (error: unknown): { readonly code: status; readonly details: string; readonly message: string } => {
+  const { code, details } = error instanceof CallError || error instanceof PeerError
+    ? { code: error.code, details: error.message }
+    : toStatus(error)
+  return { code, details, message: details }
+}
+
+const tables: ReadonlySet<string> = new Set<TableName>(["rib", "received", "advertised"])
+const resets: ReadonlySet<string> = new Set<ResetKind>(["hard", "soft", "soft-in", "soft-out"])
+
+/** Prefixes of one page: some tens of kilobytes. */
+const pagePrefixes = 256
+
+const found = async ({ resolveNode }: BgpDependencies, name: string) => {
+  const node = await resolveNode(name)
+  if (!("error" in node)) return node
+  const hint = node.suggestion === undefined ? "" : ` (did you mean "${node.suggestion}"?)`
+  throw new CallError(node.ambiguous === true ? status.INVALID_ARGUMENT : status.NOT_FOUND, `${node.error}${hint}`)
+}
+
+const answered = (answer: Answer): Exclude<Answer, { readonly kind: "nothing" }> => {
+  if (answer.kind === "nothing") throw new CallError(status.NOT_FOUND, answer.reason)
+  return answer
+}
+
+/** A unary method that is answered here, or by the host that has the node. */
+const unaryOf =
+  <Request extends NodeRequest, Response>(
+    dependencies: BgpDependencies,
+    method: string,
+    here: (request: Request, place: { readonly lab: string; readonly node: string }) => Promise<Response>
+  ) =>
+  (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void => {
+    const serve = async (): Promise<Response> => {
+      const place = await found(dependencies, call.request.node)
+      if (place.host === undefined) return here(call.request, place)
+      const { here: self, peers } = checkForwarding(dependencies.forwarding, call, { host: place.host, node: place.node })
+      const request = { ...call.request, node: `${place.lab}/${place.node}` }
+      return peers.unary<Response>(place.host, "Nodes", method, request, { onBehalfOf: callerOf(call, self) })
+    }
+    serve().then((response) => callback(null, response), (error: unknown) => callback(statusOf(error)))
+  }
+
+const queryOf = (request: RoutesRequest, { lab, node }: { readonly lab: string; readonly node: string }): RoutesQuery => {
+  const { family, limit, neighbor, prefix, table, vrf } = request
+  if (!tables.has(table)) throw new CallError(status.INVALID_ARGUMENT, `Unknown table "${table}": rib, received or advertised`)
+  return {
+    kind: "routes",
+    lab,
+    node,
+    table: table as TableName,
+    vrf,
+    limit: limit === 0 ? pagePrefixes : Math.min(limit, pagePrefixes),
+    ...(family === "" ? {} : { family: family as Family }),
+    ...(neighbor === "" ? {} : { neighbor }),
+    ...(prefix === "" ? {} : { prefix })
+  }
+}
+
+const serveRoutes = async (dependencies: BgpDependencies, call: ServerWritableStream<RoutesRequest, object>): Promise<void> => {
+  const { request } = call
+  const place = await found(dependencies, request.node)
+  if (place.host !== undefined) {
+    const { here, peers } = checkForwarding(dependencies.forwarding, call, { host: place.host, node: place.node })
+    const there = { ...request, node: `${place.lab}/${place.node}` }
+    for await (const page of peers.stream<object>(place.host, "Nodes", "BgpRoutes", there, { onBehalfOf: callerOf(call, here) })) {
+      if (call.cancelled || call.destroyed) return
+      await taken(call, page)
+    }
+    return void call.end()
+  }
+  let query = queryOf(request, place)
+  const seen = new Set<string>()
+  while (!call.cancelled && !call.destroyed) {
+    const answer = answered(await dependencies.routing.ask(query))
+    if (answer.kind !== "routes") break
+    await taken(call, { paths: answer.paths, total: answer.total })
+    if (request.limit > 0) for (const { prefix } of answer.paths) seen.add(prefix)
+    if (answer.next === undefined || (request.limit > 0 && seen.size >= request.limit)) break
+    query = { ...query, after: answer.next }
+  }
+  if (!call.destroyed) call.end()
+}
+
+export const makeBgp = (dependencies: BgpDependencies) => ({
+  bgp: unaryOf(dependencies, "Bgp", async (_request: NodeRequest, { lab, node }) => {
+    const answer = answered(await dependencies.routing.ask({ kind: "speaker", lab, node }))
+    if (answer.kind !== "speaker") throw new CallError(status.INTERNAL, "the routing thread answered something else")
+    return answer.speaker
+  }),
+  bgpRoutes: (call: ServerWritableStream<RoutesRequest, object>): void => {
+    serveRoutes(dependencies, call).catch((error: unknown) => {
+      if (!call.destroyed) call.emit("error", statusOf(error))
+    })
+  },
+  bgpReset: unaryOf(dependencies, "BgpReset", async ({ how, neighbor }: ResetRequest, place) => {
+    const kind = how === "" ? "hard" : how
+    if (!resets.has(kind)) throw new CallError(status.INVALID_ARGUMENT, `Unknown way to reset "${how}": hard, soft, soft-in or soft-out`)
+    try {
+      return { neighbors: await dependencies.routing.reset(place, neighbor, kind as ResetKind) }
+    } catch (error) {
+      throw new CallError(status.NOT_FOUND, error instanceof Error ? error.message : String(error))
+    }
+  })
+})
