@@ -7,7 +7,8 @@
  */
 import type { BgpFamilySpec, BgpNeighborSpec, BgpRemote, BgpTimers, Family } from "../plan/bgp.ts"
 import { layerOf } from "../topology/bgp.ts"
-import { parseAs, parseSeconds, type RawNeighbor, type RawSession } from "../topology/bgp-schema.ts"
+import { parseSeconds, type RawNeighbor, type RawSession } from "../topology/bgp-schema.ts"
+import { parseAs } from "../topology/bgp-schema-parts.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Located, SessionLayer } from "../topology/model.ts"
@@ -153,8 +154,9 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
 
 const isExpected = (mine: Side, theirs: Side | undefined): boolean => {
   if (theirs === undefined || mine.end.bgp.external || theirs.end.bgp.external) return false
-  const [a, b] = [mine, theirs].map(({ layers }) => ({ off: nearest(layers, "shutdown")?.value, passive: nearest(layers, "passive")?.value }))
-  return a!.off !== true && b!.off !== true && !(a!.passive === true && b!.passive === true)
+  const isOff = ({ layers }: Side): boolean => nearest(layers, "shutdown")?.value === true
+  const isPassive = ({ layers }: Side): boolean => nearest(layers, "passive")?.value === true
+  return !isOff(mine) && !isOff(theirs) && !(isPassive(mine) && isPassive(theirs))
 }
 
 const remoteAsOf = (mine: Side, theirs: Side | undefined, reporter: Reporter): BgpNeighborSpec["remoteAs"] => {
@@ -168,8 +170,8 @@ const remoteAsOf = (mine: Side, theirs: Side | undefined, reporter: Reporter): B
     const as = (raw as RawNeighbor).as
     // The node's own `as` stands beside its settings of sessions.
     if (as === undefined || end.bgp.sessions.some((layer) => layer.raw === raw)) continue
-    const isSame = as === "external" ? actual !== end.bgp.as.value : as === "internal" ? actual === end.bgp.as.value : parseAs(as) === actual
-    if (isSame) continue
+    const isInternal = actual === end.bgp.as.value
+    if (as === "external" ? !isInternal : as === "internal" ? isInternal : parseAs(as) === actual) continue
     const { line } = reporter.locate(theirs.end.bgp.as.path)
     reporter.error([...path, "as"], `${theirs.end.node.name} is in AS ${actual} (line ${line}), not ${as}: leave "as" out, it is known`)
   }
@@ -288,7 +290,8 @@ const passwordOf = (mine: Side, theirs: Side | undefined, reporter: Reporter): s
   const there = theirs === undefined ? undefined : nearest(theirs.layers, "password")
   if (here !== undefined && there !== undefined && here.value !== there.value) {
     const { line } = reporter.locate(there.path)
-    reporter.error(here.path, `${mine.end.node.name} and ${theirs!.end.node.name} have different passwords for their session: see line ${line}`)
+    const names = `${mine.end.node.name} and ${theirs!.end.node.name}`
+    reporter.error(here.path, `${names} have different passwords for their session: see line ${line}`)
   }
   return (here ?? there)?.value
 }
@@ -313,7 +316,7 @@ const updateSourceOf = (mine: Side, { addressing, reporter }: NeighborContext): 
   const given = nearest(mine.layers, "update-source")
   const loopback = end.port === undefined && end.address !== undefined ? Ip.formatAddress(end.address) : undefined
   if (given === undefined || remote.kind === "interface") return loopback
-  const family = Ip.parseAddress(remote.kind === "address" ? remote.address : "")?.family ?? Ip.parsePrefix(remote.kind === "prefix" ? remote.prefix : "")?.family
+  const family = remote.kind === "address" ? Ip.parseAddress(remote.address)?.family : Ip.parsePrefix(remote.prefix)?.family
   const own = ownAddresses(end, addressing)
   const address = Ip.parseAddress(given.value)
   if (address !== undefined) {

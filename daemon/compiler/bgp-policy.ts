@@ -2,7 +2,8 @@
  * Policies and prefix lists of one speaker: those that something uses, with every name looked up.
  */
 import type { Family, PolicyMatch, PolicySet, PolicySpec, PolicyTerm, PrefixListEntry } from "../plan/bgp.ts"
-import { parseAs, parseListEntry, type RawChanges, type RawMatch } from "../topology/bgp-schema.ts"
+import { parseListEntry, type RawChanges, type RawMatch } from "../topology/bgp-policy-schema.ts"
+import { parseAs } from "../topology/bgp-schema-parts.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import * as Ip from "../topology/ip.ts"
 import type { Bgp } from "../topology/model.ts"

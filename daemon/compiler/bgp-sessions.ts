@@ -152,13 +152,16 @@ class Finder {
       this.add({ ends: [{ ...one, port: a, address: pair[0] }, { ...other, port: b, address: pair[1] }], families: [family], ...role })
     }
     if (common.length > 0) return true
-    const hint = a.segment.kind === "p2p" ? 'give the link a cidr, or write "bgp: unnumbered" or "bgp: none" there' : 'write "bgp: none" there if they shall not speak'
+    const hint = a.segment.kind === "p2p"
+      ? 'give the link a cidr, or write "bgp: unnumbered" or "bgp: none" there'
+      : 'write "bgp: none" there if they shall not speak'
     reporter.error(a.segment.path, `${label(a)} and ${label(b)} have no common subnet for their BGP session: ${hint}`)
     return false
   }
 
   private commonSubnet(a: Port, b: Port, family: Family): readonly [Ip.Prefix, Ip.Prefix] | undefined {
-    const ofFamily = (port: Port) => this.context.addressing.ofPort(port).map(({ address }) => address).filter((address) => address.family === family)
+    const ofFamily = (port: Port) =>
+      this.context.addressing.ofPort(port).map(({ address }) => address).filter((address) => address.family === family)
     for (const address of ofFamily(a)) {
       const found = ofFamily(b).find((candidate) => Ip.contains(address, candidate) && candidate.length === address.length)
       if (found !== undefined) return [address, found]
@@ -179,14 +182,16 @@ class Finder {
       return false
     }
     if (!isPair) return false
-    const ofNode = (port: Port) => this.speakers.get(port.node)!.bgp.sessions.findLast(({ raw }) => raw.unnumbered !== undefined)?.raw.unnumbered
+    const ofNode = (port: Port) =>
+      this.speakers.get(port.node)!.bgp.sessions.findLast(({ raw }) => raw.unnumbered !== undefined)?.raw.unnumbered
     return ofNode(a) ?? ofNode(b) ?? false
   }
 
   private refuseWithoutIpv6(port: Port): void {
     const mtu = port.mtu ?? port.segment.mtu ?? this.context.topology.nodes.get(port.node)?.mtu
     if (mtu === undefined || mtu.value >= 1280) return
-    this.context.reporter.error(mtu.path, `${label(port)} has MTU ${mtu.value}, and its unnumbered BGP session needs IPv6, which needs at least 1280`)
+    const message = `${label(port)} has MTU ${mtu.value}: its unnumbered BGP session needs IPv6, and that at least 1280`
+    this.context.reporter.error(mtu.path, message)
   }
 
   private withinSystem(members: ReadonlyArray<Speaker>): void {
@@ -259,7 +264,8 @@ class Finder {
     }
     const shared = found ? [] : this.sharedPorts(a, b)
     if (found || (shared[0] !== undefined && this.onSegment(shared[0][0], shared[0][1], client))) return
-    const message = `${a.node.name} and ${b.node.name} have no way to each other for their BGP session: give both a "loopback", or put them on one link`
+    const names = `${a.node.name} and ${b.node.name}`
+    const message = `${names} have no way to each other for their BGP session: give both a "loopback", or put them on one link`
     this.context.reporter.error(b.bgp.path, message)
   }
 
@@ -349,7 +355,8 @@ class Finder {
       return this.add({ ends: [here, owner], families: [address.family] })
     }
     if (neighbor.value.as === undefined) {
-      return reporter.error(neighbor.path, `${text} is no node's of the lab that speaks BGP: give its AS number, "as: 65001" or "as: external"`)
+      const message = `no node of the lab that speaks BGP has ${text}: give its AS number, "as: 65001" or "as: external"`
+      return reporter.error(neighbor.path, message)
     }
     const onLink = Ip.isLinkLocal(address) ? { ifname: port!.ifname } : {}
     this.lone.push({ end: here ?? speaker, remote: { kind: "address", address: text, ...onLink }, families: [address.family], neighbor })

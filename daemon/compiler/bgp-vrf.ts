@@ -79,7 +79,8 @@ export const compileVrfs = (speaker: Speaker, policies: Policies, context: Routi
     for (const port of ports) {
       for (const { address } of context.addressing.ofPort(port)) {
         const subnet = Ip.network(address)
-        const spec = { node: node.name, to: Ip.formatPrefix(subnet), table, metric: connectedMetric[subnet.family], type: "unicast" as const }
+        const metric = connectedMetric[subnet.family]
+        const spec = { node: node.name, to: Ip.formatPrefix(subnet), table, metric, type: "unicast" as const }
         routes.push({ spec: { ...spec, via: { ifname: port.ifname } }, ports: [port], path: vrf.path })
         closed.push({ subnet, path: vrf.path })
       }
@@ -100,7 +101,8 @@ export const compileVrfs = (speaker: Speaker, policies: Policies, context: Routi
   return { vrfs, rules, routes }
 }
 
-const unreachable = (node: string, to: string, table: number, metric: number): RouteSpec => ({ node, to, table, metric, type: "unreachable" })
+const unreachable = (node: string, to: string, table: number, metric: number): RouteSpec =>
+  ({ node, to, table, metric, type: "unreachable" })
 
 const freeTable = (tables: ReadonlyMap<number, string>): number => {
   let table = firstTable

@@ -57,7 +57,7 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
       state: "running"
     }
     if (neighbors.length === 0) {
-      const message = `${node.name} has no BGP neighbour: sessions come from links and networks whose other end has bgp, too, or from neighbors`
+      const message = `${node.name} has no BGP neighbour: nobody on its links and networks has bgp, and "neighbors" names none`
       context.reporter.warning(bgp.as.path, message)
     }
     return { spec, rules, routes, path: bgp.path }

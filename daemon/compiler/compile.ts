@@ -253,7 +253,10 @@ class Builder {
       const dependsOn = [...new Set(ready.filter((one) => /^(node|segment|address)\//.test(one)))]
       for (const { spec: rule, path: from } of rules) {
         const ruleId = id.rule(node, rule.family, rule.priority)
-        if (given.has(ruleId)) this.context.reporter.error(from, `${node} has another rule with priority ${rule.priority}: give that one 1000 or more`)
+        if (given.has(ruleId)) {
+          const message = `${node} has another rule with priority ${rule.priority}: give that one 1000 or more`
+          this.context.reporter.error(from, message)
+        }
         this.add<ResourceOf<"rule">>({ kind: "rule", id: ruleId, spec: rule, dependsOn: [id.node(node)] }, from)
         ready.push(ruleId)
       }
@@ -261,8 +264,8 @@ class Builder {
         const routeId = id.route(node, route.table, route.to, route.metric)
         if (given.has(routeId)) continue
         given.add(routeId)
-        const below = ports.flatMap((port) => this.usable(port))
-        this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec: route, dependsOn: below.length === 0 ? [id.node(node)] : below }, from)
+        const below = ports.length === 0 ? [id.node(node)] : ports.flatMap((port) => this.usable(port))
+        this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec: route, dependsOn: below }, from)
         ready.push(routeId)
       }
       this.add<ResourceOf<"bgp">>({ kind: "bgp", id: id.bgp(node), spec, dependsOn }, path, "key")

@@ -49,7 +49,8 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   rule: [],
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
   bgp: [
-    "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists", "multipath", "alwaysCompareMed", "gracefulShutdown", "state"
+    "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists",
+    "multipath", "alwaysCompareMed", "gracefulShutdown", "state"
   ],
   "hosts-file": ["entries"],
   resolver: ["servers", "search"],

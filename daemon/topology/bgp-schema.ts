@@ -1,64 +1,20 @@
 /**
  * The keys of `bgp`: on nodes, groups and `defaults`, and what links, networks and ports say of sessions across them.
  *
- * Here each value is checked on its own, communities and AS-path expressions included; what they come to together is put
- * together in `bgp.ts` and judged in `compiler/bgp*.ts`.
+ * Here each value is checked on its own; what they come to together is put together in `bgp.ts` and judged in
+ * `compiler/bgp*.ts`. Policies are in `bgp-policy-schema.ts`.
  */
 import { Schema } from "effect"
-import * as AsPathExpression from "../wire/bgp/as-path-expression.ts"
 import * as CommunityText from "../wire/bgp/community-text.ts"
-import { formatPrefix, network, parseAddress, parsePrefix, width } from "./ip.ts"
-import { nameProblem } from "./names.ts"
+import { Policy, PrefixList } from "./bgp-policy-schema.ts"
+import { As, asExpected, asProblem, FamilyWord, Identifier, Name, Prefix, Reference, Truth } from "./bgp-schema-parts.ts"
 import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
 import { parseTime } from "./units.ts"
 
-const Truth = (description: string) => Schema.Boolean.annotate({ description, expected: "true or false" })
-
-const Name = (what: string) => text({ description: `the name of ${what}`, problem: nameProblem })
-const Reference = (what: string) => Schema.String.annotate({ expected: `the name of ${what}`, description: `Name of ${what}` })
-
-/** `64512`, or in RFC 5396's dotted form `1.10`. Undefined: no AS number. */
-export const parseAs = (value: string | number): number | undefined => {
-  const dotted = /^(\d{1,5})\.(\d{1,5})$/.exec(String(value))
-  if (typeof value === "string" && dotted !== null) {
-    const [high, low] = [Number(dotted[1]), Number(dotted[2])]
-    return high > 65535 || low > 65535 ? undefined : high * 65536 + low
-  }
-  const number = typeof value === "string" ? (/^\d{1,10}$/.test(value) ? Number(value) : NaN) : value
-  return Number.isInteger(number) && number >= 0 && number <= 4294967295 ? number : undefined
-}
-
-const asExpected = 'an AS number from 1 to 4294967295, or in quotes "1.10"'
-const asProblem = (value: string | number): string | undefined => {
-  const number = parseAs(value)
-  if (number === undefined) return `expected ${asExpected}`
-  if (number === 0) return "is reserved: no router may have it (RFC 7607)"
-  if (number === 23456) return "is AS_TRANS, which stands for numbers above 65535 where a neighbour knows none (RFC 6793)"
-  return number === 65535 || number === 4294967295 ? "is reserved as the last of its range (RFC 7300)" : undefined
-}
-const asFilter = Schema.makeFilter((value: string | number) => asProblem(value), { expected: asExpected })
-const As = Schema.Union([Schema.Finite, Schema.String])
-  .annotate({ expected: asExpected, description: "Autonomous system: 1 to 4294967295" }).check(asFilter)
-
-const dottedQuad = (value: string): boolean => {
-  const address = parseAddress(value)
-  return address?.family === "ipv4" && address.bits !== 0n
-}
-const Identifier = (description: string) =>
-  text({ description, problem: (value) => (dottedQuad(value) ? undefined : "expected four numbers such as 10.255.0.1, not 0.0.0.0") })
-
-const prefixProblem = (value: string): string | undefined => {
-  const prefix = parsePrefix(value)
-  if (prefix === undefined) return "expected a prefix such as 10.0.0.0/24 or 2001:db8::/64"
-  return network(prefix).bits === prefix.bits
-    ? undefined
-    : `has host bits set: the prefix of this length is ${formatPrefix(network(prefix))}`
-}
-const Prefix = text({ description: "a prefix such as 10.0.0.0/24", problem: prefixProblem })
-
 /** Seconds with or without their unit. */
 export const parseSeconds = (value: string | number): number | undefined => {
-  const ms = typeof value === "number" || /^\d+$/.test(value) ? Number(value) * 1000 : /^\d+m$/.test(value) ? parseFloat(value) * 60_000 : parseTime(value)
+  const isBare = typeof value === "number" || /^\d+$/.test(value)
+  const ms = isBare ? Number(value) * 1000 : /^\d+m$/.test(value) ? Number.parseInt(value, 10) * 60_000 : parseTime(value)
   return ms !== undefined && ms >= 0 && Number.isInteger(ms / 1000) ? ms / 1000 : undefined
 }
 const seconds = (description: string, minimum: number, maximum: number, problem?: (value: number) => string | undefined) =>
@@ -75,7 +31,8 @@ const milliseconds = (description: string, minimum: number, maximum: number) =>
     Schema.makeFilter((value: string | number) => {
       const ms = parseTime(value)
       if (ms === undefined) return "expected a time with its unit such as 50ms"
-      return ms < minimum || ms > maximum || !Number.isInteger(ms) ? `expected whole milliseconds from ${minimum}ms to ${maximum}ms` : undefined
+      const fits = ms >= minimum && ms <= maximum && Number.isInteger(ms)
+      return fits ? undefined : `expected whole milliseconds from ${minimum}ms to ${maximum}ms`
     })
   )
 
@@ -88,24 +45,31 @@ const Timers = Schema.Struct({
   "advertisement-interval": optional(milliseconds("The least time between two changes of one prefix: 0 unless given", 0, 600_000))
 }).annotate({ identifier: "BgpTimers", expected: "a map with hold, keepalive, connect-retry and advertisement-interval" })
 
-const bfdKeys = {
+/** Times of BFD: of a session, a static route, a node. */
+export const RouteBfdKeys = {
   interval: optional(milliseconds("How often packets are sent and wanted: 50ms unless given", 1, 60_000)),
   "min-tx": optional(milliseconds("How often packets are sent at most", 1, 60_000)),
   "min-rx": optional(milliseconds("How often packets are wanted at most", 1, 60_000)),
   multiplier: optional(integer(1, 255, "So many packets lost in a row are a failure: 3 unless given"))
 }
 /** Of static routes: always a single hop away. */
-export const RouteBfd = Schema.Union([Schema.Boolean, Schema.Struct(bfdKeys)])
-  .annotate({ identifier: "RouteBfd", expected: "true, or {interval, multiplier}", description: "Watch the next hop by BFD, and do without it while it is down" })
-const Bfd = Schema.Union([Schema.Boolean, Schema.Struct({ ...bfdKeys, multihop: optional(Truth("Over routers (RFC 5883)")) })])
-  .annotate({ identifier: "Bfd", expected: "true, or {interval, multiplier, multihop}", description: "Watch the neighbour by BFD: losing it ends the session" })
+export const RouteBfd = Schema.Union([Schema.Boolean, Schema.Struct(RouteBfdKeys)])
+  .annotate({
+    identifier: "RouteBfd",
+    expected: "true, or {interval, multiplier}",
+    description: "Watch the next hop by BFD, and do without it while it is down"
+  })
+const Bfd = Schema.Union([Schema.Boolean, Schema.Struct({ ...RouteBfdKeys, multihop: optional(Truth("Over routers (RFC 5883)")) })])
+  .annotate({
+    identifier: "Bfd",
+    expected: "true, or {interval, multiplier, multihop}",
+    description: "Watch the neighbour by BFD: losing it ends the session"
+  })
 
 const PerFamily = Schema.Union([
   Reference("a policy"),
   Schema.Struct({ ipv4: optional(Reference("a policy")), ipv6: optional(Reference("a policy")) })
 ]).annotate({ expected: "the name of a policy, or {ipv4, ipv6}" })
-
-const FamilyWord = Schema.Literals(["ipv4", "ipv6"])
 
 const MaxPrefix = Schema.Union([
   integer(1, 4294967295, "At most so many prefixes from a neighbour"),
@@ -127,7 +91,10 @@ const GracefulRestart = Schema.Union([
     "restart-time": optional(seconds("How long neighbours keep our routes: 120s unless given", 1, 4095)),
     "long-lived": optional(seconds("And after that as a last resort (RFC 9494)", 0, 16777215))
   })
-]).annotate({ expected: "true, false or {restart-time, long-lived}", description: "Forwarding goes on while the speaker restarts (RFC 4724); on unless false" })
+]).annotate({
+  expected: "true, false or {restart-time, long-lived}",
+  description: "Forwarding goes on while the speaker restarts (RFC 4724); on unless false"
+})
 
 const LocalAs = Schema.Union([As, Schema.Struct({ as: As, prepend: optional(Truth("Put our own AS in front, too: true unless given")) })])
   .annotate({ expected: "an AS number, or {as, prepend}", description: "Another AS towards this neighbour" })
@@ -142,7 +109,11 @@ const passwordProblem = (value: string): string | undefined => {
 export const sessionKeys = {
   import: optional(PerFamily.annotate({ description: "Policy for routes from the neighbour; without one all are taken" })),
   export: optional(PerFamily.annotate({ description: "Policy for routes to the neighbour; without one all are sent" })),
-  families: optional(oneOrMore(FamilyWord, '"ipv4" or "ipv6"', "What is exchanged: the family of the session's addresses unless given; both if unnumbered")),
+  families: optional(oneOrMore(
+    FamilyWord,
+    '"ipv4" or "ipv6"',
+    "What is exchanged: the family of the session's addresses unless given; both if unnumbered"
+  )),
   timers: optional(Timers),
   bfd: optional(Bfd),
   password: optional(text({ description: "TCP MD5 signature (RFC 2385), the same at both ends", problem: passwordProblem })),
@@ -153,7 +124,9 @@ export const sessionKeys = {
     .annotate({ expected: "true, or a number of hops", description: "Take only packets from so few hops away (RFC 5082)" })),
   passive: optional(Truth("Wait for the neighbour to connect")),
   shutdown: optional(Truth("Configured, and not connected")),
-  "update-source": optional(Schema.String.annotate({ expected: "an address or interface of the node", description: "Address that sessions come from" })),
+  "update-source": optional(
+    Schema.String.annotate({ expected: "an address or interface of the node", description: "Address that sessions come from" })
+  ),
   "local-as": optional(LocalAs),
   "next-hop-self": optional(Truth("Routes of others are announced with our own address as next hop")),
   "default-originate": optional(Truth("Announce a default route to the neighbour")),
@@ -181,7 +154,10 @@ const Neighbor = Schema.Union([
   Schema.Struct({
     ...sessionKeys,
     peer: optional(oneOrMore(Schema.String, "NODE, NODE:PORT, an address, external or internal")),
-    interface: optional(Schema.String.annotate({ expected: "an interface", description: "Unnumbered: whoever is at the other end; or the link of a link-local address" })),
+    interface: optional(Schema.String.annotate({
+      expected: "an interface",
+      description: "Unnumbered: whoever is at the other end; or the link of a link-local address"
+    })),
     range: optional(Prefix.annotate({ description: "Anybody from here who connects" })),
     limit: optional(integer(1, 10_000, "How many of a range at once: 100 unless given")),
     as: optional(Schema.Union([Schema.Literals(["external", "internal"]), Schema.Finite, Schema.String]).annotate({
@@ -192,131 +168,6 @@ const Neighbor = Schema.Union([
     description: optional(Schema.String)
   })
 ]).annotate({ identifier: "BgpNeighbor", expected: "NODE, NODE:PORT, an address, or a map with peer, interface or range" })
-
-const communityProblem = (patterns: boolean) => (value: string): string | undefined =>
-  (patterns ? CommunityText.parsePattern(value) : CommunityText.parse(value)) === undefined
-    ? `expected a community such as 65000:1, 65000:1:2 (large), rt:65000:1, soo:65000:1 or no-export${patterns ? "; * stands for any number" : ""}`
-    : undefined
-const Community = text({ description: "a community such as 65000:1", problem: communityProblem(false) })
-const CommunityPattern = text({ description: 'a community such as 65000:1 or "65000:*"', problem: communityProblem(true) })
-
-const asPathProblem = (value: string): string | undefined => {
-  const parsed = AsPathExpression.parse(value)
-  return parsed.ok ? undefined : `the AS-path expression ${parsed.message}`
-}
-
-const AddressText = text({
-  description: "an address",
-  problem: (value) => (parseAddress(value) === undefined ? "expected an IPv4 or IPv6 address" : undefined)
-})
-
-export interface ParsedListEntry {
-  readonly action: "permit" | "deny"
-  readonly prefix: string
-  readonly ge?: number
-  readonly le?: number
-}
-
-/** `10.0.0.0/8 le 24`, `deny 10.1.0.0/16`, `any`; a text: what is wrong. */
-export const parseListEntry = (value: string): ReadonlyArray<ParsedListEntry> | string => {
-  const words = value.trim().split(/\s+/)
-  const action = words[0] === "permit" || words[0] === "deny" ? (words.shift() as "permit" | "deny") : "permit"
-  if (words[0] === "any" && words.length === 1) {
-    return [{ action, prefix: "0.0.0.0/0", le: 32 }, { action, prefix: "::/0", le: 128 }]
-  }
-  const problem = words[0] === undefined ? "there is no prefix" : prefixProblem(words[0])
-  if (problem !== undefined) return problem
-  const prefix = parsePrefix(words.shift()!)!
-  const bounds: { ge?: number; le?: number } = {}
-  while (words.length > 0) {
-    const key = words.shift()!
-    const number = words.shift() ?? ""
-    if ((key !== "ge" && key !== "le") || bounds[key] !== undefined || !/^\d{1,3}$/.test(number)) {
-      return "expected PREFIX, then le and ge with a length, such as 10.0.0.0/8 ge 16 le 24"
-    }
-    bounds[key] = Number(number)
-  }
-  const { ge = prefix.length, le = width(prefix.family) } = bounds
-  if (ge < prefix.length || le < ge || le > width(prefix.family)) {
-    return `lengths go from ${prefix.length} to ${width(prefix.family)}, ge not above le`
-  }
-  return [{ action, prefix: formatPrefix(prefix), ...bounds }]
-}
-
-const ListEntry = text({
-  description: 'a prefix such as 10.0.0.0/8, "10.0.0.0/8 le 24", "deny 10.1.0.0/16 ge 24" or any',
-  problem: (value) => {
-    const parsed = parseListEntry(value)
-    return typeof parsed === "string" ? parsed : undefined
-  }
-})
-const PrefixList = oneOrMore(ListEntry, 'an entry such as "10.0.0.0/8 le 24"').annotate({ identifier: "PrefixList" })
-
-const Match = Schema.Struct({
-  "prefix-list": optional(oneOrMore(Reference("a prefix list"), "the name of a prefix list", "Any of these lists permits the prefix")),
-  prefix: optional(PrefixList),
-  "as-path": optional(text({ description: 'an expression over the AS path such as "^65000_"', problem: asPathProblem })),
-  community: optional(oneOrMore(CommunityPattern, "a community", "Each of them is there")),
-  "next-hop": optional(oneOrMore(AddressText, "an address", "The next hop is one of these")),
-  med: optional(integer(0, 4294967295, "Exactly this")),
-  "local-preference": optional(integer(0, 4294967295, "Exactly this")),
-  origin: optional(Schema.Literals(["igp", "egp", "incomplete"])),
-  family: optional(FamilyWord),
-  source: optional(Schema.Literals(["bgp", "connected", "static", "aggregate", "network", "table"])
-    .annotate({ description: "Where the route comes from" }))
-})
-const MatchOrAny = Schema.Union([Schema.Literal("any"), Match]).annotate({
-  identifier: "BgpMatch",
-  expected: '"any", or a map with prefix-list, as-path, community, ...',
-  description: "All that are given must match"
-})
-
-const PrependOne = As
-const Prepend = Schema.Union([
-  PrependOne,
-  Schema.Array(PrependOne),
-  Schema.Struct({ as: As, times: integer(1, 64, "How often") })
-]).annotate({ expected: "an AS number, a list of them, or {as, times}", description: "Put in front of the AS path" })
-
-const SetNextHop = text({
-  description: "an address, self, peer or unchanged",
-  problem: (value) => ["self", "peer", "unchanged"].includes(value) || parseAddress(value) !== undefined
-    ? undefined
-    : "expected an address, self, peer or unchanged"
-})
-
-const SetMed = Schema.Union([
-  integer(0, 4294967295, "This value"),
-  text({ description: 'a change such as "+10"', problem: (value) => (/^[+-]\d{1,10}$/.test(value) ? undefined : 'expected a number, or a change such as "+10"') })
-]).annotate({ expected: 'a number, or a change such as "+10"' })
-
-const Changes = Schema.Struct({
-  "local-preference": optional(integer(0, 4294967295, "The higher wins, 100 is usual")),
-  med: optional(SetMed),
-  weight: optional(integer(0, 65535, "The higher wins, before all else; never leaves this router")),
-  origin: optional(Schema.Literals(["igp", "egp", "incomplete"])),
-  prepend: optional(Prepend),
-  "next-hop": optional(SetNextHop),
-  community: optional(oneOrMore(Community, "a community", "Instead of what is there of the same sort")),
-  "add-community": optional(oneOrMore(Community, "a community")),
-  "remove-community": optional(oneOrMore(CommunityPattern, 'a community, or a pattern such as "65000:*"'))
-}).annotate({ identifier: "BgpSet", expected: "a map with local-preference, med, prepend, community, ..." })
-
-const Term = Schema.Union([
-  Schema.Literals(["permit", "deny"]),
-  Schema.Struct({
-    permit: optional(MatchOrAny),
-    deny: optional(MatchOrAny),
-    set: optional(Changes),
-    continue: optional(Truth("Go on with the next entry after this one"))
-  })
-]).annotate({ expected: "permit, deny, {permit: MATCH, set: {...}} or {deny: MATCH}" })
-
-const Policy = Schema.Union([Term, Schema.Array(Term)]).annotate({
-  identifier: "BgpPolicy",
-  expected: "a list of entries such as {permit: {prefix-list: mine}, set: {med: 10}}",
-  description: "Entries in order, as of a route-map: the first that matches decides; what none matches is denied"
-})
 
 const Originated = Schema.Union([Prefix, Schema.Struct({ prefix: Prefix, policy: optional(Reference("a policy")) })])
   .annotate({ expected: "a prefix, or {prefix, policy}" })
@@ -333,8 +184,12 @@ const Redistribute = Schema.Union([SourceWord, Schema.Struct({ source: SourceWor
   .annotate({ expected: "connected, static or {source, policy}" })
 
 const tableKeys = {
-  networks: optional(oneOrMore(Originated, "a prefix, or {prefix, policy}", "Prefixes to announce, whether or not there is a route to them")),
-  aggregates: optional(oneOrMore(Aggregate, "a prefix, or {prefix, summary-only, as-set}", "Announced while there is a more specific route")),
+  networks: optional(
+    oneOrMore(Originated, "a prefix, or {prefix, policy}", "Prefixes to announce, whether or not there is a route to them")
+  ),
+  aggregates: optional(
+    oneOrMore(Aggregate, "a prefix, or {prefix, summary-only, as-set}", "Announced while there is a more specific route")
+  ),
   redistribute: optional(oneOrMore(Redistribute, "connected, static or {source, policy}", "Routes of the kernel to announce"))
 }
 
@@ -373,12 +228,19 @@ export const bgpKeys = {
   ibgp: optional(Schema.Literals(["links", "mesh", "none"]).annotate({
     description: "Sessions within the AS: with neighbours on links (default), a full mesh of all that say so by their loopbacks, or none"
   })),
-  "route-reflector": optional(oneOrMore(Reference("a node"), "the name of a node", "Reflectors of this node: instead of a mesh; who is in the list itself is one")),
+  "route-reflector": optional(
+    oneOrMore(Reference("a node"), "the name of a node", "Reflectors of this node: instead of a mesh; who is in the list itself is one")
+  ),
   clients: optional(oneOrMore(Reference("a node"), "the name of a node", "This node reflects routes for these")),
-  neighbors: optional(Schema.Array(Neighbor).annotate({ expected: "a list of neighbours", description: "Settings of derived sessions, and further neighbours" })),
+  neighbors: optional(
+    Schema.Array(Neighbor)
+      .annotate({ expected: "a list of neighbours", description: "Settings of derived sessions, and further neighbours" })
+  ),
   policies: optional(Schema.Record(Name("a policy"), Policy).annotate({ expected: "a map from name to policy" })),
   "prefix-lists": optional(Schema.Record(Name("a prefix list"), PrefixList).annotate({ expected: "a map from name to prefix list" })),
-  vrfs: optional(Schema.Record(Name("a VRF"), Vrf).annotate({ expected: "a map from name to VRF", description: "Further routing tables by name" })),
+  vrfs: optional(
+    Schema.Record(Name("a VRF"), Vrf).annotate({ expected: "a map from name to VRF", description: "Further routing tables by name" })
+  ),
   multipath: optional(Multipath),
   "always-compare-med": optional(Truth("Compare MED between paths of different neighbour AS, too")),
   "graceful-shutdown": optional(Truth("Announce everything as a last resort (RFC 8326), before maintenance"))
@@ -395,10 +257,6 @@ const BgpMap = Schema.Struct(bgpKeys)
 export type RawBgp = typeof BgpMap.Type
 export type RawSession = typeof Session.Type
 export type RawNeighbor = Exclude<typeof Neighbor.Type, string>
-export type RawPolicy = typeof Policy.Type
-export type RawTerm = typeof Term.Type
-export type RawMatch = typeof Match.Type
-export type RawChanges = typeof Changes.Type
 export type RawVrf = typeof Vrf.Type
 export type RawRouteBfd = typeof RouteBfd.Type
 export type RawBfd = typeof Bfd.Type

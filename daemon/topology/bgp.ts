@@ -5,7 +5,9 @@
  * theirs later; policies, prefix lists and VRFs are taken by name, the nearest of each; neighbours, networks, aggregates and
  * redistribution are joined.
  */
-import { parseAs, type RawBgp, type RawBgpOfPort, type RawNeighbor, type RawTerm, type RawVrf } from "./bgp-schema.ts"
+import type { RawTerm } from "./bgp-policy-schema.ts"
+import type { RawBgp, RawBgpOfPort, RawNeighbor, RawVrf } from "./bgp-schema.ts"
+import { parseAs } from "./bgp-schema-parts.ts"
 import type { Path, Reporter } from "./diagnostic.ts"
 import type { Bgp, BgpTable, BgpVrf, Located, NodeKind, SessionLayer } from "./model.ts"
 

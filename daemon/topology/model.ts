@@ -2,7 +2,8 @@
  * A topology as the compiler reads it: groups and defaults merged, every name checked, every port named, shorthand
  * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
  */
-import type { RawBgpOfPort, RawNeighbor, RawRouteBfd, RawSession, RawTerm } from "./bgp-schema.ts"
+import type { RawTerm } from "./bgp-policy-schema.ts"
+import type { RawBgpOfPort, RawNeighbor, RawRouteBfd, RawSession } from "./bgp-schema.ts"
 import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
 import type { RawProfile } from "./link-schema.ts"

@@ -2,8 +2,8 @@
  * Regular expressions over an AS path in text, as routers have them: `^65000_`, `_65001$`, `^$`, `^(65000|65001)(_.*)?$`.
  *
  * The text is the path as routers print it: numbers with a space between, `{1,2}` an AS_SET, `(1 2)` a confederation's
- * sequence, `[1,2]` its set. The language is that of POSIX extended expressions with `_` for "begin, end, or what separates numbers"; no back
- * references, so that every expression is a finite automaton: the time for a path is proportional to its length, whatever
+ * sequence, `[1,2]` its set. The language is that of POSIX extended expressions with `_` for "begin, end, or what separates
+ * numbers"; no back references, so that every expression is a finite automaton: the time for a path is proportional to its length, whatever
  * the expression. (JavaScript's own engine backtracks: a neighbour's long path could hold the thread for hours.)
  *
  *     text --parse--> program (Thompson's NFA) --test--> states of a DFA, made when first met
@@ -202,7 +202,9 @@ const emit = (program: Array<Step>, node: Node, next: number): number => {
         after = put(loop)
         loop.next = emit(program, node.what, after)
       } else {
-        for (let times = node.least; times < node.most; times++) after = put({ op: "split", next: emit(program, node.what, after), other: next })
+        for (let times = node.least; times < node.most; times++) {
+          after = put({ op: "split", next: emit(program, node.what, after), other: next })
+        }
       }
       for (let times = 0; times < node.least; times++) after = emit(program, node.what, after)
       return after
