@@ -51,8 +51,13 @@ const layers: Readonly<Record<string, Layer>> = {
     packages: "any",
     why: "it makes one of many hosts, and leaves the kernel to the reconciler of each",
   },
+  evpn: {
+    layers: ["wire", "plan", "linux", "bgp", "resources", "store", "observe"],
+    packages: "any",
+    why: "it tells other hosts what this one's networks know, and the networks what others tell; labs are not its business",
+  },
   rpc: {
-    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "bgp", "reconciler", "fleet"],
+    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "bgp", "evpn", "reconciler", "fleet"],
     packages: "any",
     why: "it turns messages into calls and never touches the kernel itself",
   },

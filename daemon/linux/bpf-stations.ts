@@ -87,7 +87,8 @@ export class Stations {
   answered(slots: ReadonlyArray<number>): number {
     if (slots.length === 0) return 0
     const length = Layout.sizes.answered.value * this.cpus
-    const values = attempt("read", "eBPF map answered", () => addon.bpfLookup(this.maps.answered, Layout.keys32(...slots), slots.length, length))
+    const keys = Layout.keys32(...slots)
+    const values = attempt("read", "eBPF map answered", () => addon.bpfLookup(this.maps.answered, keys, slots.length, length))
     const from = new DataView(values.buffer, values.byteOffset, values.byteLength)
     let total = 0n
     for (let at = 0; at < values.length; at += 8) total += from.getBigUint64(at, true)

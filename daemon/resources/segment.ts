@@ -155,7 +155,7 @@ const observeNetwork = (lab: Lab, id: string, spec: SegmentSpec, { carriers, ent
   const { tunnel, ...plain } = spec
   const wanted = new Set(spec.ports)
   const ways = TunnelWays.isTunnelled(spec) ? TunnelWays.find(lab, id, spec, carriers) : undefined
-  const leading = new Set(ways?.ports.values())
+  const leading = new Set([...(ways?.ports.values() ?? []), ...lab.daemon.foreign.indexesOf(spec.vni)])
   const ports = segment.ports.flatMap((index) => {
     if (leading.has(index)) return []
     const name = names.get(index) ?? nameOfOther(lab, index)
@@ -213,12 +213,13 @@ const joinTunnelled = async (lab: Lab, id: string, spec: TunnelWays.TunnelledSpe
   const { datapath, ports } = await TunnelWays.make(lab, id, spec)
   const ways = [...ports.values()]
   if (spec.segmentKind === "network") {
-    program.setSegment(spec.vni, [...ends.map(({ index }) => index), ...ways], { ageingS: spec.ageingS })
+    const others = lab.daemon.foreign.indexesOf(spec.vni)
+    program.setSegment(spec.vni, [...ends.map(({ index }) => index), ...ways, ...others], { ageingS: spec.ageingS })
     program.setPorts([
       ...ends.map(({ index, mac }) => [index, { kind: "network", segment: spec.vni, mac }] as const),
       ...ways.map((way) => [way, TunnelWays.portOf(spec, 0)] as const)
     ])
-    return new Set(ways)
+    return new Set([...ways, ...others])
   }
   const [{ index, mac, port }] = ends as [(typeof ends)[0]]
   const way = ways[0]
@@ -246,7 +247,8 @@ const leadOut = async (
   return near
 }
 
-const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
+/** Joins ports that are all here; returns the indexes of tunnel ends that nobody planned. */
+const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<ReadonlySet<number>> => {
   const { program } = lab.daemon
   const indexes = spec.ports.map((port) => fabricIndex(lab, port))
   const macs = spec.ports.map((port) => macOf(lab, port))
@@ -254,14 +256,16 @@ const join = async (lab: Lab, id: string, spec: SegmentSpec): Promise<void> => {
     const { endpoints, ports, profiles } = spec
     const link = await lab.daemon.links.set(engineId(lab, id), { lab: lab.name, ports, endpoints, profiles }, lab.snapshot.taps)
     leadThrough(program, link, ports.map((port, i) => ({ port, index: indexes[i]!, mac: macs[i]! })))
-    return
+    return new Set()
   }
   if (spec.segmentKind === "p2p") {
     program.setPorts(indexes.map((index, i) => [index, { kind: "p2p", peer: indexes[1 - i]!, mac: macs[i]! }]))
-    return
+    return new Set()
   }
-  program.setSegment(spec.vni, indexes, { ageingS: spec.ageingS })
+  const others = lab.daemon.foreign.indexesOf(spec.vni)
+  program.setSegment(spec.vni, [...indexes, ...others], { ageingS: spec.ageingS })
   program.setPorts(indexes.map((index, i) => [index, { kind: "network", segment: spec.vni, mac: macs[i]! }]))
+  return new Set(others)
 }
 
 /** The VNIs under which something of the segment may be in the kernel. */
@@ -279,9 +283,7 @@ export const handler: Handler<"segment"> = {
     for (const { after, id } of steps) if (TunnelWays.isTunnelled(after!.spec)) await TunnelWays.vacate(lab, id, after!.spec)
     return eachAsync(steps, async ({ after, before, id }) => {
       const { spec } = after!
-      let kept: ReadonlySet<number> = new Set()
-      if (TunnelWays.isTunnelled(spec)) kept = await joinTunnelled(lab, id, spec)
-      else await join(lab, id, spec)
+      const kept = await (TunnelWays.isTunnelled(spec) ? joinTunnelled(lab, id, spec) : join(lab, id, spec))
       if (before !== undefined) leave(lab, before, spec)
       await TunnelWays.drop(lab, id, vnisOf(lab, id, before, spec), { at: "leisure", kept })
       if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))

@@ -67,8 +67,12 @@ export const find = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carrier
   return wanted === "kernel" ? (kernel ?? engine) : (engine ?? kernel)
 }
 
-const hasAny = (lab: Lab, id: string, { vni }: SegmentSpec): boolean =>
-  lab.daemon.program.tunnelEndsOf(vni).size > 0 || lab.daemon.links.tunnelsOf(prefixOf(lab, id)).size > 0
+/** The kernel's tunnel ends of the segment, but those that nobody planned. */
+const plannedEnds = ({ daemon: { foreign, tunnels } }: Lab, { tunnel, vni }: TunnelledSpec): ReadonlyArray<readonly [number, TunnelEnd]> =>
+  [...tunnels.endsOf(vni)].filter(([, { remote }]) => tunnel.vteps.includes(remote) || !foreign.has(vni, remote))
+
+const hasAny = (lab: Lab, id: string, spec: TunnelledSpec): boolean =>
+  plannedEnds(lab, spec).length > 0 || lab.daemon.links.tunnelsOf(prefixOf(lab, id)).size > 0
 
 /** The MTU of the segment's ports on this host: the longest packet that it may send. */
 const mtuOf = (lab: Lab, { ports }: SegmentSpec): number =>
@@ -89,7 +93,7 @@ const leavesWell = (lab: Lab, id: string, spec: SegmentSpec, { remote, via }: Tu
 
 const findKernel = (lab: Lab, id: string, spec: TunnelledSpec, carried: Carriers): Ways | undefined => {
   const { tunnels } = lab.daemon
-  const ends = [...tunnels.endsOf(spec.vni)]
+  const ends = plannedEnds(lab, spec)
   if (ends.length === 0) return undefined
   const alive = ends.filter(
     ([, end]) => carried.has(end.device) && end.local === tunnels.localFor(end.remote) && leavesWell(lab, id, spec, end)

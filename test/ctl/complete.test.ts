@@ -36,6 +36,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "destroy",
     "list",
     "hosts",
+    "evpn",
     "drain",
     "inspect",
     "exec",
