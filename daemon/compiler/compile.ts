@@ -3,6 +3,7 @@
  *
  *     addressing.ts  who has which address
  *     routing.ts     routes, nexthop groups, default gateways, rules
+ *     bfd-sessions.ts  who watches whom by BFD
  *     bgp.ts         BGP speakers, their neighbours and VRFs
  *     nat.ts         NAT and MSS clamping
  *     profile.ts     delay, loss, rate and the like of links
@@ -22,6 +23,7 @@ import { type Diagnostic, formatPath, inOrder, type Path, Reporter } from "../to
 import * as Ip from "../topology/ip.ts"
 import type { Container, Node, Port, Segment, Topology } from "../topology/model.ts"
 import { type Addressing, assignAddresses, label } from "./addressing.ts"
+import { compileBfdSessions, type WatchedHop } from "./bfd-sessions.ts"
 import { compileBgp } from "./bgp.ts"
 import { containerSpec, publishSpecs, refuseSharedPorts, warnOfRole } from "./container.ts"
 import * as Derive from "./derive.ts"
@@ -47,6 +49,7 @@ export const compile = (topology: Topology): CompileResult => {
   builder.segments()
   checkSegmentGateways(context)
   for (const node of topology.nodes.values()) builder.contents(node)
+  builder.bfd()
   builder.bgp()
   builder.hostsFile()
   refuseSharedPorts(topology, reporter)
@@ -67,6 +70,7 @@ class Builder {
   private readonly infos: Array<SegmentInfo> = []
   /** What a command of the node waits for. */
   private readonly readyOf = new Map<string, Array<string>>()
+  private readonly watchedHops: Array<WatchedHop> = []
   private readonly context: RoutingContext
   private readonly topology: Topology
   private readonly addressing: Addressing
@@ -233,6 +237,8 @@ class Builder {
     for (const { spec, ports, group, path } of compileRoutes(node, this.context)) {
       const below = ports.flatMap((port) => this.usable(port))
       let dependsOn = below.length === 0 ? [id.node(node.name)] : below
+      const hops = group?.members ?? (spec.via === undefined ? [] : [spec.via])
+      for (const hop of hops) if (hop.bfd !== undefined) this.watchedHops.push({ node, hop, path })
       if (group !== undefined) {
         const groupId = id.nexthop(group.node, group.id)
         this.add<ResourceOf<"nexthop">>({ kind: "nexthop", id: groupId, spec: group, dependsOn }, path)
@@ -241,6 +247,16 @@ class Builder {
       const routeId = id.route(spec.node, spec.table, spec.to, spec.metric)
       this.add<ResourceOf<"route">>({ kind: "route", id: routeId, spec, dependsOn }, path)
       ready.push(routeId)
+    }
+  }
+
+  /** Sessions that watch next hops, and those that nodes name. */
+  bfd(): void {
+    for (const { spec, port, path } of compileBfdSessions(this.watchedHops, this.context)) {
+      const bfdId = id.bfd(spec.node, spec.peer, spec.ifname)
+      const dependsOn = port === undefined ? [id.node(spec.node)] : this.usable(port)
+      this.add<ResourceOf<"bfd">>({ kind: "bfd", id: bfdId, spec, dependsOn }, path)
+      this.readyOf.get(spec.node)?.push(bfdId)
     }
   }
 

@@ -47,9 +47,9 @@ const Timers = Schema.Struct({
 
 /** Times of BFD: of a session, a static route, a node. */
 export const RouteBfdKeys = {
-  interval: optional(milliseconds("How often packets are sent and wanted: 50ms unless given", 1, 60_000)),
-  "min-tx": optional(milliseconds("How often packets are sent at most", 1, 60_000)),
-  "min-rx": optional(milliseconds("How often packets are wanted at most", 1, 60_000)),
+  interval: optional(milliseconds("How often packets are sent and wanted: 50ms unless given", 10, 60_000)),
+  "min-tx": optional(milliseconds("How often packets are sent at most", 10, 60_000)),
+  "min-rx": optional(milliseconds("How often packets are wanted at most", 10, 60_000)),
   multiplier: optional(integer(1, 255, "So many packets lost in a row are a failure: 3 unless given"))
 }
 /** Of static routes: always a single hop away. */

@@ -3,6 +3,7 @@
  * expanded. Values are still what the person wrote (no address is handed out here), and each knows where it was written.
  */
 import type { RawTerm } from "./bgp-policy-schema.ts"
+import type { RawBfdPeer } from "./bfd-schema.ts"
 import type { RawBgpOfPort, RawNeighbor, RawRouteBfd, RawSession } from "./bgp-schema.ts"
 import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
@@ -91,6 +92,8 @@ export interface Node {
   readonly routes: ReadonlyArray<Located<Route>>
   readonly rules: ReadonlyArray<Located<Rule>>
   readonly nat: Nat
+  /** Whom the node watches besides, in `bfd`. */
+  readonly bfdPeers?: ReadonlyArray<Located<string | RawBfdPeer>>
   /** Absent: the node speaks no BGP. */
   readonly bgp?: Bgp
   /** In the order of attachment: networks, then links. */

@@ -5,6 +5,7 @@
  * the others. What needs more than one value to judge (references, overlaps) is checked in `resolve.ts` and the compiler.
  */
 import { Schema } from "effect"
+import { Bfd } from "./bfd-schema.ts"
 import { Bgp, BgpOfPort, RouteBfd } from "./bgp-schema.ts"
 import { containerKeys, Published } from "./container-schema.ts"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
@@ -225,6 +226,7 @@ export const Node = Schema.Struct({
   group: optional(Word),
   host: optional(OnHost),
   loopback: optional(oneOrMore(LoopbackAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
+  bfd: optional(Bfd),
   ports: optional(NodePorts)
 }).annotate({ expected: "a map such as {kind: host}" })
 
