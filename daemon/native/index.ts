@@ -18,6 +18,29 @@ export interface Poll {
   readonly _poll: unique symbol
 }
 
+export interface ProbesHandle {
+  readonly _probes: unique symbol
+}
+
+/** Places in what `probeRead` fills in; latencies and times in ns. As in `src/probe.cc`. */
+export const ProbeCounter = {
+  sent: 0,
+  received: 1,
+  lost: 2,
+  unsent: 3,
+  duplicates: 4,
+  reordered: 5,
+  late: 6,
+  refused: 7,
+  unreachable: 8,
+  latencySumNs: 9,
+  latencyMinNs: 10,
+  latencyMaxNs: 11,
+  outageCount: 12,
+  pendingNs: 13,
+  blindNs: 14
+} as const
+
 export interface Capture {
   readonly _capture: unique symbol
 }
@@ -278,6 +301,34 @@ export interface Addon {
   tunnelWrite(engine: EngineHandle, tunnel: number, count: number): void
   tunnelCounters(engine: EngineHandle, tunnel: number, target: Float64Array): void
   tunnelRefusals(engine: EngineHandle, target: Float64Array): void
+
+  // probe.cc: flows and responders are known by their descriptors
+  probesOpen(): ProbesHandle
+  probesClose(probes: ProbesHandle): void
+  /** `address` of zeros: all of the family. `port` 0: a free one, see `localPort`. */
+  probeRespond(probes: ProbesHandle, netns: number, address: Uint8Array, port: number): number
+  /** `port` 0: ICMP echo. `scope`: ifindex, of link-local addresses. `payload`: octets behind the UDP or ICMP header. */
+  probeFlow(
+    probes: ProbesHandle,
+    netns: number,
+    address: Uint8Array,
+    port: number,
+    scope: number,
+    source: Uint8Array | null,
+    spacingNs: number,
+    timeoutNs: number,
+    payload: number
+  ): number
+  probeEnd(probes: ProbesHandle, descriptor: number): void
+  /** How many outages, from number `from` on, were copied: `[startNs, endNs or 0, lost]` each; -1: no such flow. Counters by `ProbeCounter`. */
+  probeRead(
+    probes: ProbesHandle,
+    descriptor: number,
+    counters: Float64Array,
+    histogram: Uint32Array,
+    outages: Float64Array,
+    from: number
+  ): number
 
   // bfd.cc
   bfdListen(netns: number, v6: boolean, port: number): number

@@ -55,7 +55,8 @@ uint8_t* Arguments::octets(size_t index, size_t* length) const {
   size_t elements = 0;
   *length = 0;
   if (napi_get_typedarray_info(env, value[index], &type, &elements, &data, nullptr, nullptr) != napi_ok) return nullptr;
-  const size_t size = type == napi_int32_array || type == napi_uint32_array ? 4 : type == napi_biguint64_array ? 8 : 1;
+  const bool isWide = type == napi_biguint64_array || type == napi_float64_array;
+  const size_t size = type == napi_int32_array || type == napi_uint32_array ? 4 : isWide ? 8 : 1;
   *length = elements * size;
   return static_cast<uint8_t*>(data);
 }
@@ -175,5 +176,6 @@ NAPI_MODULE_INIT() {
   weft::registerBfd(env, exports);
   weft::registerRouteSocket(env, exports);
   weft::registerBgpSocket(env, exports);
+  weft::registerProbe(env, exports);
   return exports;
 }

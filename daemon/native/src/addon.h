@@ -80,5 +80,6 @@ void registerCapture(napi_env env, napi_value exports);
 void registerBfd(napi_env env, napi_value exports);
 void registerRouteSocket(napi_env env, napi_value exports);
 void registerBgpSocket(napi_env env, napi_value exports);
+void registerProbe(napi_env env, napi_value exports);
 
 }  // namespace weft
