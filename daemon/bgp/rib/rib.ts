@@ -1,21 +1,50 @@
 /**
- * The routes of one speaker and VRF. Signatures first; the bodies follow.
+ * The routes of one speaker and VRF: what neighbours sent, what is best, what neighbours are sent. RFC 4271 3.2, 9.
+ *
+ *      UPDATE octets --receive--> attribute-table.ts  sets, each once, after import policy   (import-side.ts)
+ *                                 prefix-table.ts     prefixes as numbers
+ *                                 path-pool.ts        a row for each path
+ *                          dirty prefixes
+ *      run(budgetMs) ------------> family-table.ts    decide: decision.ts, and the FIB
+ *                                  adj-rib-out.ts     groups of neighbours that are sent the same (export-rewrite.ts)
+ *                                  packer.ts          UPDATEs into the send queues
+ *      aggregates.ts, leak.ts      routes made of best routes: aggregates here, imports in other tables
+ *      views.ts                    pages for people: why a path won or lost
+ *
+ * All work is proportional to what changed and is done in slices; only walks over columns without work for each row (marking a
+ * neighbour's paths stale: about 1 ms for a million) are done at once. A route is a row in columns, about 30 octets, and its prefix
+ * another 30; there is no object for each route.
+ *
+ * Limits: 2^24 prefixes for each family, 65527 neighbours. No confederations, no AIGP. AS loops are not kept: a change of
+ * `allowAsIn` needs a route refresh from the neighbour.
  */
-
-import type { FamilyIndex, PathView, RibOptions, RibPeer, RibSession, Source } from "./types.ts"
-import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import { Family } from "../../wire/bgp/iana.ts"
 import type { BgpError } from "../../wire/bgp/notification.ts"
+import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import * as RouteRefresh from "../../wire/bgp/route-refresh.ts"
+import { forEachPrefix } from "../../wire/bgp/nlri.ts"
+import { decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
+import * as Ip from "../../wire/ip.ts"
+import { Severity } from "../../wire/bgp/path-attributes.ts"
+import { Aggregates, type AggregateSpec } from "./aggregates.ts"
+import { AttributeTable } from "./attribute-table.ts"
+import { firstPeer } from "./decision.ts"
+import { ExportSide } from "./export-side.ts"
+import { FamilyTable } from "./family-table.ts"
+import { importSet, type ImportPeer } from "./import-side.ts"
+import { PathFlag } from "./path-pool.ts"
+import { Peer, PeerFactTable } from "./peer.ts"
+import { type FamilyIndex, type PathView, type RibOptions, type RibPeer, type RibSession, Source } from "./types.ts"
+import * as Views from "./views.ts"
 
-export interface AggregateSpec {
-  readonly prefix: string
-  readonly summaryOnly: boolean
-  readonly asSet: boolean
-}
+export type { AggregateSpec } from "./aggregates.ts"
 
 export interface RibCounts {
   readonly prefixes: number
   readonly paths: number
+  /** Prefixes about which is still to be decided. */
   readonly pending: number
+  readonly attributeSets: number
 }
 
 export interface PeerCounts {
@@ -24,56 +53,585 @@ export interface PeerCounts {
   readonly advertised: number
 }
 
-export declare class Rib {
-  constructor(options: RibOptions)
+export interface ViewPage {
+  readonly paths: ReadonlyArray<PathView>
+  readonly next: number
+}
+
+/** FRR's weight of a router's own routes. */
+const localWeight = 32768
+/** Rows between two looks at the clock. */
+const stride = 64
+const wireFamilies = [Family.ipv4Unicast, Family.ipv6Unicast] as const
+const familyIndexes: ReadonlyArray<FamilyIndex> = [0, 1]
+
+/** A job in slices: goes on from each `yield`. `peer`: whose, -1: nobody's. */
+interface Job {
+  readonly peer: number
+  readonly steps: Generator<undefined, void>
+}
+
+export class Rib {
+  readonly options: RibOptions
+  readonly sets: AttributeTable
+  readonly tables: readonly [FamilyTable, FamilyTable]
+  readonly exports: ExportSide
+  readonly peers: Array<Peer | undefined> = new Array<Peer | undefined>(firstPeer).fill(undefined)
+  readonly #facts = new PeerFactTable()
+  readonly #scan = new UpdateScan()
+  readonly #jobs: Array<Job> = []
+  readonly #aggregates: Aggregates
+  readonly #followers = new Set<(family: FamilyIndex, prefix: number) => void>()
+  /** Prefixes that lost their last path, and may be forgotten when no neighbour has to be told any more. By family. */
+  readonly #emptied: readonly [Array<number>, Array<number>] = [[], []]
+  #held = false
+  // What `#visit*` work on: one UPDATE at a time.
+  #bytes: Uint8Array = new Uint8Array(0)
+  #peer: Peer | undefined
+  #table: FamilyTable
+  #set = 0
+  #chosen = 0
+  #now = 0
+
+  constructor(options: RibOptions) {
+    this.options = options
+    this.sets = new AttributeTable(options.asn, options.nextHops)
+    const facts = this.#facts
+    const { alwaysCompareMed, fib, multipath, nextHops } = options
+    const tableOptions = { sets: this.sets, nextHops, fib, decision: { alwaysCompareMed, multipath }, facts }
+    this.tables = [new FamilyTable({ ...tableOptions, family: 0 }), new FamilyTable({ ...tableOptions, family: 1 })]
+    this.#table = this.tables[0]
+    this.exports = new ExportSide(this)
+    this.#aggregates = new Aggregates(this)
+    this.sets.onFree = (set) => this.exports.forget(set)
+    nextHops.onChange((index) => this.#nextHopChanged(index))
+  }
+
+  // ---- neighbours ------------------------------------------------------------------------------------------------------
 
   /** Makes a neighbour known; the number names it in all other calls until `removePeer`. */
-  addPeer(peer: RibPeer): number
+  addPeer(config: RibPeer): number {
+    let index = this.peers.indexOf(undefined, firstPeer)
+    if (index < 0) index = this.peers.length
+    this.peers[index] = new Peer(index, config)
+    this.#facts.set(index, config)
+    for (const table of this.tables) table.reservePeers(index + 1)
+    for (const table of this.tables) table.live[index] = 0
+    return index
+  }
+
   /** New configuration; what it changes of received and sent routes is worked off by `run`. */
-  updatePeer(peer: number, config: RibPeer): void
-  removePeer(peer: number): void
+  updatePeer(index: number, config: RibPeer): void {
+    const peer = this.#known(index)
+    peer.config = config
+    peer.renewImport()
+    this.#facts.set(index, config, peer.session)
+    this.refreshImport(index)
+    if (peer.session !== undefined) this.exports.reattach(peer)
+    this.options.events.wanted()
+  }
+
+  removePeer(index: number): void {
+    const peer = this.#known(index)
+    if (peer.session !== undefined) this.sessionDown(index, [])
+    for (const family of familyIndexes) this.#drop(index, family)
+    this.#finishJobs(index)
+    this.peers[index] = undefined
+  }
 
   /** The session is Established: sends the tables and End-of-RIB, as far as the outbound side takes them. */
-  sessionUp(peer: number, session: RibSession): void
+  sessionUp(index: number, session: RibSession): void {
+    const peer = this.#known(index)
+    if (peer.session !== undefined) this.sessionDown(index, familyIndexes)
+    this.#finishJobs(index)
+    peer.session = session
+    peer.scope = this.sets.scope(session.ifname, peer.config.isExternal && session.isMultihop !== true)
+    peer.renewImport()
+    this.#facts.set(index, peer.config, session)
+    for (const family of familyIndexes) {
+      if (session.context.families.has(wireFamilies[family])) this.tables[family].live[index] = 1
+    }
+    this.exports.attach(peer)
+    this.options.events.wanted()
+  }
+
   /** The session ended. `stale`: families whose paths stay for graceful restart, until End-of-RIB, `sweepStale` or `makeLongLived`. */
-  sessionDown(peer: number, stale: ReadonlyArray<FamilyIndex>): void
-  sweepStale(peer: number, family: FamilyIndex): void
+  sessionDown(index: number, stale: ReadonlyArray<FamilyIndex>): void {
+    const peer = this.#known(index)
+    this.exports.detach(peer)
+    peer.session = undefined
+    for (const family of familyIndexes) {
+      if (stale.includes(family)) this.#flag(index, family, PathFlag.stale)
+      else this.#drop(index, family)
+    }
+    this.options.events.wanted()
+  }
+
+  /** Removes paths that are still stale. */
+  sweepStale(index: number, family: FamilyIndex): void {
+    this.#start(index, this.#remove(index, family, PathFlag.stale))
+  }
+
   /** RFC 9494 4.2: what is stale and has no NO_LLGR gets LLGR_STALE and least preference; the rest goes. */
-  makeLongLived(peer: number, family: FamilyIndex): void
+  makeLongLived(index: number, family: FamilyIndex): void {
+    this.#start(index, this.#prolong(index, family))
+  }
+
+  // ---- input -----------------------------------------------------------------------------------------------------------
 
   /** One UPDATE with its header at `bytes[at..end)`. What is wrong with it for the session, or nothing. */
-  receive(peer: number, bytes: Uint8Array, at: number, end: number): BgpError | undefined
-  /** A ROUTE-REFRESH of the neighbour: 0 asks us to send again, 1 and 2 mark begin and end of its own (RFC 7313). */
-  routeRefresh(peer: number, family: FamilyIndex, subtype: number): void
-  /** Applies the import policy anew to what was received. */
-  refreshImport(peer: number): void
-  /** Sends everything again to this neighbour, as after a soft reset out; only differences where nothing was asked for. */
-  refreshExport(peer: number): void
-  /** The outbound side has space again. */
-  drained(peer: number): void
-  fibDrained(): void
-  /** While held (a restarting speaker waits for its neighbours' End-of-RIB), nothing is decided or sent. */
-  hold(on: boolean): void
+  receive(index: number, bytes: Uint8Array, at: number, end: number): BgpError | undefined {
+    const peer = this.#known(index)
+    const session = peer.session
+    if (session === undefined) return undefined
+    const { context } = session
+    const scan = this.#scan
+    const error = scanUpdate(bytes, at, end, context, scan)
+    if (error !== undefined) return error
+    this.#bytes = bytes
+    this.#peer = peer
+    this.#now = (performance.timeOrigin + performance.now()) / 1000
+    if (scan.withdrawnAt < scan.withdrawnEnd) this.#each(0, scan.withdrawnAt, scan.withdrawnEnd, this.#visitWithdrawn)
+    const unreach = scan.mpUnreachFamily === 0 ? -1 : wireFamilies.indexOf(scan.mpUnreachFamily as 0x0101)
+    if (unreach >= 0) this.#each(unreach, scan.mpUnreachAt, scan.mpUnreachEnd, this.#visitWithdrawn)
+    let fault: BgpError | undefined
+    const reach = scan.mpReachFamily === 0 ? -1 : wireFamilies.indexOf(scan.mpReachFamily as 0x0101)
+    if (reach >= 0) fault = this.#reach(reach, NlriSource.mpReach, scan.mpReachAt, scan.mpReachEnd)
+    if (scan.nlriAt < scan.nlriEnd) fault ??= this.#reach(0, NlriSource.field, scan.nlriAt, scan.nlriEnd)
+    else if (reach < 0 && scan.hasAttributes) fault = this.#checkUnreachable()
+    if (scan.endOfRib !== 0) this.#endOfRib(index, wireFamilies.indexOf(scan.endOfRib as 0x0101))
+    this.options.events.wanted()
+    return fault
+  }
 
-  /** A local route; a second one of the same prefix and source replaces it. `nextHop` 0.0.0.0 or :: means this router. */
-  originate(prefix: string, source: Source, attributes: PathAttributes): void
-  withdraw(prefix: string, source: Source): void
-  setAggregates(aggregates: ReadonlyArray<AggregateSpec>): void
-  /** Other tables of the speaker that take this one's best paths, as `accepts` says of their attributes. */
-  importFrom(other: Rib, accepts: (attributes: PathAttributes) => PathAttributes | undefined): () => void
+  /** A ROUTE-REFRESH of the neighbour: 0 asks us to send again, 1 and 2 mark begin and end of its own (RFC 7313). */
+  routeRefresh(index: number, family: FamilyIndex, subtype: number): void {
+    if (subtype === RouteRefresh.Subtype.request) this.exports.resend(this.#known(index), family)
+    else if (subtype === RouteRefresh.Subtype.beginning) this.#flag(index, family, PathFlag.unrefreshed)
+    else if (subtype === RouteRefresh.Subtype.end) this.#start(index, this.#remove(index, family, PathFlag.unrefreshed))
+    this.options.events.wanted()
+  }
+
+  /** Applies the import policy anew to what was received. */
+  refreshImport(index: number): void {
+    const peer = this.#known(index)
+    peer.renewImport()
+    for (const family of familyIndexes) this.#start(index, this.#reimport(peer, family))
+  }
+
+  /** Sends everything again to this neighbour, as after a soft reset out. */
+  refreshExport(index: number): void {
+    for (const family of familyIndexes) this.exports.resend(this.#known(index), family)
+    this.options.events.wanted()
+  }
+
+  /** The outbound side has space again. */
+  drained(index: number): void {
+    this.exports.drained(index)
+    this.options.events.wanted()
+  }
+
+  fibDrained(): void {
+    this.options.events.wanted()
+  }
+
+  /** While held (a restarting speaker waits for its neighbours' End-of-RIB), nothing is decided or sent. */
+  hold(on: boolean): void {
+    this.#held = on
+    if (!on) this.options.events.wanted()
+  }
+
+  /** A local route; a second one of the same prefix and source replaces it. `nextHop` absent, 0.0.0.0 or :: means this router. */
+  originate(prefix: string, source: Source, attributes: PathAttributes): void {
+    const { address, family, length } = parse(prefix)
+    const set = this.sets.intern(attributes, { weight: localWeight })
+    this.putLocal(family, this.tables[family].prefixAt(address, 0, length), source, { set, pathId: 0 })
+    this.sets.release(set)
+  }
+
+  withdraw(prefix: string, source: Source): void {
+    const { address, family, length } = parse(prefix)
+    const found = this.tables[family].prefixes.find(address, 0, length)
+    if (found >= 0) this.removeLocal(family, found, source, 0)
+  }
+
+  /** A path of our own; retains the set. */
+  putLocal(family: FamilyIndex, prefix: number, source: Source, { pathId, set }: { set: number; pathId: number }): void {
+    const now = (performance.timeOrigin + performance.now()) / 1000
+    this.tables[family].put(prefix, source, { pathId, received: set, chosen: set, now })
+    this.options.events.wanted()
+  }
+
+  removeLocal(family: FamilyIndex, prefix: number, source: Source, pathId: number): void {
+    const path = this.tables[family].findPath(prefix, source, pathId)
+    if (path < 0) return
+    this.tables[family].removePath(path)
+    this.options.events.wanted()
+  }
+
+  setAggregates(aggregates: ReadonlyArray<AggregateSpec>): void {
+    this.#aggregates.set(aggregates)
+    this.options.events.wanted()
+  }
+
+  /** Takes the other table's best paths as `accepts` says of their attributes. Returns how to stop. */
+  importFrom(other: Rib, accepts: (attributes: PathAttributes) => PathAttributes | undefined): () => void {
+    const number = other.#followers.size + 1 + Math.floor(Math.random() * 0x4000_0000)
+    const follow = (family: FamilyIndex, prefix: number): void => this.#takeOver(other, family, prefix, { number, accepts })
+    other.#followers.add(follow)
+    this.#start(-1, other.#walk(follow))
+    return () => {
+      other.#followers.delete(follow)
+      this.#start(-1, this.#removeTaken(number))
+      this.options.events.wanted()
+    }
+  }
+
+  // ---- work ------------------------------------------------------------------------------------------------------------
 
   /** Works for about this long; true: there is more to do. */
-  run(budgetMs: number): boolean
+  run(budgetMs: number): boolean {
+    const deadline = performance.now() + budgetMs
+    while (this.#jobs.length > 0) {
+      const job = this.#jobs[0]!
+      if (job.steps.next().done === true) this.#jobs.splice(this.#jobs.indexOf(job), 1)
+      if (performance.now() >= deadline) return true
+    }
+    if (this.#held) return false
+    for (const table of this.tables) if (this.#decideAll(table, deadline)) return true
+    const isWaitingForFib = this.tables.some((table) => table.dirty.count > 0)
+    if (!isWaitingForFib) this.sets.releaseNextHops()
+    if (this.exports.run(deadline, !isWaitingForFib)) return true
+    this.#forgetEmptied()
+    return false
+  }
 
-  counts(family: FamilyIndex): RibCounts
-  peerCounts(peer: number, family: FamilyIndex): PeerCounts
+  get isIdle(): boolean {
+    return this.#jobs.length === 0 && this.tables.every((table) => table.dirty.count === 0) && this.exports.isIdle
+  }
+
+  /** True: the time is over. */
+  #decideAll(table: FamilyTable, deadline: number): boolean {
+    const { fib } = this.options
+    const { dirty } = table
+    for (let done = 1; dirty.count > 0; done++) {
+      if ((done & (stride - 1)) === 1 && !fib.hasSpace()) return false
+      this.#decide(table, dirty.take())
+      if ((done & (stride - 1)) === 0 && performance.now() >= deadline) return true
+    }
+    return false
+  }
+
+  #decide(table: FamilyTable, prefix: number): void {
+    if (!table.prefixes.has(prefix)) return
+    if (table.decide(prefix)) {
+      this.#aggregates.bestChanged(table, prefix)
+      this.exports.bestChanged(table, prefix)
+      for (const follow of this.#followers) follow(table.family, prefix)
+      if (this.options.events.bestChanged !== undefined) {
+        table.prefixes.octetsInto(prefix, table.octets, 0)
+        this.options.events.bestChanged(table.family, table.octets, 0, table.prefixes.lengthOf(prefix))
+      }
+    }
+    this.exports.pathsChanged(table, prefix)
+    if (table.first[prefix]! < 0) this.#emptied[table.family].push(prefix)
+  }
+
+  /** Whether more specific routes hide behind an aggregate (summary-only). */
+  isSuppressed(table: FamilyTable, prefix: number): boolean {
+    return this.#aggregates.isSuppressed(table, prefix)
+  }
+
+  /** Prefixes without paths go when all neighbours know. */
+  #forgetEmptied(): void {
+    for (const table of this.tables) {
+      const list = this.#emptied[table.family]
+      let kept = 0
+      for (const prefix of list) {
+        if (!table.prefixes.has(prefix) || table.first[prefix]! >= 0) continue
+        if (table.dirty.has(prefix) || this.exports.isUsing(table, prefix) || this.#aggregates.isUsing(table, prefix)) list[kept++] = prefix
+        else {
+          table.prefixes.remove(prefix)
+          table.bestSet[prefix] = 0
+        }
+      }
+      list.length = kept
+    }
+  }
+
+  start(steps: Generator<undefined, void>): void {
+    this.#start(-1, steps)
+  }
+
+  #start(peer: number, steps: Generator<undefined, void>): void {
+    this.#jobs.push({ peer, steps })
+    this.options.events.wanted()
+  }
+
+  #finishJobs(peer: number): void {
+    for (const job of this.#jobs.filter((job) => job.peer === peer)) {
+      while (job.steps.next().done !== true);
+      this.#jobs.splice(this.#jobs.indexOf(job), 1)
+    }
+  }
+
+  // ---- receiving -------------------------------------------------------------------------------------------------------
+
+  #known(index: number): Peer {
+    const peer = this.peers[index]
+    if (peer === undefined) throw new Error(`no neighbor has the number ${index}`)
+    return peer
+  }
+
+  #each(family: number, at: number, end: number, visit: (pathId: number, bits: number, octetsAt: number) => void): void {
+    this.#table = this.tables[family as FamilyIndex]
+    forEachPrefix(this.#bytes, at, end, this.#peer!.session!.context.addPathReceive(wireFamilies[family as FamilyIndex]), visit)
+  }
+
+  /** Reachable NLRI of the UPDATE that is being received. */
+  #reach(family: number, source: number, at: number, end: number): BgpError | undefined {
+    const peer = this.#peer!
+    const { sets } = this
+    const table = this.tables[family as FamilyIndex]
+    const set = sets.internReceived(this.#bytes, this.#scan, source, peer.session!.context, peer.scope)
+    if (set < 0) return sets.fault!.faults[0]!.error
+    // RFC 7606 2: treat as withdraw.
+    if (set === 0) {
+      this.#each(family, at, end, this.#visitWithdrawn)
+      return undefined
+    }
+    this.#set = set
+    const usesPrefix = peer.config.families[family as FamilyIndex]?.importPolicy?.usesPrefix === true
+    this.#chosen = this.#import(peer, table, set, -1)
+    if (this.#chosen < 0) this.#each(family, at, end, this.#visitWithdrawn)
+    else this.#each(family, at, end, usesPrefix ? this.#visitWithPolicy : this.#visitReached)
+    sets.release(set)
+    this.#checkMaxPrefix(peer, table)
+    return undefined
+  }
+
+  /** What import makes of a set; -1: a loop. The result is kept by what the set notes, or (with a prefix) has a reference. */
+  #import(peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number {
+    return importSet(this, peer, table, set, prefix)
+  }
+
+  readonly #visitReached = (pathId: number, bits: number, octetsAt: number): void => {
+    const table = this.#table
+    const prefix = table.prefixAt(this.#bytes, octetsAt, bits)
+    table.put(prefix, this.#peer!.index, { pathId, received: this.#set, chosen: this.#chosen, now: this.#now })
+  }
+
+  readonly #visitWithPolicy = (pathId: number, bits: number, octetsAt: number): void => {
+    const table = this.#table
+    const prefix = table.prefixAt(this.#bytes, octetsAt, bits)
+    const chosen = this.#import(this.#peer!, table, this.#set, prefix)
+    table.put(prefix, this.#peer!.index, { pathId, received: this.#set, chosen, now: this.#now })
+    this.sets.release(chosen)
+  }
+
+  readonly #visitWithdrawn = (pathId: number, bits: number, octetsAt: number): void => {
+    const table = this.#table
+    const prefix = table.prefixes.find(this.#bytes, octetsAt, bits)
+    if (prefix < 0) return
+    const path = table.findPath(prefix, this.#peer!.index, pathId)
+    if (path >= 0) table.removePath(path)
+  }
+
+  /** RFC 7606 5.2: attributes without reachable NLRI have nothing to be withdrawn, so faults reset. */
+  #checkUnreachable(): BgpError | undefined {
+    const decoded = decodeAttributes(this.#bytes, this.#scan, NlriSource.field, this.#peer!.session!.context)
+    return decoded.severity >= Severity.reset ? decoded.faults[0]!.error : undefined
+  }
+
+  #endOfRib(index: number, family: number): void {
+    if (family < 0) return
+    this.sweepStale(index, family as FamilyIndex)
+    this.options.events.endOfRib?.(index, family as FamilyIndex)
+  }
+
+  #checkMaxPrefix(peer: Peer, table: FamilyTable): void {
+    const most = peer.config.families[table.family]?.maxPrefix
+    if (most === undefined) return
+    const count = table.received[peer.index]!
+    const isOver = count > most
+    if (isOver && !peer.isOverLimit[table.family]) this.options.events.maxPrefix?.(peer.index, table.family, count)
+    peer.isOverLimit[table.family] = isOver
+  }
+
+  // ---- jobs ------------------------------------------------------------------------------------------------------------
+
+  /** All paths of a neighbour go. Until they are gone they are not candidates. */
+  #drop(index: number, family: FamilyIndex): void {
+    this.tables[family].live[index] = 0
+    if (this.tables[family].received[index]! > 0) this.#start(index, this.#remove(index, family, 0))
+  }
+
+  #flag(index: number, family: FamilyIndex, flag: number): void {
+    const { pool } = this.tables[family]
+    const { flags, peer, received } = pool
+    for (let path = 0; path < pool.limit; path++) if (peer[path] === index && received[path] !== 0) flags[path]! |= flag
+  }
+
+  /** Removes a neighbour's paths that have the flag; 0: all. */
+  *#remove(index: number, family: FamilyIndex, flag: number): Generator<undefined, void> {
+    const table = this.tables[family]
+    const { pool } = table
+    for (let path = 0; path < pool.limit; path++) {
+      if ((path & 8191) === 8191) yield
+      if (pool.peer[path] !== index || pool.received[path] === 0) continue
+      if (flag === 0 || (pool.flags[path]! & flag) !== 0) table.removePath(path)
+    }
+  }
+
+  *#prolong(index: number, family: FamilyIndex): Generator<undefined, void> {
+    const table = this.tables[family]
+    const { pool } = table
+    for (let path = 0; path < pool.limit; path++) {
+      if ((path & 1023) === 1023) yield
+      if (pool.peer[path] !== index || pool.received[path] === 0 || (pool.flags[path]! & PathFlag.stale) === 0) continue
+      const longLived = this.#longLived(pool.received[path]!, pool.chosen[path]!)
+      if (longLived === 0) table.removePath(path)
+      else {
+        table.rechoose(path, longLived)
+        this.sets.release(longLived)
+      }
+    }
+  }
+
+  #longLived(received: number, chosen: number): number {
+    const { sets } = this
+    const llgrStale = 0xffff_0006
+    const noLlgr = 0xffff_0007
+    if (chosen === 0 || sets.get(received).communities.includes(noLlgr)) return 0
+    const attributes = sets.get(chosen)
+    const { communities } = attributes
+    const weight = sets.weight[chosen]!
+    const all = communities.includes(llgrStale) ? communities : [...communities, llgrStale]
+    return sets.intern({ ...attributes, communities: all }, { weight, scope: sets.scopeOf(chosen) })
+  }
+
+  *#reimport(peer: Peer, family: FamilyIndex): Generator<undefined, void> {
+    const table = this.tables[family]
+    const { pool } = table
+    for (let path = 0; path < pool.limit; path++) {
+      if ((path & 255) === 255) yield
+      if (pool.peer[path] !== peer.index || pool.received[path] === 0) continue
+      const chosen = this.#import(peer, table, pool.received[path]!, pool.prefix[path]!)
+      if (chosen < 0) table.removePath(path)
+      else {
+        table.rechoose(path, chosen)
+        this.sets.release(chosen)
+      }
+    }
+  }
+
+  #nextHopChanged(index: number): void {
+    for (const table of this.tables) if (table.pool.count > 0) this.#start(-1, this.#redecide(table, index))
+  }
+
+  /** All prefixes with a path over this next hop are to be looked at again. */
+  *#redecide(table: FamilyTable, index: number): Generator<undefined, void> {
+    const { dirty, pool } = table
+    for (let path = 0; path < pool.limit; path++) {
+      if ((path & 16383) === 16383) yield
+      if (pool.chosen[path] !== 0 && this.sets.knownNextHop(pool.chosen[path]!) === index) dirty.add(pool.prefix[path]!)
+    }
+  }
+
+  *#walk(visit: (family: FamilyIndex, prefix: number) => void): Generator<undefined, void> {
+    for (const table of this.tables) {
+      for (let prefix = 0; prefix < table.prefixes.limit; prefix++) {
+        if ((prefix & 255) === 255) yield
+        if (table.prefixes.has(prefix) && table.best[prefix]! >= 0) visit(table.family, prefix)
+      }
+    }
+  }
+
+  // ---- imports from other tables ---------------------------------------------------------------------------------------
+
+  #takeOver(
+    other: Rib,
+    family: FamilyIndex,
+    prefix: number,
+    { accepts, number }: { number: number; accepts: (attributes: PathAttributes) => PathAttributes | undefined }
+  ): void {
+    const from = other.tables[family]
+    const into = this.tables[family]
+    const best = from.best[prefix]!
+    // What another table has taken over itself goes no further.
+    const isOwn = best >= 0 && from.pool.peer[best] !== Source.table
+    const set = isOwn ? from.bestSet[prefix]! : 0
+    const attributes = set === 0 ? undefined : accepts(other.sets.get(set))
+    from.prefixes.octetsInto(prefix, from.octets, 0)
+    const length = from.prefixes.lengthOf(prefix)
+    if (attributes === undefined) {
+      const found = into.prefixes.find(from.octets, 0, length)
+      if (found >= 0) this.removeLocal(family, found, Source.table, number)
+      return
+    }
+    const taken = this.sets.intern(attributes, { scope: this.sets.scopeLike(other.sets, set) })
+    this.putLocal(family, into.prefixAt(from.octets, 0, length), Source.table, { set: taken, pathId: number })
+    this.sets.release(taken)
+  }
+
+  *#removeTaken(number: number): Generator<undefined, void> {
+    for (const table of this.tables) {
+      const { pool } = table
+      for (let path = 0; path < pool.limit; path++) {
+        if ((path & 8191) === 8191) yield
+        if (pool.peer[path] === Source.table && pool.received[path] !== 0 && pool.pathIdOf(path) === number) table.removePath(path)
+      }
+    }
+  }
+
+  // ---- views -----------------------------------------------------------------------------------------------------------
+
+  counts(family: FamilyIndex): RibCounts {
+    const { dirty, pool, prefixes } = this.tables[family]
+    return { prefixes: prefixes.count, paths: pool.count, pending: dirty.count, attributeSets: this.sets.count }
+  }
+
+  peerCounts(peer: number, family: FamilyIndex): PeerCounts {
+    const { accepted, received } = this.tables[family]
+    return { received: received[peer]!, accepted: accepted[peer]!, advertised: this.exports.advertisedCount(peer, family) }
+  }
+
   /** All paths of one prefix, the best first, each with why; nothing if the prefix is unknown. */
-  explain(prefix: string): ReadonlyArray<PathView>
+  explain(prefix: string): ReadonlyArray<PathView> {
+    const { address, family, length } = parse(prefix)
+    const found = this.tables[family].prefixes.find(address, 0, length)
+    return found < 0 ? [] : Views.explain(this, this.tables[family], found)
+  }
+
   /** The longest match of an address. */
-  lookup(address: string): ReadonlyArray<PathView>
+  lookup(address: string): ReadonlyArray<PathView> {
+    const octets = Ip.parse(address)
+    if (octets === undefined) throw new TypeError(`not an address: "${address}"`)
+    const table = this.tables[octets.length === 4 ? 0 : 1]
+    for (let length = octets.length * 8; length >= 0; length--) {
+      const found = table.prefixes.find(octets, 0, length)
+      if (found >= 0 && table.best[found]! >= 0) return Views.explain(this, table, found)
+    }
+    return []
+  }
+
   /** Pages of at most `count` prefixes in the order of the table; `cursor` 0 begins, the result's `next` goes on, -1: the end. */
-  best(family: FamilyIndex, cursor: number, count: number): { readonly paths: ReadonlyArray<PathView>; readonly next: number }
-  received(peer: number, family: FamilyIndex, cursor: number, count: number): { readonly paths: ReadonlyArray<PathView>; readonly next: number }
+  best(family: FamilyIndex, cursor: number, count: number): ViewPage {
+    return Views.page(this, this.tables[family], { cursor, count, of: Views.bestAndOthers })
+  }
+
+  received(peer: number, family: FamilyIndex, cursor: number, count: number): ViewPage {
+    return Views.page(this, this.tables[family], { cursor, count, of: Views.receivedFrom(peer) })
+  }
+
   /** As sent: attributes as the neighbour gets them. */
-  advertised(peer: number, family: FamilyIndex, cursor: number, count: number): { readonly paths: ReadonlyArray<PathView>; readonly next: number }
+  advertised(peer: number, family: FamilyIndex, cursor: number, count: number): ViewPage {
+    return Views.page(this, this.tables[family], { cursor, count, of: Views.advertisedTo(peer) })
+  }
+}
+
+const parse = (text: string): { readonly address: Uint8Array; readonly length: number; readonly family: FamilyIndex } => {
+  const prefix = Ip.parsePrefix(text)
+  if (prefix === undefined) throw new TypeError(`not a prefix: "${text}"`)
+  return { ...prefix, family: prefix.address.length === 4 ? 0 : 1 }
 }

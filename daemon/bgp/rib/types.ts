@@ -90,6 +90,10 @@ export interface RibSession {
   readonly outbound: Outbound
   /** The neighbour is more than one hop away: its next hops may be found by any route. */
   readonly isMultihop?: boolean
+  /** The neighbour keeps long-lived stale routes, too (RFC 9494): it is sent such. */
+  readonly longLived?: boolean
+  /** Begin and end of a route refresh are marked (RFC 7313). */
+  readonly enhancedRefresh?: boolean
 }
 
 /** Where packed messages go: the send queue of a session. */
