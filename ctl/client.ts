@@ -41,7 +41,11 @@ export interface Client {
   readonly exec: () => ExecCall
   readonly capture: (start: Message.CaptureStart) => CaptureCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
+  readonly bgp: (node: string) => Promise<Message.BgpSpeaker>
+  readonly bgpRoutes: (request: Message.BgpRoutesRequest) => AsyncIterable<Message.BgpRoutesPage>
+  readonly bgpReset: (request: Message.BgpResetRequest) => Promise<{ readonly neighbors: number }>
   readonly hosts: () => Promise<Message.HostsResponse>
+  readonly evpn: (lab: string) => Promise<Message.EvpnResponse>
   readonly drain: (request: { host: string; undo: boolean; forget: boolean }) => AsyncIterable<Message.Progress>
   readonly version: () => Promise<Message.VersionResponse>
   readonly doctor: () => Promise<ReadonlyArray<Message.Finding>>
@@ -73,7 +77,11 @@ export const connect = async (address: string): Promise<Client> => {
     exec: () => execCall(nodes),
     capture: (start) => captureCall(nodes, start),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
+    bgp: (node) => unary<Message.BgpSpeaker>(nodes, "Bgp", { node }),
+    bgpRoutes: (request) => streamed<Message.BgpRoutesPage>(nodes, "BgpRoutes", request),
+    bgpReset: (request) => unary<{ neighbors: number }>(nodes, "BgpReset", request),
     hosts: () => unary<Message.HostsResponse>(host, "Hosts", {}),
+    evpn: (lab) => unary<Message.EvpnResponse>(host, "Evpn", { lab }),
     drain: (request) => streamed<Message.Progress>(host, "Drain", request),
     version: () => unary<Message.VersionResponse>(host, "Version", {}),
     doctor: async () => (await unary<{ findings: ReadonlyArray<Message.Finding> }>(host, "Doctor", {})).findings,

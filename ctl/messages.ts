@@ -303,10 +303,147 @@ export interface HostInfo {
   readonly asked: boolean
 }
 
+export interface EvpnStation {
+  readonly mac: string
+  readonly addresses: ReadonlyArray<string>
+  /** Empty: on this host. */
+  readonly vtep: string
+  readonly sequence: number
+  readonly sticky: boolean
+  readonly moves: number
+  readonly frozen: boolean
+}
+
+export interface EvpnNetwork {
+  readonly lab: string
+  readonly name: string
+  readonly vni: number
+  readonly rd: string
+  readonly floods: ReadonlyArray<string>
+  readonly stations: ReadonlyArray<EvpnStation>
+  readonly answered: number
+}
+
+export interface EvpnPeer {
+  readonly address: string
+  readonly role: string
+  readonly asn: number
+  readonly state: string
+  readonly sinceMs: number
+  readonly received: number
+  readonly advertised: number
+  readonly lastError: string
+}
+
+export interface EvpnPrefix {
+  readonly prefix: string
+  readonly rd: string
+  readonly gateway: string
+  readonly vni: number
+  readonly vtep: string
+}
+
+export interface EvpnResponse {
+  /** False: this host floods and learns. */
+  readonly running: boolean
+  readonly host: string
+  readonly asn: number
+  readonly routerId: string
+  readonly vtep: string
+  readonly peers: ReadonlyArray<EvpnPeer>
+  readonly networks: ReadonlyArray<EvpnNetwork>
+  readonly prefixes: ReadonlyArray<EvpnPrefix>
+  readonly unknown: number
+}
+
 export interface Finding {
   readonly subject: string
   readonly verdict: "OK" | "WARNING" | "MISSING"
   readonly detail: string
   readonly neededFor: string
   readonly remedy: string
+}
+
+export interface BgpSpeaker {
+  readonly lab: string
+  readonly node: string
+  readonly asn: number
+  readonly routerId: string
+  readonly vrfs: ReadonlyArray<{ readonly name: string; readonly table: number; readonly prefixes: number; readonly paths: number }>
+  readonly neighbors: ReadonlyArray<BgpNeighbor>
+  readonly restarting: boolean
+}
+
+export interface BgpNeighbor {
+  readonly name: string
+  readonly description: string
+  readonly vrf: string
+  readonly group: string
+  readonly remoteAs: number
+  readonly localAs: number
+  readonly remoteAddress: string
+  readonly localAddress: string
+  readonly remoteRouterId: string
+  readonly state: string
+  readonly sinceMs: number
+  readonly establishedCount: number
+  readonly lastReset: string
+  readonly messagesReceived: number
+  readonly messagesSent: number
+  readonly holdTimeS: number
+  readonly keepaliveS: number
+  readonly capabilities: ReadonlyArray<string>
+  readonly families: ReadonlyArray<BgpFamily>
+  readonly bfd: string
+}
+
+export interface BgpFamily {
+  readonly family: string
+  readonly received: number
+  readonly accepted: number
+  readonly sent: number
+  readonly complete: boolean
+}
+
+export interface BgpRoutesRequest {
+  readonly node: string
+  readonly table: "rib" | "received" | "advertised"
+  readonly vrf: string
+  readonly family: string
+  readonly neighbor: string
+  readonly prefix: string
+  readonly limit: number
+}
+
+export interface BgpRoutesPage {
+  readonly paths: ReadonlyArray<BgpPath>
+  readonly total: number
+}
+
+export interface BgpPath {
+  readonly prefix: string
+  readonly family: string
+  readonly best: boolean
+  readonly multipath: boolean
+  readonly valid: boolean
+  readonly stale: boolean
+  readonly kind: string
+  readonly from: string
+  readonly nextHop: string
+  readonly med?: number
+  readonly localPref?: number
+  readonly weight: number
+  readonly asPath: string
+  readonly origin: string
+  readonly communities: ReadonlyArray<string>
+  readonly pathId: number
+  readonly sinceMs: number
+  readonly why: string
+  readonly more: ReadonlyArray<string>
+}
+
+export interface BgpResetRequest {
+  readonly node: string
+  readonly neighbor: string
+  readonly how: string
 }

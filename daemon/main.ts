@@ -369,7 +369,8 @@ const daemon = (config: Config) =>
     const tellBgp = ({ lab, message, neighbor, node, type }: BgpHappening): void =>
       events.emit({ lab, type, subject: neighbor === "" ? node : `${node} ${neighbor}`, message })
     const logBgp = (message: string): void => events.emit({ lab: "", type: "daemon.routing", subject: "routing", message })
-    const routing = yield* acquire("Cannot start", () => new Routing({ tell: tellBgp, log: logBgp, openBfd: () => links.openBfd() }), (it) => it.close())
+    const bfdOfBgp = { openBfd: () => links.openBfd(), closeBfd: () => links.releaseHold("routing") }
+    const routing = yield* acquire("Cannot start", () => new Routing({ tell: tellBgp, log: logBgp, ...bfdOfBgp }), (it) => it.close())
     const own = { instance: config.instance, runDirectory: config.runDirectory }
     const foreign = new ForeignVteps(program, tunnels)
     const parts: Daemon = { ...own, fabric, program, links, tunnels, foreign, containers, relays, routing, bfd, bfdRoutes }

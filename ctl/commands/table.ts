@@ -138,6 +138,18 @@ export const specs = {
       { command: "weft hosts -o json | jq -r '.[] | select(.state == \"lost\").name'", description: "hosts that are gone" }
     ]
   },
+  evpn: {
+    summary: "Show what a host knows of networks by EVPN",
+    description:
+      "The BGP sessions by which hosts tell each other where MAC addresses are, and for each network the stations with their host. "
+      + "Stations that are in two places at once are marked. It is the view of the host that is asked (--daemon).",
+    args: { lab: { kind: "optional", summary: "networks of this lab only", complete: "lab" } },
+    flags: { output },
+    examples: [
+      { command: "weft evpn", description: "sessions, and all networks that are on this host" },
+      { command: "weft evpn -o json | jq '.networks[].stations[] | select(.frozen)'", description: "duplicate addresses" }
+    ]
+  },
   drain: {
     summary: "Move all nodes away from a host",
     description:
@@ -192,6 +204,36 @@ export const specs = {
       { command: "weft exec pc -- ping -c 3 10.20.0.10", description: "one command" },
       { command: "weft exec -it hybrid/fw -- bash", description: "a shell" },
       { command: "weft exec pc -- tcpdump -w - -i eth0 | wireshark -k -i -", description: "a binary stream through a pipe" }
+    ]
+  },
+  bgp: {
+    summary: "Look into a node's BGP: neighbors, routes, why a path won or lost",
+    description:
+      "Without more than NODE: its neighbors, one line each. neighbors [PEER] says all about them, rib [PREFIX] lists routes "
+      + "or says why each path of a prefix or to an address won or lost, received PEER and advertised PEER are what a neighbor "
+      + "sends and is sent, reset PEER|all [soft|soft-in|soft-out] ends the session or only has routes exchanged again. "
+      + "PEER is an address, an interface or the node at the other end.",
+    args: {
+      node: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
+      what: {
+        kind: "optional",
+        summary: "summary, neighbors, rib, received, advertised or reset",
+        choices: ["summary", "neighbors", "rib", "received", "advertised", "reset"]
+      },
+      words: { kind: "rest", summary: "a prefix, an address or a neighbor", complete: "none" }
+    },
+    flags: {
+      family: { kind: "choice", choices: ["both", "ipv4", "ipv6"], default: "both", summary: "only routes of this family" },
+      vrf: { kind: "string", metavar: "NAME", summary: "the table to look into (default: default)", complete: "none" },
+      limit: { kind: "string", short: "n", metavar: "N", summary: "end after so many prefixes", complete: "none" },
+      output
+    },
+    examples: [
+      { command: "weft bgp fw", description: "are the sessions up, and what came over them" },
+      { command: "weft bgp fw rib", description: "all routes, with the marks of show bgp" },
+      { command: "weft bgp fw rib 10.20.0.10", description: "which path is taken there, and why" },
+      { command: "weft bgp fw advertised isp", description: "what the neighbor is told" },
+      { command: "weft bgp fw reset isp soft", description: "after a change of policy elsewhere" }
     ]
   },
   capture: {

@@ -26,13 +26,13 @@ interface Watched extends BfdWatch {
 const retryMs = 1000
 
 export class BfdLink {
-  readonly #request: () => void
+  readonly #request: (isWanted: boolean) => void
   readonly #watched = new Map<string, Watched>()
   #client: BfdClient | undefined
   #retry: NodeJS.Timeout | undefined
 
-  /** @param request asks for a channel: the answer comes by `open`, or not at all */
-  constructor(request: () => void) {
+  /** @param request asks for a channel, which comes by `open` or not at all; or says that none is needed any more */
+  constructor(request: (isWanted: boolean) => void) {
     this.#request = request
   }
 
@@ -68,7 +68,17 @@ export class BfdLink {
 
   /** Fine when there is none. */
   unwatch(id: string): void {
-    if (this.#watched.delete(id)) this.#client?.remove(id)
+    if (!this.#watched.delete(id)) return
+    this.#client?.remove(id)
+    setImmediate(() => this.#rest())
+  }
+
+  /** The engine need not run for us when nobody has a session. */
+  #rest(): void {
+    if (this.#watched.size > 0 || this.#client === undefined) return
+    this.#client.close()
+    this.#client = undefined
+    this.#request(false)
   }
 
   /** Undefined: there is none of this id. */
@@ -94,7 +104,7 @@ export class BfdLink {
   #want(): void {
     clearTimeout(this.#retry)
     if (this.#watched.size === 0 || this.#client !== undefined) return
-    this.#request()
+    this.#request(true)
     this.#retry = setTimeout(() => this.#want(), retryMs)
   }
 

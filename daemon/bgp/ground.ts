@@ -1,9 +1,10 @@
 /** What a speaker stands on in its node's namespace: what is there, who can be reached, the kernel's routes, its sessions' sockets. */
 import type { BgpNeighborSpec, BgpVrfSpec } from "../plan/bgp.ts"
 import type { FibApi, MonitorApi, NextHopsApi } from "./fib/api.ts"
+import { openForwarding } from "./fib/forwarding.ts"
 import type { NewSpeaker } from "./messages.ts"
 import type { Door } from "./neighbor-group.ts"
-import type { Scheduler } from "./scheduler.ts"
+import type { Scheduler, Task } from "./scheduler.ts"
 import type { LocalSpeaker, Session, SessionCallbacks } from "./session/api.ts"
 import { DynamicSessions } from "./session/dynamic.ts"
 import { NeighborSession, type SessionOptions } from "./session/session.ts"
@@ -38,5 +39,53 @@ export interface Ground {
 
 /** @throws Error with what the namespace refuses */
 export const openGround = ({ netns, spec }: NewSpeaker, scheduler: Scheduler, { drained, report }: GroundEvents): Ground => {
-  throw new Error("not there yet")
+  const task: Task = { run: (budgetMs) => forwarding.fib.run(budgetMs) }
+  const wanted = (): void => scheduler.wake(task)
+  const forwarding = openForwarding(netns, spec.vrfs.map(scopeOf), { wanted, drained, report })
+  const transport = new Transport(netns, { warn: report })
+  wanted()
+  const optionsOf = (neighbor: BgpNeighborSpec, { speaker, vrf }: SessionPlace, callbacks: SessionCallbacks): SessionOptions => ({
+    transport,
+    speaker,
+    neighbor,
+    callbacks,
+    ...(vrf.ifnames.length === 0 ? {} : { devices: vrf.ifnames })
+  })
+  const { fib, monitor, nextHops } = forwarding
+  return {
+    monitor,
+    nextHops,
+    fib,
+    hasRoutes: fib.hasPredecessor,
+    openSession: (neighbor, place, callbacks) => new NeighborSession(optionsOf(neighbor, place, callbacks)),
+    openDoor: (neighbor, place, callbacks, created) => {
+      const door = new DynamicSessions({ ...optionsOf(neighbor, place, callbacks), created })
+      door.start()
+      return door
+    },
+    close: async (flush) => {
+      transport.close()
+      if (flush) await flushed(fib, scheduler)
+      scheduler.forget(task)
+      forwarding.close()
+    }
+  }
 }
+
+/** How long the kernel may take to forget the routes of a speaker: a million are some seconds. */
+const flushMs = 60_000
+
+/** Resolves when the speaker's routes have left the kernel. */
+const flushed = (fib: FibApi, scheduler: Scheduler): Promise<void> =>
+  new Promise((resolve) => {
+    const began = performance.now()
+    fib.flush()
+    const task: Task = {
+      run: (budgetMs) => {
+        const hasMore = fib.run(budgetMs) && performance.now() - began < flushMs
+        if (!hasMore) resolve()
+        return hasMore
+      }
+    }
+    scheduler.wake(task)
+  })

@@ -58,8 +58,8 @@ export type Reply =
   | { readonly kind: "told"; readonly happenings: ReadonlyArray<Happening> }
   /** A speaker cannot go on: it is gone until it is removed and added again. */
   | { readonly kind: "fault"; readonly place: Place; readonly reason: string }
-  /** Some neighbour has `bfd`, and there is no channel to the engine's thread: a `bfd` command is asked for. */
-  | { readonly kind: "bfd" }
+  /** Wanted: some neighbour has `bfd`, and there is no channel to the engine's thread; else the last one has gone. */
+  | { readonly kind: "bfd"; readonly isWanted: boolean }
 
 export interface WorkerData {
   readonly port: MessagePort

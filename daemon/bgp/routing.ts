@@ -59,6 +59,8 @@ export interface RoutingParts {
   readonly log: (message: string) => void
   /** A way to the engine's thread, which starts when it does not run. Asked for when a neighbour has `bfd`. */
   readonly openBfd?: () => Promise<BfdChannel>
+  /** No neighbour has it any more. */
+  readonly closeBfd?: () => Promise<void>
 }
 
 /** A command without its ticket. */
@@ -171,6 +173,7 @@ export class Routing {
     const thread = this.#thread
     this.#thread = undefined
     await (await thread?.catch(() => undefined))?.close()
+    await this.#takeBfd()
   }
 
   async #tell(command: Asked): Promise<number> {
@@ -212,6 +215,10 @@ export class Routing {
     }
   }
 
+  async #takeBfd(): Promise<void> {
+    await this.#parts.closeBfd?.().catch((error: unknown) => this.#parts.log(`BFD for BGP: ${String(error)}`))
+  }
+
   #hear(reply: Reply): void {
     switch (reply.kind) {
       case "told":
@@ -223,7 +230,7 @@ export class Routing {
         return
       }
       case "bfd":
-        void this.#giveBfd()
+        void (reply.isWanted ? this.#giveBfd() : this.#takeBfd())
     }
   }
 

@@ -164,7 +164,6 @@ export class Speaker {
 
   #begin(): void {
     this.#policies = compilePolicies(this.#spec)
-    this.#ground.nextHops.setScopes(this.#spec.vrfs.map(scopeOf))
     for (const vrf of this.#spec.vrfs) this.#tables.set(vrf.name, this.#openTable(vrf.name))
     if (this.#isRestarting) this.#defer()
     this.#originate()

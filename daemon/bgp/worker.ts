@@ -18,7 +18,7 @@ class RoutingThread {
   readonly #port: MessagePort
   readonly #scheduler = new Scheduler()
   readonly #speakers = new Map<string, Speaker>()
-  readonly #bfd = new BfdLink(() => this.#reply({ kind: "bfd" }))
+  readonly #bfd = new BfdLink((isWanted) => this.#reply({ kind: "bfd", isWanted }))
   #happenings: Happening[] = []
 
   constructor({ port }: WorkerData) {
