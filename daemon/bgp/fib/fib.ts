@@ -50,6 +50,8 @@ export class Fib implements FibApi {
   /** By table: IPv4, IPv6. */
   readonly #tables = new Map<number, readonly [RouteSet, RouteSet]>()
   readonly #told = new Set<string>()
+  /** There were nexthops of BGP in the namespace: somebody ran here before. */
+  readonly hasPredecessor: boolean
   #adoption: SlicedDump | undefined
   #retryTimer: NodeJS.Timeout | undefined
   #isFull = false
@@ -77,6 +79,7 @@ export class Fib implements FibApi {
       overflow: () => this.#suspect()
     })
     this.#groups.adopt()
+    this.hasPredecessor = this.#groups.hasAdopted
     const ofOurs = (family: number) => (out: Parameters<typeof dumpEntries>[0]): void => dumpEntries(out, { family, table: 0, protocol })
     this.#adoption = new SlicedDump(netns, [ofOurs(2), ofOurs(10)])
   }
@@ -124,8 +127,8 @@ export class Fib implements FibApi {
       this.#groups.sweep()
     }
     const isUnwell = this.#groups.collect()
-    if (isUnwell || this.#failed() > 0) this.#retryLater()
-    else this.#told.clear()
+    if (isUnwell || this.#isUnwell()) this.#retryLater()
+    else if (this.#failed() === 0) this.#told.clear()
     return false
   }
 
@@ -210,6 +213,11 @@ export class Fib implements FibApi {
     let failed = 0
     for (const sets of this.#tables.values()) failed += sets[0].failed + sets[1].failed
     return failed
+  }
+
+  #isUnwell(): boolean {
+    for (const sets of this.#tables.values()) if (sets[0].isUnwell || sets[1].isUnwell) return true
+    return false
   }
 
   /** Tables take turns, so that a small one is not kept waiting by a large one. */

@@ -264,6 +264,11 @@ export class Groups {
     }
   }
 
+  /** Nexthop objects of a predecessor are there. */
+  get hasAdopted(): boolean {
+    return this.#adopted.groups.size > 0 || this.#adopted.singles.size > 0
+  }
+
   /** The installation of an adopted group, by the kernel's id; -1: no such group. */
   adoptedInstallation(id: number): number {
     return this.#adopted.groups.get(id)?.installation ?? -1

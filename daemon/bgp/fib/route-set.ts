@@ -52,7 +52,9 @@ export class RouteSet {
   #isUnsent = false
   #wanted = 0
   #written = 0
+  /** To be tried again, and those whose place is somebody else's. */
   readonly #failures = new Set<number>()
+  readonly #taken = new Set<number>()
 
   constructor(table: number, family: FamilyIndex, host: RouteSetHost) {
     this.table = table
@@ -77,7 +79,12 @@ export class RouteSet {
   }
 
   get failed(): number {
-    return this.#failures.size
+    return this.#failures.size + this.#taken.size
+  }
+
+  /** Whether `retry` would help. */
+  get isUnwell(): boolean {
+    return this.#failures.size > 0
   }
 
   get written(): number {
@@ -165,7 +172,7 @@ export class RouteSet {
     const isInstalled = prefixes.installed[entry]! >= 0
     const isHere = isInstalled && metric === this.#common[this.#kind(entry)].metric
     if (isNew ? !isOurs && isHere : isOurs && isHere) this.#uninstall(entry)
-    if (!isNew && !isOurs && !this.#failures.delete(entry)) return
+    if (!isNew && !isOurs && !this.#taken.delete(entry)) return
     prefixes.flags[entry]! &= ~Flag.failed
     this.#enqueue(entry)
   }
@@ -241,6 +248,7 @@ export class RouteSet {
     if ((prefixes.flags[entry]! & Flag.failed) !== 0) {
       prefixes.flags[entry]! &= ~Flag.failed
       this.#failures.delete(entry)
+      this.#taken.delete(entry)
     }
     const installed = prefixes.installed[entry]!
     if (installed >= 0 && !groups.installation(installed).isAlive) this.#uninstall(entry)
@@ -326,7 +334,8 @@ export class RouteSet {
     const before = this.#batchBefore[sequence]!
     if (before >= 0) this.#install(entry, before, this.#batchKindBefore[sequence] as RouteKind)
     this.prefixes.flags[entry]! |= Flag.failed
-    this.#failures.add(entry)
+    if (code === "EEXIST") this.#taken.add(entry)
+    else this.#failures.add(entry)
     const what = `${this.#text(entry)} in table ${this.table}`
     if (code === "EEXIST") this.#host.failed(`taken ${this.table}`, `cannot add ${what}: somebody else's route has its place and metric`)
     else this.#host.failed(`add ${code} ${detail}`, `cannot write the route ${what}: ${code} ${detail}`.trimEnd())
