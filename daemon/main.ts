@@ -353,7 +353,10 @@ const daemon = (config: Config) =>
     const fabric = yield* acquire("Cannot make the fabric", () => Fabric.open(config.instance), closeFabric)
     const program = yield* acquire("Cannot load the data path", () => openProgram(fabric), (open) => open.close())
     const events = new EventLog()
-    events.listen((event) => event.type.startsWith("resource.") || log(`${event.type} ${event.message}`))
+    events.listen(({ lab, message, subject, type }) => {
+      if (type.startsWith("bgp.")) return type === "bgp.route" ? undefined : log(`${type} ${lab}/${subject}: ${message}`)
+      return type.startsWith("resource.") ? undefined : log(`${type} ${message}`)
+    })
     const tell = (message: string): void => events.emit({ lab: "", type: "daemon.engine", subject: "engine", message })
     const links = yield* acquire("Cannot start", () => new EngineLinks({ fabric, program, start: Engine.start, tell }), (it) => it.close())
     const source = config.fleet === undefined ? {} : { address: config.fleet.underlay }

@@ -107,7 +107,7 @@ const pathView = (speaker: Speaker, path: RibPath, family: 0 | 1): PathView => {
     stale: path.isStale,
     kind: kindOf(path, speaker),
     from: path.peer ?? sourceNames[path.source] ?? "",
-    nextHop: attributes.nextHop ?? "",
+    nextHop: attributes.nextHop ?? (path.source === Source.peer ? "" : family === 0 ? "0.0.0.0" : "::"),
     ...(attributes.med === undefined ? {} : { med: attributes.med }),
     ...(attributes.localPref === undefined ? {} : { localPref: attributes.localPref }),
     weight: path.weight,
