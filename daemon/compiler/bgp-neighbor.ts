@@ -178,11 +178,12 @@ const remoteAsOf = (mine: Side, theirs: Side | undefined, reporter: Reporter): B
   return actual
 }
 
-const vrfOf = ({ end, lone }: Side, { reporter, vrfOf: lookUp }: NeighborContext): string => {
+const vrfOf = ({ end, layers }: Side, { reporter, vrfOf: lookUp }: NeighborContext): string => {
   const ofPort = end.port === undefined ? undefined : lookUp(end, end.port.ifname)
-  const given = lone?.neighbor.value.vrf
-  if (given === undefined) return ofPort ?? "default"
-  const path = [...lone!.neighbor.path, "vrf"]
+  const entry = layers.findLast(({ raw }) => (raw as RawNeighbor).vrf !== undefined)
+  if (entry === undefined) return ofPort ?? "default"
+  const given = (entry.raw as RawNeighbor).vrf!
+  const path = [...entry.path, "vrf"]
   if (given !== "default" && !end.bgp.vrfs.has(given)) {
     reporter.error(path, `${end.node.name} has no VRF ${quote(given)}`, { meant: { word: given, among: end.bgp.vrfs.keys() } })
   } else if (end.port !== undefined && (ofPort ?? "default") !== given) {

@@ -1,12 +1,10 @@
 /** What the schemas of `bgp` are built from: AS numbers, identifiers, prefixes, names. */
 import { Schema } from "effect"
 import { formatPrefix, network, parseAddress, parsePrefix } from "./ip.ts"
-import { nameProblem } from "./names.ts"
 import { text } from "./schema-parts.ts"
 
 export const Truth = (description: string) => Schema.Boolean.annotate({ description, expected: "true or false" })
 
-export const Name = (what: string) => text({ description: `the name of ${what}`, problem: nameProblem })
 export const Reference = (what: string) => Schema.String.annotate({ expected: `the name of ${what}`, description: `Name of ${what}` })
 
 /** `64512`, or in RFC 5396's dotted form `1.10`. Undefined: no AS number. */

@@ -7,7 +7,7 @@
 import { Schema } from "effect"
 import * as CommunityText from "../wire/bgp/community-text.ts"
 import { Policy, PrefixList } from "./bgp-policy-schema.ts"
-import { As, asExpected, asProblem, FamilyWord, Identifier, Name, Prefix, Reference, Truth } from "./bgp-schema-parts.ts"
+import { As, asExpected, asProblem, parseAs, FamilyWord, Identifier, Prefix, Reference, Truth } from "./bgp-schema-parts.ts"
 import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
 import { parseTime } from "./units.ts"
 
@@ -163,7 +163,10 @@ const Neighbor = Schema.Union([
     as: optional(Schema.Union([Schema.Literals(["external", "internal"]), Schema.Finite, Schema.String]).annotate({
       expected: `${asExpected}, external or internal`,
       description: "The neighbour's AS; of a node of the lab it is known"
-    }).check(Schema.makeFilter((value: string | number) => (value === "external" || value === "internal" ? undefined : asProblem(value))))),
+    }).check(Schema.makeFilter((value: string | number) => {
+      if (value === "external" || value === "internal") return undefined
+      return parseAs(value) === undefined ? `expected ${asExpected}, external or internal` : asProblem(value)
+    }))),
     vrf: optional(Reference("a VRF of the node")),
     description: optional(Schema.String)
   })
@@ -236,10 +239,10 @@ export const bgpKeys = {
     Schema.Array(Neighbor)
       .annotate({ expected: "a list of neighbours", description: "Settings of derived sessions, and further neighbours" })
   ),
-  policies: optional(Schema.Record(Name("a policy"), Policy).annotate({ expected: "a map from name to policy" })),
-  "prefix-lists": optional(Schema.Record(Name("a prefix list"), PrefixList).annotate({ expected: "a map from name to prefix list" })),
+  policies: optional(Schema.Record(Schema.String, Policy).annotate({ expected: "a map from name to policy" })),
+  "prefix-lists": optional(Schema.Record(Schema.String, PrefixList).annotate({ expected: "a map from name to prefix list" })),
   vrfs: optional(
-    Schema.Record(Name("a VRF"), Vrf).annotate({ expected: "a map from name to VRF", description: "Further routing tables by name" })
+    Schema.Record(Schema.String, Vrf).annotate({ expected: "a map from name to VRF", description: "Further routing tables by name" })
   ),
   multipath: optional(Multipath),
   "always-compare-med": optional(Truth("Compare MED between paths of different neighbour AS, too")),

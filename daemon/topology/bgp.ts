@@ -9,6 +9,7 @@ import type { RawTerm } from "./bgp-policy-schema.ts"
 import type { RawBgp, RawBgpOfPort, RawNeighbor, RawVrf } from "./bgp-schema.ts"
 import { parseAs } from "./bgp-schema-parts.ts"
 import type { Path, Reporter } from "./diagnostic.ts"
+import { nameProblem, nameSuggestion } from "./names.ts"
 import type { Bgp, BgpTable, BgpVrf, Located, NodeKind, SessionLayer } from "./model.ts"
 
 /** `bgp` of one place in the file. */
@@ -58,6 +59,7 @@ export const readBgp = (layers: ReadonlyArray<BgpLayer>, kind: NodeKind, reporte
   const clusterId = nearest("cluster-id")
   const multipath = nearest("multipath")?.value ?? {}
   const vrfs = byName(present, "vrfs")
+  checkNames(present, reporter)
   return {
     as: { value: number, path: as.path },
     ...(routerId === undefined ? {} : { routerId }),
@@ -79,6 +81,18 @@ export const readBgp = (layers: ReadonlyArray<BgpLayer>, kind: NodeKind, reporte
     alwaysCompareMed: nearest("always-compare-med")?.value ?? false,
     gracefulShutdown: nearest("graceful-shutdown")?.value ?? false,
     path: present.at(-1)!.path
+  }
+}
+
+/** Policies, prefix lists and VRFs are called what nodes and networks may be called. */
+const checkNames = (layers: ReadonlyArray<Present>, reporter: Reporter): void => {
+  for (const { raw, path } of layers) {
+    for (const key of ["policies", "prefix-lists", "vrfs"] as const) {
+      for (const name of Object.keys(raw[key] ?? {})) {
+        const problem = nameProblem(name)
+        if (problem !== undefined) reporter.error([...path, key, name], problem, { suggestion: nameSuggestion(name), at: "key" })
+      }
+    }
   }
 }
 
