@@ -52,7 +52,7 @@ export class BfdClient {
     return reply.kind === "bfd-states" ? reply.states : []
   }
 
-  /** Calls back at each change of one of this owner's sessions. The first one comes after the session left down. */
+  /** Calls back at each change of one of this owner's sessions, and once when it is added and another owner has it up already. */
   onChange(callback: (change: BfdChange) => void): void {
     this.changeCallback = callback
   }

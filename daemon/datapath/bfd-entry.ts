@@ -6,7 +6,7 @@ import { Time, type Session } from "../bfd/session.ts"
 import { diagnosticName, stateNames, type StateName } from "../bfd/state.ts"
 import { addon } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
-import type { BfdOptions, BfdStatus } from "./bfd-api.ts"
+import type { BfdChange, BfdOptions, BfdStatus } from "./bfd-api.ts"
 import type { Listener } from "./bfd-sockets.ts"
 
 export interface Owner {
@@ -47,7 +47,7 @@ export interface Entry extends Path {
 /** The shortest interval that is accepted: RFC 5880 has no bound, but the thread's exactness has one. */
 const minIntervalMs = 10
 
-export const stateNameOf = (state: number): StateName => stateNames[state]!
+const stateNameOf = (state: number): StateName => stateNames[state]!
 
 /** Who shares a session: RFC 5882 2 wants one for each path. An interface tells paths apart where addresses do not. */
 export const keyOf = ({ ifname = "", local = "", multihop, netns, peer }: BfdOptions): string =>
@@ -82,6 +82,17 @@ export const openSender = (netns: number, peer: Uint8Array, { ifname, local, mul
   const own = local === undefined ? new Uint8Array(0) : Ip.parse(local)!
   return addon.bfdOpen(netns, multihop ? "" : ifname ?? "", own, peer.length === 16, randomInt(0x4000))
 }
+
+/** What an owner is told that knows the session as `id`. */
+export const changeOf = ({ options, session }: Entry, id: string, previous: number): BfdChange => ({
+  id,
+  netns: options.netns,
+  peer: options.peer,
+  state: stateNameOf(session.state),
+  previous: stateNameOf(previous),
+  remoteState: stateNameOf(session.remoteState),
+  reason: session.reason()
+})
 
 export const statusOf = (entry: Entry, nowNs: number): BfdStatus => {
   const { counts, options, session, users } = entry

@@ -15,12 +15,11 @@
 import { randomInt } from "node:crypto"
 import { receiveMessageOnPort, type MessagePort } from "node:worker_threads"
 import { Session, Time } from "../bfd/session.ts"
-import type { StateName } from "../bfd/state.ts"
 import { addon, BfdPacket, EngineResult, type EngineHandle } from "../native/index.ts"
 import * as Bfd from "../wire/bfd.ts"
 import * as Ip from "../wire/ip.ts"
 import type { BfdCommand, BfdOptions, BfdReply } from "./bfd-api.ts"
-import { checkedPeer, Count, keyOf, openSender, stateNameOf, statusOf, timersOf, type Entry, type Owner } from "./bfd-entry.ts"
+import { changeOf, checkedPeer, Count, keyOf, openSender, statusOf, timersOf, type Entry, type Owner } from "./bfd-entry.ts"
 import { Listeners, type Listener } from "./bfd-sockets.ts"
 import { TimerWheel } from "./timer-wheel.ts"
 
@@ -233,12 +232,8 @@ export class BfdRunner {
   }
 
   private tell(entry: Entry, previous: number): void {
-    const { session, options, users } = entry
-    const { netns, peer } = options
-    const [state, before, remoteState] = [session.state, previous, session.remoteState].map(stateNameOf) as [StateName, StateName, StateName]
-    const reason = session.reason()
-    for (const { id, owner } of users) {
-      const reply: BfdReply = { kind: "bfd-change", change: { id, netns, peer, state, previous: before, remoteState, reason } }
+    for (const { id, owner } of entry.users) {
+      const reply: BfdReply = { kind: "bfd-change", change: changeOf(entry, id, previous) }
       for (const one of this.owners) if (one === owner || one.seesAll) one.port.postMessage(reply)
     }
   }
@@ -250,7 +245,11 @@ export class BfdRunner {
       case "bfd-add": {
         const { id, options, ticket } = command
         const failure = this.tryAdd(owner, id, options)
-        return owner.port.postMessage({ kind: "bfd-added", ticket, ...(failure === undefined ? {} : { failure }) } satisfies BfdReply)
+        owner.port.postMessage({ kind: "bfd-added", ticket, ...(failure === undefined ? {} : { failure }) } satisfies BfdReply)
+        // Of a session that another owner has: how it is.
+        const entry = failure === undefined ? owner.sessions.get(id) : undefined
+        if (entry === undefined || entry.session.state === Bfd.State.down) return
+        return owner.port.postMessage({ kind: "bfd-change", change: changeOf(entry, id, Bfd.State.down) } satisfies BfdReply)
       }
       case "bfd-set": {
         const entry = owner.sessions.get(command.id)
