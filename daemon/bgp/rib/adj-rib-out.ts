@@ -56,6 +56,17 @@ export class ExportGroup {
     this.#memoSource = new Uint16Array(table.sets.capacity)
   }
 
+  /** One more neighbour. What was left out because it came from the only one is exported now. */
+  add(member: Member): void {
+    this.members.push(member)
+    if (member.places === 0 && this.members.length === 2) this.filled = 0
+  }
+
+  /** Whether nobody but this neighbour is in the group: its own routes need not be exported. */
+  isOnly(peer: number): boolean {
+    return this.members.length === 1 && this.members[0]!.peer === peer
+  }
+
   /** The best path of a prefix is now `set`, from `peer`; 0: there is none. */
   update(prefix: number, set: number, peer: number): void {
     const exported = set === 0 ? 0 : this.exportSet(set, peer, prefix)

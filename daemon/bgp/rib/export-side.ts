@@ -78,7 +78,7 @@ export class ExportSide {
       if (config.defaultOriginate) this.#defaultPrefix(family)
       const group = this.#groupOf(peer, family, places)
       const member = new Member({ peer: peer.index, family, session, group, places })
-      group.members.push(member)
+      group.add(member)
       const { sets } = this.#rib
       const { prefixes } = this.#rib.tables[family]
       const rank = (of: Member, prefix: number, ids: Uint32Array, exported: Uint32Array): number => this.#rank(of, prefix, ids, exported)
@@ -103,7 +103,7 @@ export class ExportSide {
       if (config?.defaultOriginate === true) this.#defaultPrefix(member.family)
       member.group = this.#groupOf(peer, member.family, member.places)
       if (member.group !== before) {
-        member.group.members.push(member)
+        member.group.add(member)
         this.#leave(member, before)
       }
       member.walked = 0
@@ -184,8 +184,9 @@ export class ExportSide {
       return group.put(prefix, this.#defaultSet(group, table.family), Source.default)
     }
     const best = table.best[prefix]!
-    if (best < 0 || this.#rib.isSuppressed(table, prefix)) group.update(prefix, 0, 0)
-    else group.update(prefix, table.bestSet[prefix]!, table.pool.peer[best]!)
+    const from = best < 0 ? 0 : table.pool.peer[best]!
+    const isNobodys = best < 0 || group.isOnly(from) || this.#rib.isSuppressed(table, prefix)
+    group.update(prefix, isNobodys ? 0 : table.bestSet[prefix]!, isNobodys ? 0 : from)
   }
 
   /** An originated default route does not ask the export policy, as in other routers. */
@@ -230,8 +231,13 @@ export class ExportSide {
     for (const groups of this.#groups) for (const group of groups.values()) group.forget(set)
   }
 
+  /** Whether this is a default route that may be originated towards neighbours: its prefix stays. */
+  isDefault(table: FamilyTable, prefix: number): boolean {
+    return prefix === this.#defaults[table.family]
+  }
+
+  /** Whether somebody is to be told of the prefix, or has it. */
   isUsing(table: FamilyTable, prefix: number): boolean {
-    if (prefix === this.#defaults[table.family]) return true
     for (const group of this.#groups[table.family].values()) {
       if (prefix < group.out.length && group.out[prefix] !== 0) return true
       for (const member of group.members) if (member.isUsing(prefix)) return true

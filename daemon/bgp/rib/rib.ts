@@ -84,6 +84,7 @@ export class Rib {
   readonly #followers = new Set<(family: FamilyIndex, prefix: number) => void>()
   /** Prefixes that lost their last path, and may be forgotten when no neighbour has to be told any more. By family. */
   readonly #emptied: readonly [Array<number>, Array<number>] = [[], []]
+  readonly #untold: readonly [Array<number>, Array<number>] = [[], []]
   #held = false
   // What `#visit*` work on: one UPDATE at a time.
   #bytes: Uint8Array = new Uint8Array(0)
@@ -302,12 +303,12 @@ export class Rib {
     const isWaitingForFib = this.tables.some((table) => table.dirty.count > 0)
     if (!isWaitingForFib) this.sets.releaseNextHops()
     if (this.exports.run(deadline, !isWaitingForFib)) return true
-    this.#forgetEmptied()
-    return false
+    return this.#forgetEmptied(deadline)
   }
 
+  /** Nothing is left to do for now, but for what send queues and the FIB do not take. */
   get isIdle(): boolean {
-    return this.#jobs.length === 0 && this.tables.every((table) => table.dirty.count === 0) && this.exports.isIdle
+    return this.#jobs.length === 0 && this.#emptied.every((list) => list.length === 0) && this.tables.every((table) => table.dirty.count === 0) && this.exports.isIdle
   }
 
   /** True: the time is over. */
@@ -342,21 +343,27 @@ export class Rib {
     return this.#aggregates.isSuppressed(table, prefix)
   }
 
-  /** Prefixes without paths go when all neighbours know. */
-  #forgetEmptied(): void {
+  /** Prefixes without paths go when all neighbours know. True: the time is over. */
+  #forgetEmptied(deadline: number): boolean {
     for (const table of this.tables) {
       const list = this.#emptied[table.family]
-      let kept = 0
-      for (const prefix of list) {
-        if (!table.prefixes.has(prefix) || table.first[prefix]! >= 0) continue
-        if (table.dirty.has(prefix) || this.exports.isUsing(table, prefix) || this.#aggregates.isUsing(table, prefix)) list[kept++] = prefix
-        else {
-          table.prefixes.remove(prefix)
-          table.bestSet[prefix] = 0
-        }
+      for (let prefix = list.pop(); prefix !== undefined; prefix = list.pop()) {
+        this.#forget(table, prefix)
+        if ((list.length & (stride - 1)) === 0 && performance.now() >= deadline) return list.length > 0
       }
-      list.length = kept
+      // Those that somebody was still to be told of are looked at again when all have been told.
+      const told = this.#untold[table.family]
+      if (told.length > 0 && this.exports.isIdle) list.push(...told.splice(0, 10_000))
+      if (list.length > 0) return true
     }
+    return false
+  }
+
+  #forget(table: FamilyTable, prefix: number): void {
+    if (!table.prefixes.has(prefix) || table.first[prefix]! >= 0 || table.dirty.has(prefix)) return
+    if (this.exports.isDefault(table, prefix) || this.#aggregates.isUsing(table, prefix)) return
+    if (this.exports.isUsing(table, prefix)) this.#untold[table.family].push(prefix)
+    else table.prefixes.remove(prefix)
   }
 
   start(steps: Generator<undefined, void>): void {
