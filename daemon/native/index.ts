@@ -302,10 +302,10 @@ export interface Addon {
   tunnelCounters(engine: EngineHandle, tunnel: number, target: Float64Array): void
   tunnelRefusals(engine: EngineHandle, target: Float64Array): void
 
-  // probe.cc: flows and responders are known by their descriptors
+  // probe.cc
   probesOpen(): ProbesHandle
   probesClose(probes: ProbesHandle): void
-  /** `address` of zeros: all of the family. `port` 0: a free one, see `localPort`. */
+  /** The descriptor by which it is known. `address` of zeros: all of the family. `port` 0: a free one, see `localPort`. */
   probeRespond(probes: ProbesHandle, netns: number, address: Uint8Array, port: number): number
   /** `port` 0: ICMP echo. `scope`: ifindex, of link-local addresses. `payload`: octets behind the UDP or ICMP header. */
   probeFlow(
@@ -319,11 +319,13 @@ export interface Addon {
     timeoutNs: number,
     payload: number
   ): number
-  probeEnd(probes: ProbesHandle, descriptor: number): void
+  probeEnd(probes: ProbesHandle, flow: number): void
+  /** Ends a responder. */
+  probeSilence(probes: ProbesHandle, descriptor: number): void
   /** How many outages, from number `from` on, were copied: `[startNs, endNs or 0, lost]` each; -1: no such flow. Counters by `ProbeCounter`. */
   probeRead(
     probes: ProbesHandle,
-    descriptor: number,
+    flow: number,
     counters: Float64Array,
     histogram: Uint32Array,
     outages: Float64Array,

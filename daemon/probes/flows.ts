@@ -30,7 +30,7 @@ export interface FlowOptions {
   readonly timeoutMs?: number
   /** Octets behind the UDP or ICMP header: 24 to 1400. */
   readonly payload?: number
-  /** Address to send from. */
+  /** Address to send from; not for ICMP. */
   readonly source?: string
   /** ifindex, for link-local addresses. */
   readonly scope?: number
@@ -168,9 +168,14 @@ export class Flows {
     }
   }
 
-  /** Ends a flow or a responder. Fine when it has ended. */
-  end(id: number): void {
-    addon.probeEnd(this.handle, id)
+  /** Ends a flow. Fine when it has ended. */
+  end(flow: number): void {
+    addon.probeEnd(this.handle, flow)
+  }
+
+  /** Ends a responder. Fine when it has ended. */
+  silence({ id }: Responder): void {
+    addon.probeSilence(this.handle, id)
   }
 
   /** Ends everything. */

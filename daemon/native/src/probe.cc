@@ -5,23 +5,25 @@
 //     flow: a socket in the source node   -- sequence number -->   responder: a socket in the destination, or its kernel (ICMP)
 //                                         <-- the same back ---
 //
-// A flow is known by its descriptor. For each probe it remembers when it was sent until the answer is there or the
+// UDP flows have a socket each, and so a port; the ICMP flows of a node share one, because the kernel shows every reply to
+// every raw socket. For each probe it remembers when it was sent until the answer is there or the
 // timeout over; sequence numbers are decided in order, so a run of lost ones is an outage: from when the first of them
 // was sent until the first later one was that came back. Times are ns of CLOCK_REALTIME, the clock of the kernel's stamps.
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 // Needs what time.h declares.
 #include <linux/errqueue.h>
-#include <linux/filter.h>
 
 #include <algorithm>
 #include <atomic>
@@ -32,6 +34,8 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
+#include <utility>
 
 #include "addon.h"
 
@@ -42,8 +46,11 @@ constexpr uint32_t magic = 0x77656674;
 constexpr size_t minimumPayload = 24;
 constexpr size_t maximumPayload = 1400;
 constexpr size_t batch = 16;
-// What is due this soon is sent now.
-constexpr double earlyNs = 20'000;
+// What is due within this share of its spacing is sent now: flows go out together, and the thread wakes up seldom.
+constexpr double earlyShare = 0.125;
+// The share of its time in which the thread rests: one that never did would be stopped by the kernel for 50 ms of each
+// second (sched(7): sched_rt_runtime_us).
+constexpr double restShare = 0.1;
 // Kept of each flow; more are counted only.
 constexpr size_t outageLimit = 4096;
 // Latency histogram: 32 steps for each doubling from 1 us on, so each is within 3 %.
@@ -61,7 +68,8 @@ struct Payload {
   uint32_t magic;
   uint32_t flow;
   uint64_t sequence;
-  uint64_t reserved;
+  // How long the responder had it, which is no latency of the network.
+  double dwellNs;
 };
 static_assert(sizeof(Payload) == minimumPayload);
 
@@ -110,7 +118,6 @@ struct Flow {
   const Target target;
   int descriptor = -1;
   bool isIcmp = false;
-  bool isV6 = false;
   uint16_t identifier = 0;
   double spacingNs = 0;
   double timeoutNs = 0;
@@ -129,13 +136,20 @@ struct Flow {
   std::vector<Outage> outages;
   std::vector<uint8_t> packet;
 
-  ~Flow() { if (descriptor >= 0) close(descriptor); }
+  ~Flow() { if (descriptor >= 0 && !isIcmp) close(descriptor); }
   size_t header() const { return isIcmp ? 8 : 0; }
 };
 
-struct Responder {
+// What is closed with its owner.
+struct Socket {
   int descriptor = -1;
-  ~Responder() { if (descriptor >= 0) close(descriptor); }
+  ~Socket() { if (descriptor >= 0) close(descriptor); }
+};
+
+// The raw socket of the ICMP flows of one namespace and family.
+struct IcmpSocket : Socket {
+  std::pair<ino_t, bool> key;
+  std::unordered_map<uint16_t, Flow*> flows;
 };
 
 struct Probes {
@@ -145,11 +159,17 @@ struct Probes {
   int epoll = -1;
   int wake = -1;
   uint32_t lastFlow = 0;
+  // By what JavaScript knows them by.
   std::map<int, std::unique_ptr<Flow>> flows;
-  std::map<int, std::unique_ptr<Responder>> responders;
+  // By descriptor.
+  std::unordered_map<int, std::unique_ptr<Socket>> responders;
+  std::unordered_map<int, Flow*> udp;
+  std::unordered_map<int, IcmpSocket*> icmp;
+  std::map<std::pair<ino_t, bool>, std::unique_ptr<IcmpSocket>> icmpSockets;
 
   void run();
   double send();
+  void take(struct Received& buffers, const timespec* limit);
   void stop();
   ~Probes() {
     stop();
@@ -208,7 +228,7 @@ void note(Flow& flow, const Payload& payload, double at) {
   flow.answers[index] = answered;
   if (sequence < flow.highest) flow.counters[reordered]++;
   flow.highest = std::max(flow.highest, sequence);
-  const double latency = std::max(0.0, at - flow.sentNs[index]);
+  const double latency = std::max(0.0, at - flow.sentNs[index] - payload.dwellNs);
   double* counters = flow.counters;
   counters[latencyMinNs] = counters[received] == 0 ? latency : std::min(counters[latencyMinNs], latency);
   counters[latencyMaxNs] = std::max(counters[latencyMaxNs], latency);
@@ -252,58 +272,81 @@ struct Received {
 };
 
 // What ICMP errors said about earlier probes (ip(7): IP_RECVERR). They must be taken, or the socket stays readable.
-void takeErrors(Flow& flow) {
+void takeErrors(int descriptor, Flow* flow) {
   alignas(cmsghdr) char control[512];
   for (;;) {
     msghdr message = {};
     message.msg_control = control;
     message.msg_controllen = sizeof control;
-    if (recvmsg(flow.descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return;
-    for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
+    if (recvmsg(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return;
+    for (cmsghdr* item = CMSG_FIRSTHDR(&message); flow != nullptr && item != nullptr; item = CMSG_NXTHDR(&message, item)) {
       const bool isV4 = item->cmsg_level == SOL_IP && item->cmsg_type == IP_RECVERR;
       if (!isV4 && !(item->cmsg_level == SOL_IPV6 && item->cmsg_type == IPV6_RECVERR)) continue;
       sock_extended_err error;
       memcpy(&error, CMSG_DATA(item), sizeof error);
-      flow.counters[error.ee_errno == ECONNREFUSED ? refused : unreachable]++;
+      flow->counters[error.ee_errno == ECONNREFUSED ? refused : unreachable]++;
     }
   }
 }
 
-void receive(Flow& flow, Received& buffers) {
-  takeErrors(flow);
+// Takes all that is there. `flowOf` says whose an answer is, by its octets up to the payload.
+template <typename FlowOf>
+void receive(int descriptor, Received& buffers, FlowOf flowOf) {
   for (;;) {
-    const int count = buffers.read(flow.descriptor);
+    const int count = buffers.read(descriptor);
     // The last of the errors that were just taken is told once more.
     if (count < 0 && errno != EAGAIN && errno != EINTR) continue;
     if (count <= 0) return;
     for (int i = 0; i < count; i++) {
       const uint8_t* octets = buffers.octets[i];
-      size_t length = buffers.messages[i].msg_len;
-      // A raw IPv4 socket gets the IP header, too.
-      const size_t before = flow.isIcmp ? (flow.isV6 ? 0 : static_cast<size_t>(octets[0] & 15) * 4) + 8 : 0;
+      size_t before = 0;
+      Flow* flow = flowOf(octets, &before);
       Payload payload;
-      if (length < before + sizeof payload) continue;
+      if (flow == nullptr || buffers.messages[i].msg_len < before + sizeof payload) continue;
       memcpy(&payload, octets + before, sizeof payload);
-      if (payload.magic != magic || payload.flow != static_cast<uint32_t>(flow.identifier)) continue;
-      note(flow, payload, stampOf(buffers.messages[i].msg_hdr));
+      if (payload.magic != magic || payload.flow != flow->identifier) continue;
+      note(*flow, payload, stampOf(buffers.messages[i].msg_hdr));
     }
     if (count < static_cast<int>(batch)) return;
   }
 }
 
+void receiveUdp(Flow& flow, Received& buffers, bool hasErrors) {
+  if (hasErrors) takeErrors(flow.descriptor, &flow);
+  receive(flow.descriptor, buffers, [&flow](const uint8_t*, size_t*) { return &flow; });
+}
+
+void receiveIcmp(IcmpSocket& socket, Received& buffers, bool hasErrors) {
+  // Whose they were is not worth knowing: what did not come back is lost anyway.
+  if (hasErrors) takeErrors(socket.descriptor, nullptr);
+  receive(socket.descriptor, buffers, [&socket](const uint8_t* octets, size_t* before) -> Flow* {
+    // A raw IPv4 socket gets the IP header, too.
+    const size_t header = socket.key.second ? 0 : static_cast<size_t>(octets[0] & 15) * 4;
+    *before = header + 8;
+    const auto found = socket.flows.find(static_cast<uint16_t>(octets[header + 4] << 8 | octets[header + 5]));
+    return found == socket.flows.end() ? nullptr : found->second;
+  });
+}
+
 // Sends back what came, from the address that it was sent to.
-void respond(Responder& responder, Received& buffers) {
+void respond(const Socket& responder, Received& buffers) {
   for (;;) {
     const int count = buffers.read(responder.descriptor);
     if (count < 0 && errno != EAGAIN && errno != EINTR) continue;
     if (count <= 0) return;
     for (int i = 0; i < count; i++) {
-      buffers.parts[i].iov_len = buffers.messages[i].msg_len;
+      const size_t length = buffers.messages[i].msg_len;
+      buffers.parts[i].iov_len = length;
+      const double dwellNs = clockNs(CLOCK_REALTIME) - stampOf(buffers.messages[i].msg_hdr);
+      if (length >= sizeof(Payload)) memcpy(buffers.octets[i] + offsetof(Payload, dwellNs), &dwellNs, sizeof dwellNs);
       for (cmsghdr* item = CMSG_FIRSTHDR(&buffers.messages[i].msg_hdr); item != nullptr;
            item = CMSG_NXTHDR(&buffers.messages[i].msg_hdr, item)) {
         // The way back is for routing to choose, not the interface that it came in by.
         if (item->cmsg_level == SOL_IP && item->cmsg_type == IP_PKTINFO) {
           reinterpret_cast<in_pktinfo*>(CMSG_DATA(item))->ipi_ifindex = 0;
+        } else if (item->cmsg_level == SOL_SOCKET) {
+          // The stamp is not for sending; a level that sendmsg(2) does not know is passed over.
+          item->cmsg_level = -1;
         } else if (item->cmsg_level == SOL_IPV6 && item->cmsg_type == IPV6_PKTINFO) {
           auto* info = reinterpret_cast<in6_pktinfo*>(CMSG_DATA(item));
           if (!IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr)) info->ipi6_ifindex = 0;
@@ -333,14 +376,14 @@ void writePacket(Flow& flow) {
   uint8_t* packet = flow.packet.data();
   memcpy(packet + flow.header(), &payload, sizeof payload);
   if (!flow.isIcmp) return;
-  packet[0] = flow.isV6 ? static_cast<uint8_t>(ICMP6_ECHO_REQUEST) : static_cast<uint8_t>(ICMP_ECHO);
+  packet[0] = flow.target.isV6 ? static_cast<uint8_t>(ICMP6_ECHO_REQUEST) : static_cast<uint8_t>(ICMP_ECHO);
   packet[1] = packet[2] = packet[3] = 0;
   packet[4] = static_cast<uint8_t>(flow.identifier >> 8);
   packet[5] = static_cast<uint8_t>(flow.identifier);
   packet[6] = static_cast<uint8_t>(flow.next >> 8);
   packet[7] = static_cast<uint8_t>(flow.next);
   // Over IPv6 the kernel fills it in (RFC 3542 3.1).
-  if (flow.isV6) return;
+  if (flow.target.isV6) return;
   const uint16_t sum = checksum(packet, flow.packet.size());
   packet[2] = static_cast<uint8_t>(sum >> 8);
   packet[3] = static_cast<uint8_t>(sum);
@@ -379,9 +422,9 @@ void sendOne(Flow& flow, double now) {
 // Sends what is due; returns when the next is (CLOCK_MONOTONIC).
 double Probes::send() {
   double next = HUGE_VAL;
-  const double now = clockNs(CLOCK_MONOTONIC);
   for (auto& [descriptor, flow] : flows) {
-    if (flow->dueNs <= now + earlyNs) {
+    const double now = clockNs(CLOCK_MONOTONIC);
+    if (flow->dueNs <= now + flow->spacingNs * earlyShare) {
       // Those whose time passed while nobody could send.
       const double missed = std::floor((now - flow->dueNs) / flow->spacingNs);
       if (missed >= 1) {
@@ -390,11 +433,35 @@ double Probes::send() {
       }
       sendOne(*flow, now);
       flow->dueNs += flow->spacingNs;
-      decide(*flow, clockNs(CLOCK_REALTIME));
     }
     next = std::min(next, flow->dueNs);
   }
   return next;
+}
+
+// Takes what is there, and what comes back meanwhile: over a path without delay that is everything.
+void Probes::take(Received& buffers, const timespec* limit) {
+  epoll_event events[64];
+  constexpr timespec atOnce = {};
+  for (int round = 0; round < 64; round++) {
+    const int count = epoll_pwait2(epoll, events, 64, round == 0 ? limit : &atOnce, nullptr);
+    if (count <= 0) return;
+    const std::lock_guard<std::mutex> guard(mutex);
+    for (int i = 0; i < count; i++) {
+      const int descriptor = events[i].data.fd;
+      const bool hasErrors = (events[i].events & EPOLLERR) != 0;
+      if (const auto flow = udp.find(descriptor); flow != udp.end()) {
+        receiveUdp(*flow->second, buffers, hasErrors);
+      } else if (const auto socket = icmp.find(descriptor); socket != icmp.end()) {
+        receiveIcmp(*socket->second, buffers, hasErrors);
+      } else if (const auto responder = responders.find(descriptor); responder != responders.end()) {
+        respond(*responder->second, buffers);
+      } else if (descriptor == wake) {
+        uint64_t ignored;
+        if (read(wake, &ignored, sizeof ignored) < 0) continue;
+      }
+    }
+  }
 }
 
 void Probes::run() {
@@ -403,24 +470,28 @@ void Probes::run() {
   // EPERM, for instance where a control group has no real-time share: then it takes its turn, and says what it missed.
   sched_setscheduler(0, SCHED_RR, &urgent);
   auto buffers = std::make_unique<Received>();
-  epoll_event events[64];
-  double next = HUGE_VAL;
   while (isOpen) {
-    const double wait = std::max(0.0, next - earlyNs - clockNs(CLOCK_MONOTONIC));
-    timespec limit = {};
-    if (std::isfinite(wait)) limit = {static_cast<time_t>(wait / 1e9), static_cast<long>(std::fmod(wait, 1e9))};
-    const int count = epoll_pwait2(epoll, events, 64, std::isfinite(wait) ? &limit : nullptr, nullptr);
-    const std::lock_guard<std::mutex> guard(mutex);
-    for (int i = 0; i < count; i++) {
-      const int descriptor = events[i].data.fd;
-      if (const auto flow = flows.find(descriptor); flow != flows.end()) receive(*flow->second, *buffers);
-      else if (const auto responder = responders.find(descriptor); responder != responders.end()) respond(*responder->second, *buffers);
-      else if (descriptor == wake) {
-        uint64_t ignored;
-        if (read(wake, &ignored, sizeof ignored) < 0) continue;
-      }
+    const double start = clockNs(CLOCK_MONOTONIC);
+    double next;
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      next = send();
     }
-    next = send();
+    constexpr timespec atOnce = {};
+    // With no flow of its own it waits for those of others.
+    take(*buffers, std::isfinite(next) ? &atOnce : nullptr);
+    if (!std::isfinite(next)) continue;
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      const double now = clockNs(CLOCK_REALTIME);
+      for (auto& [descriptor, flow] : flows) decide(*flow, now);
+    }
+    const double end = clockNs(CLOCK_MONOTONIC);
+    const double wait = std::max(next - end, (end - start) * restShare);
+    const timespec limit = {static_cast<time_t>(wait / 1e9), static_cast<long>(std::fmod(wait, 1e9))};
+    // New flows and the end may wait for the next round, unless that is far.
+    pollfd woken = {wake, POLLIN, 0};
+    ppoll(&woken, 1, &limit, nullptr);
   }
 }
 
@@ -431,6 +502,9 @@ void Probes::stop() {
   if (write(wake, &one, sizeof one) < 0) perror("weft: cannot end the probes' thread");
   thread.join();
   flows.clear();
+  udp.clear();
+  icmp.clear();
+  icmpSockets.clear();
   responders.clear();
 }
 
@@ -481,28 +555,23 @@ void enable(int descriptor, int level, int option) {
   setsockopt(descriptor, level, option, &on, sizeof on);
 }
 
-// Echo replies with our identifier only: without it each flow of a node would be woken by the replies of all others.
-void filterReplies(int descriptor, bool isV6, uint16_t identifier) {
-  const auto type = static_cast<uint32_t>(isV6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY);
-  sock_filter v4[] = {
-    BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),
-    BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, 0, 3),
-    BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, identifier, 0, 1),
-    BPF_STMT(BPF_RET | BPF_K, 0xffff),
-    BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  sock_filter v6[] = {
-    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, 0, 3),
-    BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 4),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, identifier, 0, 1),
-    BPF_STMT(BPF_RET | BPF_K, 0xffff),
-    BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  const sock_fprog program = isV6 ? sock_fprog{sizeof v6 / sizeof v6[0], v6} : sock_fprog{sizeof v4 / sizeof v4[0], v4};
-  setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+// Nothing but echo replies: without it the socket would be woken by every ICMP packet of the node.
+void filterReplies(int descriptor, bool isV6) {
+  if (isV6) {
+    icmp6_filter filter;
+    ICMP6_FILTER_SETBLOCKALL(&filter);
+    ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &filter);
+    setsockopt(descriptor, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof filter);
+  } else {
+    const uint32_t filter = ~(1U << ICMP_ECHOREPLY);
+    setsockopt(descriptor, SOL_RAW, 1 /* ICMP_FILTER, linux/icmp.h */, &filter, sizeof filter);
+  }
+}
+
+// Room for a burst of all flows: what overflowed here would pass for loss.
+void enlarge(int descriptor) {
+  const int octets = 8 << 20;
+  setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets);
 }
 
 bool watch(Probes& probes, int descriptor) {
@@ -528,8 +597,10 @@ napi_value probeRespond(napi_env env, napi_callback_info info) {
   const char* failed = nullptr;
   const int descriptor = openIn(arguments.integer(1), target.isV6 ? AF_INET6 : AF_INET, SOCK_DGRAM, 0, &failed);
   if (descriptor < 0) return throwErrno(env, errno, failed, "responder");
-  auto responder = std::make_unique<Responder>();
+  auto responder = std::make_unique<Socket>();
   responder->descriptor = descriptor;
+  enable(descriptor, SOL_SOCKET, SO_TIMESTAMPNS);
+  enlarge(descriptor);
   if (target.isV6) {
     enable(descriptor, SOL_IPV6, IPV6_V6ONLY);
     enable(descriptor, SOL_IPV6, IPV6_RECVPKTINFO);
@@ -542,22 +613,52 @@ napi_value probeRespond(napi_env env, napi_callback_info info) {
   const std::lock_guard<std::mutex> guard(probes->mutex);
   if (!watch(*probes, descriptor)) return throwErrno(env, errno, "epoll_ctl", "responder");
   probes->responders[descriptor] = std::move(responder);
+  wakeUp(*probes);
   return fromInteger(env, descriptor);
 }
 
+// A socket for probes in the namespace; -1 with errno, and `failed` says of what.
+int openProbing(int netns, bool isV6, bool isIcmp, const char** failed) {
+  const int protocol = !isIcmp ? 0 : isV6 ? static_cast<int>(IPPROTO_ICMPV6) : static_cast<int>(IPPROTO_ICMP);
+  const int descriptor = openIn(netns, isV6 ? AF_INET6 : AF_INET, isIcmp ? SOCK_RAW : SOCK_DGRAM, protocol, failed);
+  if (descriptor < 0) return -1;
+  enable(descriptor, SOL_SOCKET, SO_TIMESTAMPNS);
+  enable(descriptor, isV6 ? SOL_IPV6 : SOL_IP, isV6 ? IPV6_RECVERR : IP_RECVERR);
+  enlarge(descriptor);
+  if (isIcmp) filterReplies(descriptor, isV6);
+  return descriptor;
+}
+
+// The socket that the ICMP flows of a namespace share, made for the first. nullptr with errno.
+IcmpSocket* shareIcmp(Probes& probes, int netns, bool isV6, const char** failed) {
+  struct stat status = {};
+  *failed = "fstat";
+  if (fstat(netns, &status) != 0) return nullptr;
+  const std::pair<ino_t, bool> key{status.st_ino, isV6};
+  if (const auto found = probes.icmpSockets.find(key); found != probes.icmpSockets.end()) return found->second.get();
+  auto socket = std::make_unique<IcmpSocket>();
+  socket->key = key;
+  socket->descriptor = openProbing(netns, isV6, true, failed);
+  if (socket->descriptor < 0 || !watch(probes, socket->descriptor)) return nullptr;
+  IcmpSocket* shared = socket.get();
+  probes.icmp[shared->descriptor] = shared;
+  probes.icmpSockets[key] = std::move(socket);
+  return shared;
+}
+
 // probeFlow(handle, netns, address, port, scope, source, spacingNs, timeoutNs, payload): probes from now on; port 0 means
-// ICMP echo. `scope`: ifindex for link-local addresses, else 0. `source`: octets of the address to send from, or none.
-// Returns its descriptor, by which it is known.
+// ICMP echo. `scope`: ifindex for link-local addresses, else 0. `source`: octets of the address to send from, or none; not
+// for ICMP. Returns what it is known by.
 napi_value probeFlow(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Probes* probes = probesOf(arguments);
+  const int netns = arguments.integer(1);
   size_t count = 0;
   const uint8_t* octets = arguments.octets(2, &count);
   const auto port = static_cast<uint16_t>(arguments.integer(3));
   const Target target(octets, count, port, static_cast<uint32_t>(arguments.integer(4)));
   auto flow = std::make_unique<Flow>(target);
   flow->isIcmp = port == 0;
-  flow->isV6 = target.isV6;
   flow->spacingNs = std::max(100'000.0, arguments.number(6));
   flow->timeoutNs = std::max(flow->spacingNs, arguments.number(7));
   size_t room = 1024;
@@ -568,42 +669,66 @@ napi_value probeFlow(napi_env env, napi_callback_info info) {
   const size_t payload = std::clamp(static_cast<size_t>(arguments.integer(8)), minimumPayload, maximumPayload);
   flow->packet.resize(flow->header() + payload);
 
-  const int protocol = !flow->isIcmp ? 0 : flow->isV6 ? static_cast<int>(IPPROTO_ICMPV6) : static_cast<int>(IPPROTO_ICMP);
-  const char* failed = nullptr;
-  const int family = flow->isV6 ? AF_INET6 : AF_INET;
-  const int descriptor = openIn(arguments.integer(1), family, flow->isIcmp ? SOCK_RAW : SOCK_DGRAM, protocol, &failed);
-  if (descriptor < 0) return throwErrno(env, errno, failed, "flow");
-  flow->descriptor = descriptor;
-  enable(descriptor, SOL_SOCKET, SO_TIMESTAMPNS);
-  enable(descriptor, flow->isV6 ? SOL_IPV6 : SOL_IP, flow->isV6 ? IPV6_RECVERR : IP_RECVERR);
-  if (!arguments.isNullish(5)) {
-    size_t sourceCount = 0;
-    const uint8_t* source = arguments.octets(5, &sourceCount);
-    const Target from(source, sourceCount, 0, static_cast<uint32_t>(arguments.integer(4)));
-    if (bind(descriptor, from.get(), from.length) != 0) return throwErrno(env, errno, "bind", "flow");
-  }
   const std::lock_guard<std::mutex> guard(probes->mutex);
-  flow->identifier = static_cast<uint16_t>(++probes->lastFlow);
-  if (flow->isIcmp) filterReplies(descriptor, flow->isV6, flow->identifier);
+  const char* failed = nullptr;
+  const int id = ++probes->lastFlow;
+  flow->identifier = static_cast<uint16_t>(id);
+  if (flow->isIcmp) {
+    IcmpSocket* socket = shareIcmp(*probes, netns, target.isV6, &failed);
+    if (socket == nullptr) return throwErrno(env, errno, failed, "ICMP flow");
+    flow->descriptor = socket->descriptor;
+    socket->flows[flow->identifier] = flow.get();
+  } else {
+    flow->descriptor = openProbing(netns, target.isV6, false, &failed);
+    if (flow->descriptor < 0) return throwErrno(env, errno, failed, "UDP flow");
+    if (!arguments.isNullish(5)) {
+      size_t sourceCount = 0;
+      const uint8_t* source = arguments.octets(5, &sourceCount);
+      const Target from(source, sourceCount, 0, static_cast<uint32_t>(arguments.integer(4)));
+      if (bind(flow->descriptor, from.get(), from.length) != 0) return throwErrno(env, errno, "bind", "UDP flow");
+    }
+    if (!watch(*probes, flow->descriptor)) return throwErrno(env, errno, "epoll_ctl", "UDP flow");
+    probes->udp[flow->descriptor] = flow.get();
+  }
   // Flows that begin together do not send together.
-  flow->dueNs = clockNs(CLOCK_MONOTONIC) + flow->spacingNs * std::fmod(static_cast<double>(flow->identifier) * 0.618034, 1);
-  if (!watch(*probes, descriptor)) return throwErrno(env, errno, "epoll_ctl", "flow");
-  probes->flows[descriptor] = std::move(flow);
+  flow->dueNs = clockNs(CLOCK_MONOTONIC) + flow->spacingNs * std::fmod(static_cast<double>(id) * 0.618034, 1);
+  probes->flows[id] = std::move(flow);
   wakeUp(*probes);
-  return fromInteger(env, descriptor);
+  return fromInteger(env, id);
 }
 
-// probeEnd(handle, descriptor): ends a flow or a responder. Fine when there is none.
+// probeEnd(handle, id): ends a flow. Fine when there is none.
 napi_value probeEnd(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Probes* probes = probesOf(arguments);
   const std::lock_guard<std::mutex> guard(probes->mutex);
-  probes->flows.erase(arguments.integer(1));
+  const auto found = probes->flows.find(arguments.integer(1));
+  if (found == probes->flows.end()) return undefinedValue(env);
+  const Flow& flow = *found->second;
+  if (!flow.isIcmp) {
+    probes->udp.erase(flow.descriptor);
+  } else if (const auto shared = probes->icmp.find(flow.descriptor); shared != probes->icmp.end()) {
+    IcmpSocket* socket = shared->second;
+    socket->flows.erase(flow.identifier);
+    if (socket->flows.empty()) {
+      probes->icmp.erase(shared);
+      probes->icmpSockets.erase(std::pair(socket->key));
+    }
+  }
+  probes->flows.erase(found);
+  return undefinedValue(env);
+}
+
+// probeSilence(handle, descriptor): ends a responder. Fine when there is none.
+napi_value probeSilence(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  Probes* probes = probesOf(arguments);
+  const std::lock_guard<std::mutex> guard(probes->mutex);
   probes->responders.erase(arguments.integer(1));
   return undefinedValue(env);
 }
 
-// probeRead(handle, descriptor, counters, histogram, outages, from): copies what a flow has seen: counters, latencies, and
+// probeRead(handle, id, counters, histogram, outages, from): copies what a flow has seen: counters, latencies, and
 // outages from number `from` on as [startNs, endNs or 0, lost]. Returns how many outages were copied, -1 without such a flow.
 napi_value probeRead(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
@@ -634,6 +759,7 @@ void registerProbe(napi_env env, napi_value exports) {
   define(env, exports, "probeRespond", probeRespond);
   define(env, exports, "probeFlow", probeFlow);
   define(env, exports, "probeEnd", probeEnd);
+  define(env, exports, "probeSilence", probeSilence);
   define(env, exports, "probeRead", probeRead);
 }
 
