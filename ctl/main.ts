@@ -36,6 +36,7 @@ const implementations: {
   drain: () => import("./commands/drain.ts"),
   inspect: () => import("./commands/inspect.ts"),
   exec: () => import("./commands/exec.ts"),
+  routes: () => import("./commands/routes.ts"),
   bgp: () => import("./commands/bgp.ts"),
   capture: () => import("./commands/capture.ts"),
   graph: () => import("./commands/graph.ts"),

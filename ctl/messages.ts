@@ -364,6 +364,38 @@ export interface Finding {
   readonly remedy: string
 }
 
+/** The fields of `RoutesRequest`. */
+export interface RoutesRequest {
+  readonly node: string
+  readonly table: string
+  readonly family: string
+  readonly prefix: string
+  readonly protocol: string
+  readonly limit: number
+}
+
+export interface KernelRoute {
+  readonly prefix: string
+  readonly family: string
+  readonly table: number
+  readonly metric: number
+  readonly protocol: string
+  readonly code: string
+  readonly type: string
+  readonly selected: boolean
+  readonly nexthopId: number
+  readonly ways: ReadonlyArray<RouteWay>
+  readonly source: string
+}
+
+export interface RouteWay {
+  readonly gateway: string
+  readonly ifname: string
+  readonly weight: number
+  readonly backup: boolean
+  readonly down: boolean
+}
+
 export interface BgpSpeaker {
   readonly lab: string
   readonly node: string

@@ -53,6 +53,8 @@ import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
 import { type BgpDependencies, makeBgp } from "./rpc/bgp.ts"
+import { makeRoutes, type RoutesDependencies } from "./rpc/routes.ts"
+import { readRoutesAt, wantedOf } from "./bgp/fib/lookup.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
@@ -239,6 +241,18 @@ const bgpDependencies = (directory: Directory, routing: Routing): BgpDependencie
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
+const routesDependencies = (directory: Directory): RoutesDependencies => ({
+  resolveNode: async (name) => {
+    const node = findNode(await directory.labs(), name, directory.here)
+    if ("error" in node || node.host !== undefined) return node
+    const error = missing(directory, node)
+    return error === undefined ? node : { error }
+  },
+  read: readRoutesAt,
+  isPrefix: (text) => wantedOf(text) !== undefined,
+  ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
+})
+
 const captureDependencies = (directory: Directory, store: Store): CaptureDependencies => ({
   resolvePort: async (name) => {
     const port = findPort(await directory.labs(), name, directory.here)
@@ -399,7 +413,7 @@ const daemon = (config: Config) =>
     const reach = reachHandler(reachability)
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
-      Nodes: { exec: exec.handler, reach, capture: capture.handler, ...makeBgp(bgpDependencies(directory, routing)) },
+      Nodes: { exec: exec.handler, reach, capture: capture.handler, ...makeRoutes(routesDependencies(directory)), ...makeBgp(bgpDependencies(directory, routing)) },
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),

@@ -206,6 +206,34 @@ export const specs = {
       { command: "weft exec pc -- tcpdump -w - -i eth0 | wireshark -k -i -", description: "a binary stream through a pipe" }
     ]
   },
+  routes: {
+    summary: "Show the routes that a node's kernel has",
+    description:
+      "All routes, whoever made them, with the marks of show ip route and nexthop groups resolved. With PREFIX that one alone, with "
+      + "an address the one that is taken there. A backup is in the kernel already and takes over when the other ways are lost.",
+    args: {
+      node: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
+      prefix: { kind: "optional", summary: "a prefix, or an address for the longest match", complete: "none" }
+    },
+    flags: {
+      table: {
+        kind: "string",
+        short: "t",
+        metavar: "T",
+        summary: "number of the kernel's table, local, or all (default: main)",
+        complete: "none"
+      },
+      family: { kind: "choice", choices: ["both", "ipv4", "ipv6"], default: "both", summary: "only routes of this family" },
+      protocol: { kind: "string", metavar: "NAME", summary: "only these: connected, static, bgp, kernel, ...", complete: "none" },
+      limit: { kind: "string", short: "n", metavar: "N", summary: "end after so many routes", complete: "none" },
+      output
+    },
+    examples: [
+      { command: "weft routes fw", description: "the main table, both families" },
+      { command: "weft routes fw 10.20.0.10", description: "which route is taken there" },
+      { command: "weft routes fw --table all --protocol bgp", description: "what BGP has put into the kernel" }
+    ]
+  },
   bgp: {
     summary: "Look into a node's BGP: neighbors, routes, why a path won or lost",
     description:

@@ -40,6 +40,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/Capture", change],
   // It sends packets in the nodes.
   ["/weft.v1.Nodes/Reach", change],
+  ["/weft.v1.Nodes/Routes", look],
   ["/weft.v1.Nodes/Bgp", look],
   ["/weft.v1.Nodes/BgpRoutes", look],
   ["/weft.v1.Nodes/BgpReset", change],

@@ -25,6 +25,8 @@ const RTA_TABLE = 15
 const RTA_VIA = 18
 const RTA_NH_ID = 30
 const RTM_F_CLONED = 0x200
+const RTNH_F_DEAD = 1
+const RTNH_F_LINKDOWN = 16
 const headerLength = 12
 const rtnexthopLength = 8
 
@@ -36,6 +38,8 @@ export interface Way {
   readonly gateway?: string
   readonly index: number
   readonly weight: number
+  /** The interface has no carrier or is down. */
+  readonly isDown?: boolean
 }
 
 export interface Entry {
@@ -71,6 +75,8 @@ export const dumpEntries = (out: Writer, { family, table, protocol }: Filter): v
   out.end()
 }
 
+const downOf = (flags: number): { readonly isDown?: true } => ((flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) === 0 ? {} : { isDown: true })
+
 /** RTA_VIA: family (2), address. */
 const via = (value: Uint8Array): string => format(value.subarray(2))
 
@@ -84,7 +90,7 @@ const decodeWays = (value: Uint8Array): Way[] => {
       if (type === RTA_GATEWAY) gateway = format(octets)
       else if (type === RTA_VIA) gateway = via(octets)
     })
-    ways.push({ ...(gateway === undefined ? {} : { gateway }), index: i32(value, at + 4), weight: u8(value, at + 3) + 1 })
+    ways.push({ ...(gateway === undefined ? {} : { gateway }), index: i32(value, at + 4), weight: u8(value, at + 3) + 1, ...downOf(u8(value, at + 2)) })
     at += (length + 3) & ~3
   }
   return ways
@@ -113,7 +119,7 @@ export const decode = (body: Uint8Array): Entry | undefined => {
     else if (type === RTA_PREFSRC) preferredSource = format(value)
     else if (type === RTA_MULTIPATH) ways = decodeWays(value)
   })
-  if (ways === undefined) ways = index === 0 ? [] : [{ ...(gateway === undefined ? {} : { gateway }), index, weight: 1 }]
+  if (ways === undefined) ways = index === 0 ? [] : [{ ...(gateway === undefined ? {} : { gateway }), index, weight: 1, ...downOf(u32(body, 8)) }]
   return {
     prefix: `${format(to)}/${u8(body, 1)}`,
     table,
