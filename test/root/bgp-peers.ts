@@ -219,7 +219,7 @@ export const startExabgp = async (world: World, namespace: Namespace, neighbors:
   const events = processes.write("events", "")
   const commands = processes.path("commands")
   execFileSync("mkfifo", [commands])
-  const helper = processes.write("helper.sh", `#!/bin/sh\ncat > '${events}' &\nexec cat <> '${commands}'\n`, 0o755)
+  const helper = processes.write("helper.sh", `#!/bin/sh\ncat <> '${commands}' &\ntrap "kill $!" EXIT TERM\ncat > '${events}'\n`, 0o755)
   const api = "api { processes [ weft ]; neighbor-changes; receive { parsed; update; notification; refresh; open; } }"
   const blocks = neighbors.replaceAll(/^(\s*neighbor\s+\S+\s*\{)/gm, `$1\n  ${api}`)
   const file = processes.write("exabgp.conf", `process weft { run ${helper}; encoder json; }\n${blocks}\n`)
