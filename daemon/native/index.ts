@@ -322,7 +322,10 @@ export interface Addon {
   probeEnd(probes: ProbesHandle, flow: number): void
   /** Ends a responder. */
   probeSilence(probes: ProbesHandle, descriptor: number): void
-  /** How many outages, from number `from` on, were copied: `[startNs, endNs or 0, lost]` each; -1: no such flow. Counters by `ProbeCounter`. */
+  /**
+   * How many outages, from number `from` on, were copied: `[startNs, endNs or 0, lost]` each; -1: no such flow.
+   * `counters` by `ProbeCounter`.
+   */
   probeRead(
     probes: ProbesHandle,
     flow: number,

@@ -34,6 +34,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -401,7 +402,8 @@ void sendOne(Flow& flow, double now) {
   int error = 0;
   // An error may be about an earlier probe, and is then told once.
   for (int attempt = 0; attempt < 2 && length < 0; attempt++) {
-    length = sendto(flow.descriptor, flow.packet.data(), flow.packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL, flow.target.get(), flow.target.length);
+    const auto& [packet, target] = std::tie(flow.packet, flow.target);
+    length = sendto(flow.descriptor, packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL, target.get(), target.length);
     error = length < 0 ? errno : 0;
   }
   // No room in the socket: our fault, not the network's. All else (no route, a filter) is the network's answer.
