@@ -406,7 +406,9 @@ export class NeighborSession implements Session, Host {
   }
 
   failed(machine: Machine, cause: Cause): void {
-    if (machine === this.#main) this.#lastError = causeText(cause)
+    // That a second connection is one too many is no error.
+    const isCollision = cause._tag === "Sent" && cause.event === "OpenCollisionDump"
+    if (machine === this.#main || !isCollision) this.#lastError = causeText(cause)
   }
 
   notified(direction: "sent" | "received", error: BgpError): void {
