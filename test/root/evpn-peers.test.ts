@@ -1,0 +1,165 @@
+/** EVPN with others: a leaf of FRR joins a lab's network, and reflectors of FRR and GoBGP stand in for the full mesh. */
+import t from "tap"
+import { missingPeers, type Peer, startFrr, startGobgp } from "./bgp-peers.ts"
+import { evpnOf, macOf, networkOf, settled, stationOf, topology } from "./evpn-harness.ts"
+import { Fleet } from "./fleet-harness.ts"
+import { ipBatch, type Namespace, needsRoot, until, World } from "./harness.ts"
+
+const leafAddress = "10.99.0.50"
+const tenantAddress = "10.20.0.50/24"
+
+const plugIn = (fleet: Fleet, world: World, name: string, address: string): Namespace => {
+  const namespace = world.namespace(name)
+  ipBatch(fleet.underlayNetns, [
+    `link add ${name} type veth peer name eth0 netns ${namespace.name}`,
+    `link set ${name} master br0 up`
+  ])
+  ipBatch(namespace, ["link set eth0 up", `address add ${address}/24 dev eth0`])
+  return namespace
+}
+
+/** Makes of the namespace what a leaf is: a bridge with a VXLAN device on the underlay, and a station of its own behind it. */
+const bridgeTo = (world: World, leaf: Namespace, vni: number): Namespace => {
+  const tenant = world.namespace("tenant")
+  ipBatch(leaf, [
+    "link add lan type bridge",
+    "link set lan up",
+    `link add vx1 type vxlan id ${vni} local ${leafAddress} dstport 4789 nolearning`,
+    "link set vx1 master lan up",
+    `link add tenant type veth peer name eth0 netns ${tenant.name}`,
+    "link set tenant master lan up"
+  ])
+  ipBatch(tenant, ["link set eth0 up", `address add ${tenantAddress} dev eth0`])
+  return tenant
+}
+
+t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async (t) => {
+  const words = (host: number) => (host === 1 ? ["--evpn-peer", `${leafAddress}:65050`] : [])
+  const fleet = await Fleet.start("evpnleaf", { hosts: 2, words })
+  const world = new World("evpnleaf-frr")
+  t.teardown(async () => {
+    world.close()
+    await fleet.close()
+  })
+  const lab = fleet.name("leaf")
+  await fleet.make(topology(lab, { c: "h2" }))
+  await settled(fleet, lab, 3, [1, 2])
+  const { vni } = (await networkOf(fleet, 1, lab))!
+
+  const leaf = plugIn(fleet, world, "leaf", leafAddress)
+  const tenant = bridgeTo(world, leaf, vni)
+  const frr = await startFrr(
+    world,
+    leaf,
+    [
+      "router bgp 65050",
+      ` bgp router-id ${leafAddress}`,
+      " no bgp ebgp-requires-policy",
+      " no bgp default ipv4-unicast",
+      ` neighbor ${fleet.address(1)} remote-as 64999`,
+      " address-family l2vpn evpn",
+      `  neighbor ${fleet.address(1)} activate`,
+      "  advertise-all-vni"
+    ].join("\n")
+  )
+  t.teardown(() => frr.stop())
+  await until("the leaf is a VTEP of the network on both hosts", async () => {
+    const [one, two] = await Promise.all([networkOf(fleet, 1, lab), networkOf(fleet, 2, lab)])
+    return one!.floods.includes(leafAddress) && two!.floods.includes(leafAddress)
+  }, 30_000)
+  const tenantMac = JSON.parse((await world.run(tenant, ["ip", "-j", "link", "show", "eth0"])).stdout)[0].address as string
+  const pings = async (address: string) => (await world.run(tenant, ["ping", "-c", "1", "-W", "2", address])).code === 0
+  await until("the leaf's station reaches a node on the host that it has no session with", () => pings("10.20.0.2"), 15_000)
+  t.ok(await pings("10.20.0.1"), "and one on the other host")
+  t.ok(await fleet.pings(lab, "a", "10.20.0.50"), "and back")
+  await until("its address is known on both hosts", async () => {
+    const stations = await Promise.all([1, 2].map((host) => stationOf(fleet, host, lab, tenantMac)))
+    return stations.every((station) => station?.vtep === leafAddress)
+  }, 15_000)
+  const macs = (await frr.ask(`show evpn mac vni ${vni} json`)) as { macs: Record<string, { type: string; remoteVtep?: string }> }
+  const [a, b] = await Promise.all([macOf(fleet, lab, "a", "eth0"), macOf(fleet, lab, "b", "eth0")])
+  t.match(macs.macs[a], { type: "remote", remoteVtep: fleet.address(1) }, "FRR has the nodes' addresses")
+  t.match(macs.macs[b], { type: "remote", remoteVtep: fleet.address(2) }, "each with its own host")
+  t.equal((await fleet.make(topology(lab, { c: "h2" }))).changed, 0, "a tunnel that nobody planned is no difference")
+
+  await frr.stop()
+  await until("without its route the tunnel goes", async () => {
+    const [one, two] = await Promise.all([networkOf(fleet, 1, lab), networkOf(fleet, 2, lab)])
+    return !one!.floods.includes(leafAddress) && !two!.floods.includes(leafAddress)
+  }, 30_000)
+  t.notOk(await pings("10.20.0.1"), "and the leaf is not heard any more")
+  t.ok(await fleet.pings(lab, "a", "10.20.0.2"), "the lab goes on")
+})
+
+/** Joins the namespace `rr` to the underlay at this address. */
+const plugReflector = (fleet: Fleet, world: World, address: string): Namespace => {
+  const namespace = world.namespace("rr", { ipv6: true })
+  const [length, flags] = address.includes(":") ? [64, "nodad"] : [24, ""]
+  ipBatch(fleet.underlayNetns, [`link add rr type veth peer name eth0 netns ${namespace.name}`, "link set rr master br0 up"])
+  ipBatch(namespace, ["link set eth0 up", `address add ${address}/${length} dev eth0 ${flags}`])
+  return namespace
+}
+
+/** FRR, for VTEPs with IPv4 addresses: of others it refuses routes of type 3 (8.4: bgpd/bgp_attr.c, bgp_attr_pmsi_tunnel). */
+const frrReflector = (world: World, namespace: Namespace): Promise<Peer> =>
+  startFrr(
+    world,
+    namespace,
+    [
+      "router bgp 64999",
+      " bgp router-id 10.99.0.51",
+      " no bgp default ipv4-unicast",
+      " neighbor hosts peer-group",
+      " neighbor hosts remote-as 64999",
+      " bgp listen range 10.99.0.0/24 peer-group hosts",
+      " address-family l2vpn evpn",
+      "  neighbor hosts activate",
+      "  neighbor hosts route-reflector-client"
+    ].join("\n")
+  )
+
+const gobgpReflector = (world: World, namespace: Namespace, clients: ReadonlyArray<string>): Promise<Peer> =>
+  startGobgp(
+    world,
+    namespace,
+    [
+      '[global.config]\nas = 64999\nrouter-id = "10.99.0.51"',
+      ...clients.map((address) =>
+        [
+          `[[neighbors]]\n[neighbors.config]\nneighbor-address = "${address}"\npeer-as = 64999`,
+          "[neighbors.transport.config]\npassive-mode = true",
+          '[neighbors.route-reflector.config]\nroute-reflector-client = true\nroute-reflector-cluster-id = "10.99.0.51"',
+          '[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "l2vpn-evpn"'
+        ].join("\n")
+      )
+    ].join("\n")
+  )
+
+for (const { address, kind, underlay } of [
+  { kind: "frr", underlay: "ipv4", address: "10.99.0.51" },
+  { kind: "gobgp", underlay: "ipv6", address: "fd99::51" }
+] as const) {
+  t.test(`${kind} reflects, over ${underlay}`, { skip: needsRoot || missingPeers(kind) }, async (t) => {
+    const fleet = await Fleet.start(`evpn${kind}`, { hosts: 3, underlay, words: () => ["--evpn-rr", address] })
+    const world = new World(`evpn${kind}-rr`)
+    t.teardown(async () => {
+      world.close()
+      await fleet.close()
+    })
+    const lab = fleet.name("rr")
+    await fleet.make(topology(lab))
+    t.ok(await fleet.pings(lab, "a", "10.20.0.2"), "without the reflector hosts flood and learn")
+    const namespace = plugReflector(fleet, world, address)
+    const hosts = [1, 2, 3].map((host) => fleet.address(host))
+    const peer = await (kind === "frr" ? frrReflector(world, namespace) : gobgpReflector(world, namespace, hosts))
+    t.teardown(() => peer.stop())
+    await settled(fleet, lab, 3)
+    const view = await evpnOf(fleet, 1, lab)
+    t.strictSame(view.peers.map(({ address, role, state }) => [address, role, state]), [[address, "reflector", "Established"]])
+    t.strictSame(view.networks[0]!.floods, hosts.slice(1), "each host's routes came through it, next hops as they were")
+    t.ok(await fleet.pings(lab, "a", "10.20.0.3"))
+    await peer.stop(true)
+    await until("h1 has lost it", async () => (await evpnOf(fleet, 1)).peers[0]!.state !== "Established", 40_000)
+    t.ok(await fleet.pings(lab, "b", "10.20.0.3"), "and without it again")
+  })
+}
