@@ -52,6 +52,7 @@ import { ForeignVteps } from "./resources/foreign-vteps.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
+import { makeBfd } from "./rpc/bfd.ts"
 import { type BgpDependencies, makeBgp } from "./rpc/bgp.ts"
 import { makeRoutes, type RoutesDependencies } from "./rpc/routes.ts"
 import { readRoutesAt, wantedOf } from "./bgp/fib/lookup.ts"
@@ -413,7 +414,14 @@ const daemon = (config: Config) =>
     const reach = reachHandler(reachability)
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
-      Nodes: { exec: exec.handler, reach, capture: capture.handler, ...makeRoutes(routesDependencies(directory)), ...makeBgp(bgpDependencies(directory, routing)) },
+      Nodes: {
+        exec: exec.handler,
+        reach,
+        capture: capture.handler,
+        ...makeRoutes(routesDependencies(directory)),
+        ...makeBfd({ ...bgpDependencies(directory, routing), states: (lab, node) => bfd.states(lab, node) }),
+        ...makeBgp(bgpDependencies(directory, routing))
+      },
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),

@@ -19,13 +19,18 @@ const viewersMay = [
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
   "/weft.v1.Host/Doctor",
+  "/weft.v1.Host/Evpn",
   "/weft.v1.Host/Hosts",
   "/weft.v1.Host/Version",
   "/weft.v1.Labs/Events",
   "/weft.v1.Labs/Inspect",
   "/weft.v1.Labs/List",
   "/weft.v1.Labs/Plan",
-  "/weft.v1.Labs/Validate"
+  "/weft.v1.Labs/Validate",
+  "/weft.v1.Nodes/Bfd",
+  "/weft.v1.Nodes/Bgp",
+  "/weft.v1.Nodes/BgpRoutes",
+  "/weft.v1.Nodes/Routes"
 ]
 
 /** What only daemons ask each other. */
