@@ -42,6 +42,7 @@ export interface Client {
   readonly capture: (start: Message.CaptureStart) => CaptureCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
+  readonly bfd: (node: string) => Promise<Message.BfdResponse>
   readonly bgp: (node: string) => Promise<Message.BgpSpeaker>
   readonly bgpRoutes: (request: Message.BgpRoutesRequest) => AsyncIterable<Message.BgpRoutesPage>
   readonly bgpReset: (request: Message.BgpResetRequest) => Promise<{ readonly neighbors: number }>
@@ -79,6 +80,7 @@ export const connect = async (address: string): Promise<Client> => {
     capture: (start) => captureCall(nodes, start),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),
+    bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),
     bgp: (node) => unary<Message.BgpSpeaker>(nodes, "Bgp", { node }),
     bgpRoutes: (request) => streamed<Message.BgpRoutesPage>(nodes, "BgpRoutes", request),
     bgpReset: (request) => unary<{ neighbors: number }>(nodes, "BgpReset", request),

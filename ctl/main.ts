@@ -37,6 +37,7 @@ const implementations: {
   inspect: () => import("./commands/inspect.ts"),
   exec: () => import("./commands/exec.ts"),
   routes: () => import("./commands/routes.ts"),
+  bfd: () => import("./commands/bfd.ts"),
   bgp: () => import("./commands/bgp.ts"),
   capture: () => import("./commands/capture.ts"),
   graph: () => import("./commands/graph.ts"),

@@ -396,6 +396,48 @@ export interface RouteWay {
   readonly down: boolean
 }
 
+/** Milliseconds. */
+export interface BfdTimes {
+  readonly minTxMs: number
+  readonly minRxMs: number
+  readonly multiplier: number
+}
+
+/** Times are milliseconds; empty text: none. */
+export interface BfdSession {
+  readonly peer: string
+  readonly ifname: string
+  readonly local: string
+  readonly multihop: boolean
+  readonly state: string
+  readonly diagnostic: string
+  readonly remoteState: string
+  readonly remoteDiagnostic: string
+  readonly localDiscriminator: number
+  readonly remoteDiscriminator: number
+  readonly configured: BfdTimes
+  readonly remote: BfdTimes
+  readonly transmitMs: number
+  readonly detectionMs: number
+  readonly sinceMs: number
+  readonly packetsSent: number
+  readonly packetsReceived: number
+  readonly discarded: number
+  readonly unmatched: number
+  readonly sendErrors: number
+  readonly upCount: number
+  readonly downCount: number
+  readonly lastDownReason: string
+  readonly polling: boolean
+  readonly owners: number
+}
+
+export interface BfdResponse {
+  readonly lab: string
+  readonly node: string
+  readonly sessions: ReadonlyArray<BfdSession>
+}
+
 export interface BgpSpeaker {
   readonly lab: string
   readonly node: string

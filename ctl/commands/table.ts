@@ -234,6 +234,18 @@ export const specs = {
       { command: "weft routes fw --table all --protocol bgp", description: "what BGP has put into the kernel" }
     ]
   },
+  bfd: {
+    summary: "List a node's BFD sessions, with their times and why one went down",
+    description:
+      "Those that watch next hops of static routes, those of BGP neighbors, and those that the node has under bfd: peers. "
+      + "TX/RX/MULT is what is configured: how often packets are sent and wanted, in milliseconds, and how many may be lost.",
+    args: { node: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" } },
+    flags: { output },
+    examples: [
+      { command: "weft bfd fw", description: "which next hops are alive" },
+      { command: "weft bfd fw -o json", description: "everything that is known of each session" }
+    ]
+  },
   bgp: {
     summary: "Look into a node's BGP: neighbors, routes, why a path won or lost",
     description:

@@ -160,6 +160,7 @@ export class Session {
     // What was known of the peer is so no more; the next packet finds the session by addresses.
     this.remoteDiscriminator = 0
     this.remoteMinRxUs = unknownRemoteMinRxUs
+    this.remoteMinTxUs = this.remoteMultiplier = 0
     this.isRemoteDemand = false
     this.remoteState = Bfd.State.down
     const isChanged = this.move(Event.detectionTimeExpired)

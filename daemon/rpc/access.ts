@@ -41,6 +41,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   // It sends packets in the nodes.
   ["/weft.v1.Nodes/Reach", change],
   ["/weft.v1.Nodes/Routes", look],
+  ["/weft.v1.Nodes/Bfd", look],
   ["/weft.v1.Nodes/Bgp", look],
   ["/weft.v1.Nodes/BgpRoutes", look],
   ["/weft.v1.Nodes/BgpReset", change],

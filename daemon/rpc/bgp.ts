@@ -17,13 +17,17 @@ export type ResolvedNode =
   | { readonly lab: string; readonly node: string; readonly host?: string }
   | { readonly error: string; readonly suggestion?: string; readonly ambiguous?: boolean }
 
-export interface BgpDependencies {
+/** Where nodes are found. */
+export interface NodeDependencies {
   readonly resolveNode: (name: string) => Promise<ResolvedNode>
-  readonly routing: Pick<Routing, "ask" | "reset">
   readonly forwarding?: Forwarding
 }
 
-interface NodeRequest {
+export interface BgpDependencies extends NodeDependencies {
+  readonly routing: Pick<Routing, "ask" | "reset">
+}
+
+export interface NodeRequest {
   readonly node: string
 }
 
@@ -63,7 +67,7 @@ const resets: ReadonlySet<string> = new Set<ResetKind>(["hard", "soft", "soft-in
 /** Prefixes of one page: some tens of kilobytes. */
 const pagePrefixes = 256
 
-const found = async ({ resolveNode }: BgpDependencies, name: string) => {
+const found = async ({ resolveNode }: NodeDependencies, name: string) => {
   const node = await resolveNode(name)
   if (!("error" in node)) return node
   const hint = node.suggestion === undefined ? "" : ` (did you mean "${node.suggestion}"?)`
@@ -76,9 +80,9 @@ const answered = (answer: Answer): Exclude<Answer, { readonly kind: "nothing" }>
 }
 
 /** A unary method that is answered here, or by the host that has the node. */
-const unaryOf =
+export const unaryOf =
   <Request extends NodeRequest, Response>(
-    dependencies: BgpDependencies,
+    dependencies: NodeDependencies,
     method: string,
     here: (request: Request, place: { readonly lab: string; readonly node: string }) => Promise<Response>
   ) =>

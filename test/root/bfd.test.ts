@@ -24,6 +24,8 @@ interface Rig {
 }
 
 const rig = async (t: Test, label: string): Promise<Rig> => {
+  // Node opens some for good with the first child.
+  await once(spawn("true"), "close")
   const descriptors = descriptorCount()
   const world = new World(label)
   const engine = await Engine.start()
