@@ -68,6 +68,8 @@ const prefixesOf = (random: Random, count: number): Uint8Array => {
     let share = random(1000)
     const [length] = lengthShares.find(([, perMille]) => (share -= perMille) < 0)!
     const address = (((1 + random(222)) << 24) | (random(0x1000000) & (0xffff_ffff << (32 - length)))) >>> 0
+    // Loopback is nobody's route.
+    if (address >>> 24 === 127) continue
     const key = address * 64 + length
     if (seen.has(key)) continue
     seen.add(key)
