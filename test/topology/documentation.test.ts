@@ -9,7 +9,7 @@ const text = readFileSync(new URL("../../docs/topology.md", import.meta.url), "u
 
 t.test("examples in docs/topology.md load without complaint", async (t) => {
   const examples = [...text.matchAll(/^```yaml\n([^]*?)^```$/gm)].map((match) => match[1]!)
-  t.equal(examples.length, 3)
+  t.equal(examples.length, 5)
   for (const content of examples) {
     const result = load({ filename: "docs/topology.md", content })
     t.same(result.ok ? result.warnings.map(render) : result.diagnostics.map(render), [])
