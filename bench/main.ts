@@ -9,9 +9,12 @@ import * as Report from "./report.ts"
 type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) => Promise<void> }
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
+  "bgp-rib": () => import("./bgp/rib.ts"),
   datapath: () => import("./datapath.ts"),
   deploy: () => import("./deploy.ts"),
   engine: () => import("./engine.ts"),
+  fib: () => import("./fib/kernel-routes.ts"),
+  failover: () => import("./failover.ts"),
   impair: () => import("./impair.ts")
 }
 

@@ -59,7 +59,9 @@ const tableOf = (text: string): number => {
 }
 
 const queryOf = ({ isPrefix }: RoutesDependencies, { family, prefix, protocol, table }: RoutesRequest): RoutesQuery => {
-  if (prefix !== "" && !isPrefix(prefix)) throw new CallError(status.INVALID_ARGUMENT, `Cannot look up "${prefix}": it is no address and no prefix`)
+  if (prefix !== "" && !isPrefix(prefix)) {
+    throw new CallError(status.INVALID_ARGUMENT, `Cannot look up "${prefix}": it is no address and no prefix`)
+  }
   if (!["", "ipv4", "ipv6"].includes(family)) throw new CallError(status.INVALID_ARGUMENT, `Unknown family "${family}": ipv4 or ipv6`)
   return {
     table: tableOf(table),

@@ -73,7 +73,16 @@ const open = (t: Test, node: Namespace, options: Partial<FibOptions> = {}, scope
   return { ...opened, close, reports, settle }
 }
 
-const set = (running: Running, prefix: string, winners: number[], backup: number[] = [], kind: RouteKind = RouteKind.external, weights: number[] = []): void => {
+type Indexes = ReadonlyArray<number>
+
+const set = (
+  running: Running,
+  prefix: string,
+  winners: Indexes,
+  backup: Indexes = [],
+  kind: RouteKind = RouteKind.external,
+  weights: Indexes = []
+): void => {
   const { address, length } = parsePrefix(prefix)!
   running.fib.table(254).set(address.length === 4 ? 0 : 1, address, 0, length, winners, backup, kind, weights)
 }
@@ -129,7 +138,8 @@ t.test("Fib installs, replaces and withdraws routes of both families", { skip },
   t.notOk(after.some(({ dst }) => dst === "203.0.113.0/24"))
   const v6 = bgpRoutes(it, "-6")
   t.match(v6.filter(({ dst }) => dst === "2001:db8:100::/40"), [{ metric: 1224, nexthops: [{ gateway: "2001:db8:2::2" }] }])
-  t.match(v6.filter(({ dst }) => dst === "2001:db8:f00::/40"), [{ nexthops: [{ gateway: "2001:db8:1::2" }] }], "a discarding route was replaced")
+  const discarded = v6.filter(({ dst }) => dst === "2001:db8:f00::/40")
+  t.match(discarded, [{ nexthops: [{ gateway: "2001:db8:1::2" }] }], "a discarding route was replaced")
 
   for (const prefix of ["198.51.100.0/24", "2001:db8:100::/40", "0.0.0.0/0", "2001:db8:f00::/40"]) unset(running, prefix)
   await running.settle()
@@ -238,11 +248,19 @@ t.test("Routes that the kernel flushes with their last next hop come back with i
 
 t.test("Next hops are found through static routes and BGP's own, never in a circle", { skip }, async (t) => {
   const it = router(t, "fib-recursive")
-  ipBatch(it.node, ["route add 192.0.2.1/32 via 10.0.1.2", "nexthop add id 7 via 10.0.2.2 dev e2", "route add 192.0.2.2/32 nhid 7 proto 94"])
+  ipBatch(it.node, [
+    "route add 192.0.2.1/32 via 10.0.1.2",
+    "nexthop add id 7 via 10.0.2.2 dev e2",
+    "route add 192.0.2.2/32 nhid 7 proto 94"
+  ])
   const running = open(t, it.node)
   const hops = running.nextHops.scope(main)
   const [one, two, far, own, direct] = [
-    hops.track("192.0.2.1"), hops.track("192.0.2.2"), hops.track("192.0.2.77"), hops.track("10.0.1.1"), hops.track("192.0.2.1", undefined, true)
+    hops.track("192.0.2.1"),
+    hops.track("192.0.2.2"),
+    hops.track("192.0.2.77"),
+    hops.track("10.0.1.1"),
+    hops.track("192.0.2.1", undefined, true)
   ]
   t.strictSame([one, two, far, own, direct].map((index) => hops.isReachable(index)), [true, true, false, false, false])
   set(running, "198.51.100.0/24", [one])
@@ -276,9 +294,14 @@ t.test("Next hops are found through static routes and BGP's own, never in a circ
 t.test("Connected and static routes are there to be redistributed, by table", { skip }, async (t) => {
   const it = router(t, "fib-redistribute")
   const blue: Scope = { name: "blue", table: 100, ifnames: ["e3"] }
-  ipBatch(it.node, ["route add 192.0.2.0/24 via 10.0.1.2 proto 94", "route add blackhole 203.0.113.0/24", "route add 198.51.100.0/24 via 10.0.3.2 table 100"])
+  ipBatch(it.node, [
+    "route add 192.0.2.0/24 via 10.0.1.2 proto 94",
+    "route add blackhole 203.0.113.0/24",
+    "route add 198.51.100.0/24 via 10.0.3.2 table 100"
+  ])
   const { monitor, nextHops } = open(t, it.node, {}, [main, blue])
-  const prefixes = (scope: Scope, source: "connected" | "static") => Array.from(monitor.redistributable(scope, source), ({ prefix }) => prefix).sort()
+  const prefixes = (scope: Scope, source: "connected" | "static") =>
+    Array.from(monitor.redistributable(scope, source), ({ prefix }) => prefix).sort()
   t.strictSame(prefixes(main, "connected"), ["10.0.1.0/24", "10.0.2.0/24", "2001:db8:1::/64", "2001:db8:2::/64"])
   t.strictSame(prefixes(blue, "connected"), ["10.0.3.0/24", "2001:db8:3::/64"])
   t.strictSame(prefixes(main, "static"), ["192.0.2.0/24", "203.0.113.0/24"])
@@ -287,7 +310,11 @@ t.test("Connected and static routes are there to be redistributed, by table", { 
   t.ok(nextHops.scope(blue).isReachable(nextHops.scope(blue).track("10.0.3.2")))
   const heard = new Set<string>()
   monitor.listen({ routes: (table, changed) => changed.forEach((prefix) => heard.add(`${table} ${prefix}`)) })
-  ipBatch(it.node, ["route add 192.0.2.128/25 via 10.0.1.2 proto 94", "route del 198.51.100.0/24 table 100", "route add 10.99.0.0/16 via 10.0.1.2 proto bird"])
+  ipBatch(it.node, [
+    "route add 10.99.0.0/16 via 10.0.1.2 proto bird",
+    "route add 192.0.2.128/25 via 10.0.1.2 proto 94",
+    "route del 198.51.100.0/24 table 100"
+  ])
   await until("both are told", () => heard.size >= 2)
   t.strictSame([...heard].sort(), ["100 198.51.100.0/24", "254 192.0.2.128/25"])
   ipBatch(it.node, ["link set e1 down"])

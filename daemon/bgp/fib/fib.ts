@@ -285,8 +285,8 @@ export class Fib implements FibApi {
     const family: FamilyIndex = found.isV6 ? 1 : 0
     const installation = found.type === blackhole ? 0 : this.#groups.adoptedInstallation(found.nexthop)
     if (installation < 0) return
-    const kind =
-      found.type === blackhole ? RouteKind.discard : found.metric === metricOf(family, RouteKind.internal) ? RouteKind.internal : RouteKind.external
+    const isInternal = found.metric === metricOf(family, RouteKind.internal)
+    const kind = found.type === blackhole ? RouteKind.discard : isInternal ? RouteKind.internal : RouteKind.external
     const [bytes, at] = found.destinationAt < 0 ? [anyAddress, 0] : [body, found.destinationAt]
     this.#setsOf(found.table)[family].adopt(bytes, at, found.length, installation, kind)
   }

@@ -86,7 +86,7 @@ export interface GroupsOptions {
   readonly report: (text: string) => void
 }
 
-const wayKey = (gateway: string, ifindex: number): string => `${gateway}@${ifindex}`
+const isSameWay = (a: Way, b: Way): boolean => a.gateway === b.gateway && a.ifindex === b.ifindex
 
 export class Groups {
   readonly #options: GroupsOptions
@@ -135,7 +135,10 @@ export class Groups {
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
     const handle = this.#freeGroups.pop() ?? this.#groups.length
-    const lists = kind === RouteKind.discard ? { winners: [], backup: [], weights: [] } : { winners: [...winners], backup: [...backup], weights: [...weights] }
+    const [none, isDiscard] = [[], kind === RouteKind.discard]
+    const lists = isDiscard
+      ? { winners: none, backup: none, weights: none }
+      : { winners: [...winners], backup: [...backup], weights: [...weights] }
     const group: Group = { handle, key, kind, ...lists, wanted: 0, installation: -1, members: [] }
     this.#groups[handle] = group
     this.#byKey.set(key, handle)
@@ -196,7 +199,7 @@ export class Groups {
       if (users === undefined) continue
       const ways = this.#options.nextHops.ways(index)
       const singles = this.#singles.get(index) ?? []
-      const gone = singles.filter(({ way }) => !ways.some((one) => wayKey(one.gateway, one.ifindex) === wayKey(way.gateway, way.ifindex)))
+      const gone = singles.filter(({ way }) => !ways.some((one) => isSameWay(one, way)))
       // With another way to go, members are changed before the old way is taken out.
       for (const { id } of gone) (ways.length === 0 ? lost : replaced).add(id)
       this.#singles.set(index, singles.filter((single) => !gone.includes(single)))
@@ -466,7 +469,7 @@ export class Groups {
       const singles = this.#singles.get(index) ?? []
       this.#singles.set(index, singles)
       for (const way of this.#options.nextHops.ways(index)) {
-        if (singles.some((single) => wayKey(single.way.gateway, single.way.ifindex) === wayKey(way.gateway, way.ifindex))) continue
+        if (singles.some((single) => isSameWay(single.way, way))) continue
         const id = this.#allocateId()
         this.#takenIds.add(id)
         const sequence = Nexthop.addSingle(out, Nexthop.IfThere.fail, id, protocol, way.octets, way.ifindex)
@@ -528,7 +531,7 @@ export class Groups {
       const at = left.findIndex(({ id, weight: has }) => {
         const adopted = this.#adopted.singles.get(id)
         if (has !== weight || adopted?.gateway !== way.gateway || adopted.ifindex !== way.ifindex) return false
-        const own = (this.#singles.get(index) ?? []).find((single) => wayKey(single.way.gateway, single.way.ifindex) === wayKey(way.gateway, way.ifindex))
+        const own = (this.#singles.get(index) ?? []).find((single) => isSameWay(single.way, way))
         return own === undefined ? !adopted.isClaimed : own.id === id
       })
       if (at < 0) return false

@@ -25,9 +25,11 @@ const winnerWeight = 255
 /** rtm_protocol by number: what it is called, and its letter in a table. Others have their number and `K`. */
 const protocols = new Map<number, readonly [name: string, code: string]>([
   [2, ["kernel", "K"]], [3, ["boot", "K"]], [4, ["static", "S"]], [9, ["ra", "K"]], [12, ["bird", "K"]], [16, ["dhcp", "K"]],
-  [11, ["zebra", "K"]], [94, ["static", "S"]], [ours, ["bgp", "B"]], [186, ["bgp", "B"]], [187, ["isis", "I"]], [188, ["ospf", "O"]], [189, ["rip", "R"]]
+  [11, ["zebra", "K"]], [94, ["static", "S"]], [ours, ["bgp", "B"]], [186, ["bgp", "B"]], [187, ["isis", "I"]], [188, ["ospf", "O"]],
+  [189, ["rip", "R"]]
 ])
-const types = new Map([[1, "unicast"], [2, "local"], [3, "broadcast"], [4, "anycast"], [5, "multicast"], [6, "blackhole"], [7, "unreachable"], [8, "prohibit"]])
+/** rtm_type by number. */
+const types = ["", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"]
 
 export interface RoutesQuery {
   /** Undefined: both, IPv4 first. */
@@ -90,7 +92,8 @@ export async function* readRoutes(netns: number, query: RoutesQuery): AsyncGener
   const wanted = query.prefix === undefined ? undefined : wantedOf(query.prefix)
   const family = query.prefix === undefined ? query.family : familyOf(query.prefix)
   const families = [...(family === "ipv6" ? [] : [AF_INET]), ...(family === "ipv4" ? [] : [AF_INET6])]
-  const dump = new SlicedDump(netns, families.map((number) => (out: Writer) => dumpEntries(out, { family: number, table: query.table, protocol: 0 })))
+  const request = (number: number) => (out: Writer): void => dumpEntries(out, { family: number, table: query.table, protocol: 0 })
+  const dump = new SlicedDump(netns, families.map(request))
   let page: RouteView[] = []
   let before = ""
   const longest = new Map<string, RouteView[]>()
@@ -173,7 +176,7 @@ const toView = (entry: Entry, selected: boolean, context: Context): RouteView =>
     metric,
     protocol: name,
     code,
-    type: types.get(type) ?? String(type),
+    type: types[type] ?? String(type),
     selected,
     nexthopId: nexthop,
     ways,

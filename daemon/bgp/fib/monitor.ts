@@ -231,7 +231,9 @@ export class Monitor implements MonitorApi {
       this.#addresses.delete(index)
     } else this.#links.set(index, link)
     if (before?.isUsable === link?.isUsable && before?.name === link?.name && before?.mac === link?.mac) return
-    if (before?.isUsable !== link?.isUsable) this.#foreign.lose(index, { isDown: !isNew || !up, isLost: link?.isUsable !== true }, changes.routes)
+    if (before?.isUsable !== link?.isUsable) {
+      this.#foreign.lose(index, { isDown: !isNew || !up, isLost: link?.isUsable !== true }, changes.routes)
+    }
     for (const listener of this.#listeners) listener.link?.(index, link)
   }
 

@@ -123,7 +123,9 @@ export const dumpObjects = (out: Writer): void => {
 
 const decodeMembers = (value: Uint8Array): Member[] => {
   const members: Member[] = []
-  for (let at = 0; at + 8 <= value.length; at += 8) members.push({ id: u32(value, at), weight: u8(value, at + 4) + 1 + u8(value, at + 5) * 256 })
+  for (let at = 0; at + 8 <= value.length; at += 8) {
+    members.push({ id: u32(value, at), weight: u8(value, at + 4) + 1 + u8(value, at + 5) * 256 })
+  }
   return members
 }
 

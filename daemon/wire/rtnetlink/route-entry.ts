@@ -75,7 +75,10 @@ export const dumpEntries = (out: Writer, { family, table, protocol }: Filter): v
   out.end()
 }
 
-const downOf = (flags: number): { readonly isDown?: true } => ((flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) === 0 ? {} : { isDown: true })
+const wayOf = (gateway: string | undefined, index: number, weight: number, flags: number): Way => {
+  const isDown = (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0
+  return { ...(gateway === undefined ? {} : { gateway }), index, weight, ...(isDown ? { isDown } : {}) }
+}
 
 /** RTA_VIA: family (2), address. */
 const via = (value: Uint8Array): string => format(value.subarray(2))
@@ -90,7 +93,7 @@ const decodeWays = (value: Uint8Array): Way[] => {
       if (type === RTA_GATEWAY) gateway = format(octets)
       else if (type === RTA_VIA) gateway = via(octets)
     })
-    ways.push({ ...(gateway === undefined ? {} : { gateway }), index: i32(value, at + 4), weight: u8(value, at + 3) + 1, ...downOf(u8(value, at + 2)) })
+    ways.push(wayOf(gateway, i32(value, at + 4), u8(value, at + 3) + 1, u8(value, at + 2)))
     at += (length + 3) & ~3
   }
   return ways
@@ -119,7 +122,7 @@ export const decode = (body: Uint8Array): Entry | undefined => {
     else if (type === RTA_PREFSRC) preferredSource = format(value)
     else if (type === RTA_MULTIPATH) ways = decodeWays(value)
   })
-  if (ways === undefined) ways = index === 0 ? [] : [{ ...(gateway === undefined ? {} : { gateway }), index, weight: 1, ...downOf(u32(body, 8)) }]
+  if (ways === undefined) ways = index === 0 ? [] : [wayOf(gateway, index, 1, u32(body, 8))]
   return {
     prefix: `${format(to)}/${u8(body, 1)}`,
     table,
