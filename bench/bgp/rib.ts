@@ -23,6 +23,9 @@ type Subject = (typeof subjects)[number]
 interface Sample {
   readonly receiveMs: number
   readonly withdrawMs: number
+  /** Of all its threads. */
+  readonly receiveCpuMs: number
+  readonly withdrawCpuMs: number
   readonly octetsPerRoute: number
 }
 
@@ -150,17 +153,21 @@ const measure = async (subject: Subject, prefixes: number, perSet: number): Prom
     const lines = linesOf(sender)
     const [, messages, sets] = (await nextLine(lines, "the sender")).split(" ")
     const before = residentOctets(pid)
+    const cpuBefore = cpuTicks(pid)
     const receiveMs = await timed(sender, lines, pid, "announce")
     const octetsPerRoute = (residentOctets(pid) - before) / prefixes
+    const receiveCpuMs = (cpuTicks(pid) - cpuBefore) * 1000 / ticksPerSecond
     const has = await running.count()
     if (has !== prefixes) throw new Error(`${subject} has ${has} of ${prefixes} routes`)
+    const cpuBetween = cpuTicks(pid)
     const withdrawMs = await timed(sender, lines, pid, "withdraw")
+    const withdrawCpuMs = (cpuTicks(pid) - cpuBetween) * 1000 / ticksPerSecond
     const left = await running.count()
     if (left !== 0) throw new Error(`${subject} keeps ${left} routes that were withdrawn`)
     console.error(`bgp-rib ${subject}: ${messages} UPDATEs, ${sets} attribute sets`)
     sender.kill()
     await running.stop()
-    return { receiveMs, withdrawMs, octetsPerRoute }
+    return { receiveMs, withdrawMs, receiveCpuMs, withdrawCpuMs, octetsPerRoute }
   } finally {
     world.close()
   }
@@ -182,7 +189,10 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const subject of chosen) samples.get(subject)!.push(await measure(subject, prefixes, Number(values["per-set"])))
   }
-  const metrics = [["receiveMs", "receive", "ms"], ["withdrawMs", "withdraw", "ms"], ["octetsPerRoute", "memory", "octets/route"]] as const
+  const metrics = [
+    ["receiveMs", "receive", "ms"], ["receiveCpuMs", "receive-cpu", "ms"], ["withdrawMs", "withdraw", "ms"],
+    ["withdrawCpuMs", "withdraw-cpu", "ms"], ["octetsPerRoute", "memory", "octets/route"]
+  ] as const
   for (const [key, metric, unit] of metrics) {
     for (const subject of chosen) {
       const of = (one: Subject): ReadonlyArray<number> => samples.get(one)!.map((sample) => sample[key])
