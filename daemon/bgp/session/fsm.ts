@@ -144,7 +144,7 @@ const begin = (config: Config, counter: number): Step =>
 const fail = (config: Config, state: State, before: ReadonlyArray<Action>, restart: number | "damped" | "never" = "damped"): Step => {
   const counter = state.counter + 1
   const isStopped = restart === "never" || config.isSecond
-  const seconds = typeof restart === "number" ? restart : Math.min(config.idleHoldMaxS, config.idleHoldS * 2 ** Math.min(counter - 1, 16))
+  const seconds = typeof restart === "number" ? restart : Math.min(config.idleHoldMaxS, config.idleHoldS * 2 ** Math.min(Math.max(counter - 1, 0), 16))
   const down = state._tag === "Established" ? [sessionDown] : nothing
   const later = isStopped ? nothing : [start("idleHold", seconds)]
   return [{ _tag: "Idle", counter, isStopped }, [...before, ...stopAll, close, ...down, ...later]]
@@ -245,8 +245,9 @@ const connected = (config: Config, state: State & { readonly _tag: "OpenSent" | 
       return fail(config, state, [notify(sendHoldExpired)])
     case "BgpHeaderErr":
     case "BgpOpenMsgErr":
-    case "UpdateMsgErr":
       return fail(config, state, [notify(event.error)])
+    case "UpdateMsgErr":
+      return fail(config, state, [notify(state._tag === "Established" ? event.error : fsmError(state._tag))])
     case "OpenCollisionDump":
       return fail(config, state, [notify(collision)])
     case "NotifMsg":

@@ -71,6 +71,9 @@ const fullOctets = 256 * 1024
 /** ...and true again from here on. */
 const roomOctets = 64 * 1024
 
+/** A session younger than this is not replaced by its peer's next connection. */
+const steadyMs = 3000
+
 const noCounters = (): MessageCounters => ({ open: 0, update: 0, notification: 0, keepalive: 0, routeRefresh: 0, octets: 0 })
 
 const ceaseOf: Readonly<Record<ResetKind, number>> = {
@@ -310,7 +313,8 @@ export class NeighborSession implements Session, Host {
     this.#incoming?.close()
     this.#incoming = connection
     const { state } = this.#main
-    const isReplaced = state._tag === "Established" && state.isReplaceable
+    // RFC 4724, 5. In a session that has just come up it is the other connection of both that were made, read late.
+    const isReplaced = state._tag === "Established" && state.isReplaceable && this.clock.now() - this.#since > steadyMs
     if (state._tag === "Active" || state._tag === "Idle" || isReplaced) return this.#main.feed({ _tag: "TcpConnectionConfirmed" })
     this.#startSecond()
   }
