@@ -55,13 +55,26 @@ interface Changes {
   isObjects: boolean
 }
 
+/** What was received last, by any monitor of the thread: it is read before the next one receives. */
+const buffer = new Uint8Array(bufferOctets)
+
+/** An address with the network that it is in. */
+interface Held extends Address.Address {
+  readonly network: Uint8Array
+  readonly length: number
+}
+
+const heldOf = (address: Address.Address): Held => {
+  const { address: octets, length } = parsePrefix(address.address)!
+  return { ...address, network: masked(octets, length), length }
+}
+
 export class Monitor implements MonitorApi {
   readonly #options: MonitorOptions
   readonly #descriptor: number
-  readonly #buffer = new Uint8Array(bufferOctets)
   readonly #listeners = new Set<MonitorListener>()
   readonly #links = new Map<number, LinkState>()
-  readonly #addresses = new Map<number, Address.Address[]>()
+  readonly #addresses = new Map<number, Held[]>()
   readonly #foreign = new ForeignRoutes((index) => this.#links.get(index)?.isUsable === true)
   #scopes: ReadonlyArray<Scope> = []
   #own: OwnListener | undefined
@@ -139,10 +152,8 @@ export class Monitor implements MonitorApi {
     for (const [index, list] of this.#addresses) {
       const link = this.#links.get(index)
       if (link === undefined || !link.isUsable || !this.belongs(scope, link.name)) continue
-      for (const { address, scope: reach } of list) {
-        if (reach === scopeHost || reach === scopeLink) continue
-        const { address: octets, length } = parsePrefix(address)!
-        yield { network: masked(octets, length), length, ifindex: index }
+      for (const { length, network, scope: reach } of list) {
+        if (reach !== scopeHost && reach !== scopeLink) yield { network, length, ifindex: index }
       }
     }
   }
@@ -190,10 +201,10 @@ export class Monitor implements MonitorApi {
   drain(): void {
     const changes = newChanges()
     for (;;) {
-      const received = addon.receive(this.#descriptor, this.#buffer)
+      const received = addon.receive(this.#descriptor, buffer)
       if (received === -EAGAIN) break
       if (received === -EINTR) continue
-      if (received > 0) for (const message of messages(this.#buffer.subarray(0, received))) this.#note(message, changes)
+      if (received > 0) for (const message of messages(buffer.subarray(0, received))) this.#note(message, changes)
       else if (received === -ENOBUFS) this.#overflow(changes)
       else {
         this.#options.report(`cannot watch routes: ${received < 0 ? getSystemErrorName(received) : "the socket was closed"}`)
@@ -239,7 +250,7 @@ export class Monitor implements MonitorApi {
 
   #noteAddress(isNew: boolean, address: Address.Address, changes: Changes): void {
     const list = (this.#addresses.get(address.index) ?? []).filter((one) => one.address !== address.address)
-    if (isNew) list.push(address)
+    if (isNew) list.push(heldOf(address))
     this.#addresses.set(address.index, list)
     const isV6 = address.address.includes(":")
     if (!isNew && !isV6 && list.every((one) => one.address.includes(":"))) {
@@ -282,7 +293,7 @@ export class Monitor implements MonitorApi {
         const { index, name, mac, up, carrier } = Link.decode(body)
         this.#links.set(index, { index, name, mac, isUsable: up && carrier })
       } else if (type === RTM_NEWADDR) {
-        const address = Address.decode(body)
+        const address = heldOf(Address.decode(body))
         this.#addresses.set(address.index, [...(this.#addresses.get(address.index) ?? []), address])
       } else if (type === Nexthop.newNexthop) this.#foreign.object(Nexthop.decode(body), true, changes.routes)
       else if (type === Route.newRoute) {

@@ -44,11 +44,14 @@ const refusalOf = (sequence: number, message: Message, error: number): Refusal =
 
 const i32 = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
 
+/** What was received last, of any socket: a thread has a thousand of them, and nothing is kept from one call to the next. */
+const answerBuffer = new Uint8Array(bufferOctets)
+const dumpBuffer = new Uint8Array(bufferOctets)
+
 export class RouteSocket {
   readonly descriptor: number
   /** By which number notifications name this socket. */
   readonly port: number
-  readonly #buffer = new Uint8Array(bufferOctets)
 
   /** Throws NativeError. */
   constructor(netns: number) {
@@ -77,7 +80,7 @@ export class RouteSocket {
   #answers(): Refusal[] {
     const refusals: Refusal[] = []
     for (;;) {
-      const received = addon.receive(this.descriptor, this.#buffer)
+      const received = addon.receive(this.descriptor, answerBuffer)
       if (received === -EINTR) continue
       if (received <= 0) {
         // Answers were lost, which a buffer this large does not let happen; the caller learns that it knows nothing.
@@ -85,7 +88,7 @@ export class RouteSocket {
         else return refusals
         continue
       }
-      const view = this.#buffer.subarray(0, received)
+      const view = answerBuffer.subarray(0, received)
       let at = 0
       for (const message of messages(view)) {
         const sequence = i32(view, at + 8)
@@ -106,7 +109,6 @@ export class RouteSocket {
 /** A dump that is read in slices: the kernel goes on where it was when more is asked for. */
 export class SlicedDump {
   readonly #descriptor: number
-  readonly #buffer = new Uint8Array(bufferOctets)
   readonly #requests: Uint8Array[]
   #isAsked = false
   /** The table changed meanwhile: what was read may lack something or have it twice. */
@@ -132,14 +134,14 @@ export class SlicedDump {
         if (sent < 0) return sent === -EBUSY || sent === -ENOBUFS || sent === -EAGAIN
         this.#isAsked = true
       }
-      const received = addon.receive(this.#descriptor, this.#buffer)
+      const received = addon.receive(this.#descriptor, dumpBuffer)
       // The first part of a dump is there when the request was sent, each further one when the one before was read.
       if (received <= 0) {
         if (received === -EINTR) continue
         this.#next()
         continue
       }
-      for (const message of messages(this.#buffer.subarray(0, received))) {
+      for (const message of messages(dumpBuffer.subarray(0, received))) {
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) this.isInterrupted = true
         if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) this.#next()
         else each(message)
