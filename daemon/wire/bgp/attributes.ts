@@ -113,9 +113,12 @@ const missing = (type: number): AttributeFault =>
 const malformedList = (reason: string): AttributeFault =>
   fault(0, complain(Severity.withdraw, reason, UpdateError.malformedAttributeList), new Uint8Array(0))
 
-/** Reads all attributes but the two of RFC 4760; returns which types were there. */
-const walk = (bytes: Uint8Array, from: number, end: number, context: SessionContext, draft: Draft, faults: AttributeFault[]): Uint8Array => {
-  const seen = new Uint8Array(256)
+/** Which types `walk` has met. Reused: decoding is synchronous. */
+const seen = new Uint8Array(256)
+
+/** Reads all attributes but the two of RFC 4760. */
+const walk = (bytes: Uint8Array, from: number, end: number, context: SessionContext, draft: Draft, faults: AttributeFault[]): void => {
+  seen.fill(0)
   for (let at = from; at < end;) {
     const flags = bytes[at]!
     const type = bytes[at + 1]!
@@ -144,12 +147,13 @@ const walk = (bytes: Uint8Array, from: number, end: number, context: SessionCont
     seen[type] = 1
     at = valueEnd
   }
-  return seen
 }
 
 const finish = (draft: Draft): PathAttributes => {
+  if (draft.unknown.length > 1) draft.unknown.sort((a, b) => a.type - b.type)
+  // Taking a rest is slow, and most drafts have nothing to leave out.
+  if (draft.as4Path === undefined && draft.as4Aggregator === undefined) return draft
   const { as4Aggregator: _as4Aggregator, as4Path: _as4Path, ...attributes } = draft
-  attributes.unknown.sort((a, b) => a.type - b.type)
   return attributes
 }
 
@@ -160,7 +164,7 @@ const finish = (draft: Draft): PathAttributes => {
 export const decodeBlock = (bytes: Uint8Array, at: number, end: number, context: SessionContext, options: BlockOptions): DecodedAttributes => {
   const draft = emptyDraft()
   const found: Array<AttributeFault> = []
-  const seen = walk(bytes, at, end, context, draft, found)
+  walk(bytes, at, end, context, draft, found)
   if (options.hasReachable) {
     // RFC 7606 3 d.
     if (seen[Attribute.origin] === 0) found.push(missing(Attribute.origin))

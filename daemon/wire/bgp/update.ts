@@ -21,7 +21,7 @@ import { bgpError, type BgpError } from "./error.ts"
 import { headerLength } from "./header.ts"
 import { Attribute, AttributeFlag, ErrorCode, Family, familyOf, UpdateError } from "./iana.ts"
 import { areNlri, isKnownFamily, isNextHopLength } from "./nlri.ts"
-import { Severity, type AttributeFault, type DecodedAttributes } from "./path-attributes.ts"
+import { Severity, type AttributeFault, type DecodedAttributes, type PathAttributes } from "./path-attributes.ts"
 
 /** Octet ranges of one UPDATE. Make one for each reader, and reuse it. Valid as long as the octets are. */
 export class UpdateScan {
@@ -263,6 +263,13 @@ const badNextHop = (bytes: Uint8Array, scan: UpdateScan): AttributeFault => {
   }
 }
 
+/** RFC 4760 3: NEXT_HOP is of no meaning for what MP_REACH_NLRI announces. */
+const withoutNextHop = (attributes: PathAttributes): PathAttributes => {
+  if (attributes.nextHop === undefined) return attributes
+  const { nextHop: _nextHop, ...others } = attributes
+  return others
+}
+
 /**
  * Decodes the attributes of a scanned message. Severity `withdraw`: withdraw all NLRI of the message; `reset`: send
  * `faults[0].error`. It includes RFC 7606 5.2: faults without reachable NLRI reset.
@@ -271,9 +278,8 @@ export const decodeAttributes = (bytes: Uint8Array, scan: UpdateScan, source: nu
   const options = { hasReachable: scan.hasReachable, needsNextHop: scan.nlriAt < scan.nlriEnd }
   const decoded = decodeBlock(bytes, scan.attributesAt, scan.attributesEnd, context, options)
   if (source !== NlriSource.mpReach || scan.mpReachFamily === 0) return decoded
-  const { nextHop: _nextHop, linkLocalNextHop: _linkLocal, ...others } = decoded.attributes
   const found = mpNextHop(bytes, scan.mpNextHopAt, scan.mpNextHopLength)
-  const attributes = { ...others, ...found }
+  const attributes = { ...withoutNextHop(decoded.attributes), ...found }
   if (found !== undefined || decoded.severity >= Severity.reset || !scan.hasReachable) return { ...decoded, attributes }
   const faults = [badNextHop(bytes, scan), ...decoded.faults]
   return { attributes, faults, severity: Severity.withdraw }
