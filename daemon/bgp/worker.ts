@@ -2,6 +2,7 @@
  * The routing thread: commands of the main thread in, answers and happenings out, and Node's own event loop for sockets and
  * timers in between. What takes long runs in slices (scheduler.ts).
  */
+import { setFlagsFromString } from "node:v8"
 import { type MessagePort, workerData } from "node:worker_threads"
 import { BfdLink } from "./bfd-link.ts"
 import { type Command, type Happening, keyOf, type NewSpeaker, type Place, type Reply, type WorkerData } from "./messages.ts"
@@ -100,4 +101,6 @@ class RoutingThread {
   }
 }
 
+// weftd's own flags collect early, to be small while nothing happens. Tables that grow would be collected again and again.
+setFlagsFromString("--heap-growing-percent=0")
 new RoutingThread(workerData as WorkerData)

@@ -13,8 +13,10 @@ const patienceMs = 30_000
 /** How long a neighbour may take to say that it has told everything; some never say it. */
 const tellingMs = 3000
 /** How long routes may take, once everything has been told. */
-const workMs = 60_000
-const pollMs = 50
+const workMs = 120_000
+/** How often it is looked, at first and in the long run: the thread that answers has better things to do. */
+const pollMs = 30
+const longestPollMs = 1000
 /** After how long, and how often then, it is said what is waited for. */
 const firstNoteMs = 2000
 const everyMs = 5000
@@ -66,7 +68,7 @@ export const settleSessions = async (routing: Routing, plan: Plan, { isOver, not
       nextNote += everyMs
       note(upMs === undefined ? `BGP: ${state.established} of ${state.sessions} sessions are up` : "BGP: sessions are up, routes are still coming")
     }
-    await sleep(pollMs)
+    await sleep(Math.min(Math.max(pollMs, elapsed() / 20), longestPollMs))
   }
 }
 

@@ -45,6 +45,9 @@ const wellKnown = new Map([
 export const defaultLocalPref = 100
 /** How many decoded sets are kept. */
 const decodedLimit = 4096
+/** That many each table may keep, whatever the others have. */
+const decodedLeast = 32
+let decodedInAll = 0
 const headerLength = 8
 /** In the first octet of a header, above the two bits of `attributeContext`. */
 const viaMpReach = 4
@@ -212,7 +215,7 @@ export class AttributeTable {
     this.#nextHop[set] = 0
     this.#arena.give(this.#place[set]!, this.#size[set]!)
     this.#size[set] = 0
-    this.#decoded.delete(set)
+    this.#forget(set)
     this.#free.push(set)
     this.count--
   }
@@ -426,13 +429,19 @@ export class AttributeTable {
   }
 
   #remember(set: number, attributes: PathAttributes): void {
-    if (this.#decoded.size >= decodedLimit) {
+    // A thread has a thousand tables: none keeps many, unless there are few in all.
+    if (this.#decoded.size >= decodedLimit || (decodedInAll >= decodedLimit && this.#decoded.size >= decodedLeast)) {
       for (const oldest of this.#decoded.keys()) {
-        this.#decoded.delete(oldest)
+        this.#forget(oldest)
         break
       }
     }
+    if (!this.#decoded.has(set)) decodedInAll += 1
     this.#decoded.set(set, attributes)
+  }
+
+  #forget(set: number): void {
+    if (this.#decoded.delete(set)) decodedInAll -= 1
   }
 
   /** Puts the octets into an UPDATE again, with a default route, and decodes that. */

@@ -42,24 +42,30 @@ const speakerView = (speaker: Speaker): SpeakerView => {
   }
 }
 
+/** Missing sessions that are told in full. */
+const toldAtMost = 20
+
 const settled = (lab: string, { scheduler, speakers }: Asked): Settled => {
-  const ours = Array.from(speakers.values()).filter(({ place }) => place.lab === lab)
-  const meant = ours.flatMap((speaker) => {
-    const neighbors = Array.from(speaker.neighbors()).filter(({ spec }) => !spec.shutdown && spec.remote.kind !== "prefix")
-    return neighbors.map((neighbor) => ({ neighbor, speaker }))
-  })
-  const established = meant.filter(({ neighbor }) => neighbor.isEstablished)
-  return {
-    kind: "settled",
-    sessions: meant.length,
-    established: established.length,
-    missing: meant.filter(({ neighbor }) => !neighbor.isEstablished).map(({ neighbor, speaker }) => missing(neighbor, speaker)),
-    incomplete: established.filter(({ neighbor }) => !neighbor.isComplete).length,
-    isBusy: scheduler.isBusy || ours.some((speaker) => !speaker.ground.fib.isIdle)
+  let [sessions, established, incomplete, isBusy] = [0, 0, 0, scheduler.isBusy]
+  const missing: MissingSession[] = []
+  for (const speaker of speakers.values()) {
+    if (speaker.place.lab !== lab) continue
+    isBusy ||= !speaker.ground.fib.isIdle
+    for (const neighbor of speaker.neighbors()) {
+      const { remote, shutdown } = neighbor.spec
+      if (shutdown || remote.kind === "prefix") continue
+      sessions += 1
+      if (neighbor.isEstablished) established += 1
+      else missing.push(missingOf(neighbor, speaker, missing.length < toldAtMost))
+      if (neighbor.isEstablished && !neighbor.isComplete) incomplete += 1
+    }
   }
+  return { kind: "settled", sessions, established, missing, incomplete, isBusy }
 }
 
-const missing = (neighbor: Neighbor, speaker: Speaker): MissingSession => {
-  const { description, lastReset, name, state } = neighborView(neighbor, speaker.spec)
-  return { node: speaker.place.node, neighbor: name, description, state, reason: lastReset }
+const missingOf = (neighbor: Neighbor, speaker: Speaker, isFull: boolean): MissingSession => {
+  const { description = "", name } = neighbor.spec
+  const state = neighbor.session?.state ?? "Idle"
+  const reason = isFull ? neighborView(neighbor, speaker.spec).lastReset : ""
+  return { node: speaker.place.node, neighbor: name, description, state, reason }
 }
