@@ -79,7 +79,8 @@ const namedPeers = (node: Node, context: RoutingContext): ReadonlyArray<Compiled
       : findPort(node, raw.dev, [...path, "dev"], context.reporter)
     if (port === undefined && raw.dev !== undefined) return []
     if (port === undefined && !multihop) {
-      const hint = Ip.isLinkLocal(address) ? 'a link-local address needs "dev"' : 'it is in no subnet of the node: further away, write "multihop: true"'
+      const far = 'it is in no subnet of the node: further away, write "multihop: true"'
+      const hint = Ip.isLinkLocal(address) ? 'a link-local address needs "dev"' : far
       context.reporter.error(path, `${node.name} cannot watch ${raw.address} by BFD: ${hint}`)
       return []
     }

@@ -4,7 +4,7 @@ import type { MessagePort } from "node:worker_threads"
 import type { Path } from "../bfd/demultiplex.ts"
 import { Time, type Session } from "../bfd/session.ts"
 import { diagnosticName, stateNames, type StateName } from "../bfd/state.ts"
-import { addon } from "../native/index.ts"
+import { addon, type EngineHandle } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
 import type { BfdChange, BfdOptions, BfdStatus } from "./bfd-api.ts"
 import type { Listener } from "./bfd-sockets.ts"
@@ -62,7 +62,8 @@ export const checkedPeer = ({ ifname, local, minRxMs, minTxMs, multihop, multipl
   if (octets === undefined) throw new Error(`"${peer}" is no address`)
   if (local !== undefined && own === undefined) throw new Error(`"${local}" is no address`)
   if (own !== undefined && own.length !== octets.length) throw new Error(`"${local}" is of the other family`)
-  if (isLinkLocal(peer) && (multihop || ifname === undefined)) throw new Error("a link-local address needs an interface, and is one hop away")
+  const isAstray = isLinkLocal(peer) && (multihop || ifname === undefined)
+  if (isAstray) throw new Error("a link-local address needs an interface, and is one hop away")
   if (!(Math.min(minTxMs, minRxMs) >= minIntervalMs)) throw new Error(`intervals are ${minIntervalMs} ms or more`)
   if (!(multiplier >= 1 && multiplier <= 255)) throw new Error("the multiplier is 1 to 255")
   return octets
@@ -78,9 +79,11 @@ export const timersOf = (wishes: ReadonlyArray<BfdOptions>): { minTxUs: number; 
   }
 }
 
-export const openSender = (netns: number, peer: Uint8Array, { ifname, local, multihop }: BfdOptions): readonly [number, number] => {
+/** The socket that sends to the peer, and the index of its interface. @throws NativeError */
+export const openSender = (engine: EngineHandle, netns: number, peer: Uint8Array, options: BfdOptions): readonly [number, number] => {
+  const { ifname, local, multihop } = options
   const own = local === undefined ? new Uint8Array(0) : Ip.parse(local)!
-  return addon.bfdOpen(netns, multihop ? "" : ifname ?? "", own, peer.length === 16, randomInt(0x4000))
+  return addon.bfdOpen(engine, netns, multihop ? "" : ifname ?? "", own, peer.length === 16, randomInt(0x4000))
 }
 
 /** What an owner is told that knows the session as `id`. */

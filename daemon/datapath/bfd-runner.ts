@@ -126,12 +126,6 @@ export class BfdRunner {
     }
   }
 
-  /** Closes all sockets. */
-  close(): void {
-    for (const entry of this.entries) if (entry !== undefined) addon.close(entry.descriptor)
-    this.listeners.closeAll()
-  }
-
   // ---- packets -------------------------------------------------------------------------------------------------------
 
   /** RFC 5880 6.8.6 up to the session's own part. */
@@ -295,7 +289,7 @@ export class BfdRunner {
     try {
       const listener = this.listeners.open(netns, options.netns, options.multihop, peer.length as 4 | 16)
       try {
-        const [descriptor, ifindex] = openSender(netns, peer, options)
+        const [descriptor, ifindex] = openSender(this.parts.engine, netns, peer, options)
         const index = this.freeIndexes.pop() ?? this.entries.length
         const local = options.local === undefined ? {} : { local: Ip.parse(options.local)! }
         addon.engineClock(this.parts.engine)
@@ -369,7 +363,7 @@ export class BfdRunner {
     if (entry.isFast) this.countFast(-1)
     this.wheel.clear(2 * index)
     this.wheel.clear(2 * index + 1)
-    addon.close(descriptor)
+    addon.bfdClose(this.parts.engine, descriptor)
     this.byKey.delete(entry.key)
     this.byDiscriminator.delete(session.localDiscriminator)
     this.entries[index] = undefined
@@ -382,8 +376,8 @@ export class BfdRunner {
     try {
       const netns = addon.netnsOpen(entry.options.netns)
       try {
-        const [descriptor, ifindex] = openSender(netns, entry.peer, entry.options)
-        addon.close(entry.descriptor)
+        const [descriptor, ifindex] = openSender(this.parts.engine, netns, entry.peer, entry.options)
+        addon.bfdClose(this.parts.engine, entry.descriptor)
         entry.descriptor = descriptor
         entry.ifindex = ifindex
         entry.address = addon.bfdAddress(entry.peer, entry.options.multihop ? Bfd.multihopPort : Bfd.port, ifindex)

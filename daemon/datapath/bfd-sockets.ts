@@ -52,20 +52,15 @@ export class Listeners<P extends Path> {
   releaseIfUnused(listener: Listener<P>): void {
     if (listener.paths.size > 0 || this.byName.get(listener.name) !== listener) return
     addon.engineUnwatch(this.engine, listener.descriptor)
-    addon.close(listener.descriptor)
+    addon.bfdClose(this.engine, listener.descriptor)
     this.byName.delete(listener.name)
     this.byKey[listener.key - firstBfdKey] = undefined
     this.freeKeys.push(listener.key - firstBfdKey)
   }
 
-  closeAll(): void {
-    for (const { descriptor } of this.byName.values()) addon.close(descriptor)
-    this.byName.clear()
-  }
-
   private listen(netns: number, where: string, port: number, v6: boolean): number {
     try {
-      return addon.bfdListen(netns, v6, port)
+      return addon.bfdListen(this.engine, netns, v6, port)
     } catch (error) {
       if (!isNativeError(error) || error.code !== "EADDRINUSE") throw error
       throw new Error(`Cannot listen for BFD on UDP port ${port} of ${where}: another program there has it; BFD is for one of both`)

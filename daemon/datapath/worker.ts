@@ -155,7 +155,6 @@ class Engine {
       const due = wheel.expire(now + earlyNs, expired)
       for (let i = 0; i < due; i++) this.deliver(expired[i]!)
     }
-    bfd.close()
   }
 
   private now(): number {

@@ -335,10 +335,18 @@ export interface Addon {
     from: number
   ): number
 
-  // bfd.cc
-  bfdListen(netns: number, v6: boolean, port: number): number
+  // bfd.cc: sockets are closed by `bfdClose`, or with the engine
+  bfdListen(engine: EngineHandle, netns: number, v6: boolean, port: number): number
   /** `[descriptor, ifindex]`; `local` and `ifname` may be empty. `start`: where the search for a source port begins. */
-  bfdOpen(netns: number, ifname: string, local: Uint8Array, v6: boolean, start: number): readonly [number, number]
+  bfdOpen(
+    engine: EngineHandle,
+    netns: number,
+    ifname: string,
+    local: Uint8Array,
+    v6: boolean,
+    start: number
+  ): readonly [number, number]
+  bfdClose(engine: EngineHandle, descriptor: number): void
   bfdAddress(octets: Uint8Array, port: number, scope: number): Uint8Array
   /** 0, or a positive errno. */
   bfdSend(descriptor: number, packet: Uint8Array, address: Uint8Array): number

@@ -16,7 +16,7 @@ const byPeer = (a: Session, b: Session): number => a.peer.localeCompare(b.peer, 
 
 export const makeBfd = (dependencies: BfdDependencies) => ({
   bfd: unaryOf(dependencies, "Bfd", async (_request: NodeRequest, { lab, node }) => {
-    const sessions = await dependencies.states(lab, node)
-    return { lab, node, sessions: sessions.toSorted(byPeer).map(({ ids, timers, ...rest }) => ({ ...rest, configured: timers, owners: ids.length })) }
+    const states = (await dependencies.states(lab, node)).toSorted(byPeer)
+    return { lab, node, sessions: states.map(({ ids, timers, ...rest }) => ({ ...rest, configured: timers, owners: ids.length })) }
   })
 })

@@ -18,7 +18,11 @@ const Peer = Schema.Struct({
 })
 
 export const Bfd = Schema.Struct({
-  peers: oneOrMore(Schema.Union([Address, Peer]), "an address, or {address, multihop, local, dev, interval, multiplier}", "Who is watched")
-}).annotate({ identifier: "Bfd", expected: "a map such as {peers: [10.0.0.1]}", description: "BFD sessions besides those of routes and of BGP" })
+  peers: oneOrMore(
+    Schema.Union([Address, Peer]),
+    "an address, or {address, multihop, local, dev, interval, multiplier}",
+    "Who is watched besides next hops of routes and BGP neighbors"
+  )
+}).annotate({ identifier: "Bfd", expected: "a map such as {peers: [10.0.0.1]}" })
 
 export type RawBfdPeer = typeof Peer.Type

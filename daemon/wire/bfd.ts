@@ -43,7 +43,14 @@ export const Diagnostic = {
   misConnectivity: 9
 } as const
 
-export const Flag = { poll: 0x20, final: 0x10, controlPlaneIndependent: 0x08, authentication: 0x04, demand: 0x02, multipoint: 0x01 } as const
+export const Flag = {
+  poll: 0x20,
+  final: 0x10,
+  controlPlaneIndependent: 0x08,
+  authentication: 0x04,
+  demand: 0x02,
+  multipoint: 0x01
+} as const
 
 // ---- view ------------------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,8 @@ const chain = (world: World): readonly [Namespace, Namespace] => {
   ipBatch(a, ["addr add 10.9.1.2/24 dev e1", "addr add fd09:1::2/64 dev e1 nodad", "link set e1 up"])
   ipBatch(c, ["addr add 10.9.2.2/24 dev e1", "addr add fd09:2::2/64 dev e1 nodad", "link set e1 up"])
   ipBatch(r, [
-    "addr add 10.9.1.1/24 dev e1", "addr add 10.9.2.1/24 dev e2", "addr add fd09:1::1/64 dev e1 nodad", "addr add fd09:2::1/64 dev e2 nodad",
+    "addr add 10.9.1.1/24 dev e1", "addr add 10.9.2.1/24 dev e2",
+    "addr add fd09:1::1/64 dev e1 nodad", "addr add fd09:2::1/64 dev e2 nodad",
     "link set e1 up", "link set e2 up"
   ])
   for (const [node, net] of [[a, 1], [c, 2]] as const) {
@@ -119,7 +120,8 @@ t.test("two of ours", { skip: needsRoot }, async (t) => {
   engine.setBfd("a4", { adminDown: true })
   await until("b4 hears of it", async () => (await status("b4")).state === "down")
   t.match(await status("b4"), { diagnostic: "neighbor signaled session down", remoteState: "admin-down", downCount: 1 })
-  t.match(changes.find(({ id, state }) => id === "b4" && state === "down"), { reason: "neighbor signaled session down: administratively down" })
+  const heard = changes.find(({ id, state }) => id === "b4" && state === "down")
+  t.match(heard, { reason: "neighbor signaled session down: administratively down" })
   engine.setBfd("a4", { adminDown: false })
   await until("b4 is up again", () => isUp("b4"))
 
@@ -171,7 +173,8 @@ t.test("FRR, one hop", { skip: needsRoot || missingPeers("frr") }, async (t) => 
   const [a, b] = pair(world)
   const peers = ["10.9.0.1 interface e1", "fd09::1 local-address fd09::2 interface e1", "fe80::1 local-address fe80::2 interface e1"]
   const times = "  receive-interval 60\n  transmit-interval 70\n  detect-multiplier 4\n"
-  const frr = await startFrr(world, b, `bfd\n${peers.map((peer) => ` peer ${peer}\n${times} exit\n`).join("")}exit\n`, { daemons: ["bfdd"] })
+  const configuration = `bfd\n${peers.map((peer) => ` peer ${peer}\n${times} exit\n`).join("")}exit\n`
+  const frr = await startFrr(world, b, configuration, { daemons: ["bfdd"] })
   t.teardown(() => frr.stop())
   await add("v4", a, "10.9.0.2", { ifname: "e1" })
   await add("v6", a, "fd09::2", { ifname: "e1" })

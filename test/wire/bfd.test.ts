@@ -27,8 +27,8 @@ const vectors: ReadonlyArray<{ readonly source: string; readonly hex: string; re
     hex: "20 c0 03 18 11111111 22222222 3b9aca00 3b9aca00 3b9aca00",
     packet: {
       diagnostic: 0, state: 3, poll: false, final: false, controlPlaneIndependent: false, demand: false, detectMult: 3,
-      myDiscriminator: 0x11111111, yourDiscriminator: 0x22222222, desiredMinTxInterval: 1_000_000_000, requiredMinRxInterval: 1_000_000_000,
-      requiredMinEchoRxInterval: 1_000_000_000
+      myDiscriminator: 0x11111111, yourDiscriminator: 0x22222222, desiredMinTxInterval: 1_000_000_000,
+      requiredMinRxInterval: 1_000_000_000, requiredMinEchoRxInterval: 1_000_000_000
     }
   },
   {
@@ -48,7 +48,8 @@ t.test("decode and encodeInto agree with vectors, at any offset", async (t) => {
     t.same(Bfd.decode(wire), { ok: true, value: packet }, source)
     const target = new Uint8Array(40).fill(0xa5)
     t.equal(Bfd.encodeInto(packet, target, 5), 29)
-    t.same(target, Uint8Array.from([...new Array(5).fill(0xa5), ...wire, ...new Array(11).fill(0xa5)]), "every octet is written, and no other")
+    const around = (count: number): ReadonlyArray<number> => new Array<number>(count).fill(0xa5)
+    t.same(target, Uint8Array.from([...around(5), ...wire, ...around(11)]), "every octet is written, and no other")
     t.same(Bfd.decode(target, 5, 29), { ok: true, value: packet })
     for (let length = 0; length < wire.length; length++) t.match(Bfd.decode(wire.subarray(0, length)), { error: { _tag: "Truncated" } })
   }

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "addon.h"
+#include "engine.h"
 
 namespace weft {
 namespace {
@@ -59,14 +60,14 @@ bool set(int descriptor, int level, int option, int value) {
   return setsockopt(descriptor, level, option, &value, sizeof value) == 0;
 }
 
-// bfdListen(netns, v6, port): a socket that receives what is sent to the port in the namespace, with TTL, interface and
+// bfdListen(engine, netns, v6, port): a socket that receives what is sent to the port in the namespace, with TTL, interface and
 // destination of each packet. EADDRINUSE: another program has the port.
 napi_value bfdListen(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
-  const bool v6 = arguments.flag(1);
-  const int port = arguments.integer(2);
+  const bool v6 = arguments.flag(2);
+  const int port = arguments.integer(3);
   const std::string object = "UDP port " + std::to_string(port);
-  const InNamespace inside(arguments.integer(0));
+  const InNamespace inside(arguments.integer(1));
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", object);
   const int descriptor = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (descriptor < 0) return throwErrno(env, errno, "socket", object);
@@ -77,6 +78,7 @@ napi_value bfdListen(napi_env env, napi_callback_info info) {
   if (!set(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)) set(descriptor, SOL_SOCKET, SO_RCVBUF, 4 << 20);
   const Address address = addressOf(nullptr, v6 ? 16 : 4, port, 0);
   if (isSet && bind(descriptor, reinterpret_cast<const sockaddr*>(&address.storage), address.length) == 0) {
+    engineOf(arguments)->bfdSockets.insert(descriptor);
     return fromInteger(env, descriptor);
   }
   const int error = errno;
@@ -94,15 +96,15 @@ int bindSource(int descriptor, const uint8_t* local, size_t count, int start, in
   return EADDRINUSE;
 }
 
-// bfdOpen(netns, ifname, local, v6, start): [descriptor, ifindex] of a socket that sends with TTL 255 and DSCP CS6, by the
+// bfdOpen(engine, netns, ifname, local, v6, start): [descriptor, ifindex] of a socket that sends with TTL 255 and DSCP CS6, by the
 // interface `ifname` if it is not empty, from `local` if that is not empty (else as the route says), from a port of its own.
 napi_value bfdOpen(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
-  const std::string ifname = arguments.text(1);
+  const std::string ifname = arguments.text(2);
   size_t count = 0;
-  const uint8_t* local = arguments.octets(2, &count);
-  const bool v6 = arguments.flag(3);
-  const InNamespace inside(arguments.integer(0));
+  const uint8_t* local = arguments.octets(3, &count);
+  const bool v6 = arguments.flag(4);
+  const InNamespace inside(arguments.integer(1));
   if (inside.error != 0) return throwErrno(env, inside.error, "setns", "BFD socket");
   const unsigned ifindex = ifname.empty() ? 0 : if_nametoindex(ifname.c_str());
   if (!ifname.empty() && ifindex == 0) return throwErrno(env, errno, "if_nametoindex", ifname);
@@ -123,13 +125,21 @@ napi_value bfdOpen(napi_env env, napi_callback_info info) {
     return fail(errno, "SO_BINDTODEVICE", ifname);
   }
   const size_t octets = v6 ? 16 : 4;
-  const int error = bindSource(descriptor, count == octets ? local : nullptr, octets, arguments.integer(4), static_cast<int>(ifindex));
+  const int error = bindSource(descriptor, count == octets ? local : nullptr, octets, arguments.integer(5), static_cast<int>(ifindex));
   if (error != 0) return fail(error, "bind", count == 0 ? "BFD source port" : "BFD source address");
+  engineOf(arguments)->bfdSockets.insert(descriptor);
   napi_value result;
   napi_create_array_with_length(env, 2, &result);
   napi_set_element(env, result, 0, fromInteger(env, descriptor));
   napi_set_element(env, result, 1, fromInteger(env, ifindex));
   return result;
+}
+
+// bfdClose(engine, descriptor): of a socket of the above.
+napi_value bfdClose(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  if (engineOf(arguments)->bfdSockets.erase(arguments.integer(1)) > 0) close(arguments.integer(1));
+  return undefinedValue(env);
 }
 
 // bfdAddress(octets, port, scope): what `bfdSend` sends to.
@@ -205,6 +215,7 @@ napi_value bfdReceive(napi_env env, napi_callback_info info) {
 void registerBfd(napi_env env, napi_value exports) {
   define(env, exports, "bfdListen", bfdListen);
   define(env, exports, "bfdOpen", bfdOpen);
+  define(env, exports, "bfdClose", bfdClose);
   define(env, exports, "bfdAddress", bfdAddress);
   define(env, exports, "bfdSend", bfdSend);
   define(env, exports, "bfdReceive", bfdReceive);

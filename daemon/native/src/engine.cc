@@ -29,6 +29,7 @@ namespace weft {
 
 Engine::~Engine() {
   closeTunnels(tunnels);
+  for (const int descriptor : bfdSockets) close(descriptor);
   if (epoll >= 0) close(epoll);
   if (lengths != nullptr) munmap(lengths, lengthsOctets());
 }

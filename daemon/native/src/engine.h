@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "addon.h"
@@ -103,6 +104,8 @@ struct Engine {
   Trains trains;
   std::vector<Lane> lanes;
   Tunnels* tunnels = nullptr;
+  // Of BFD: closed with the engine, however its thread ends.
+  std::set<int> bfdSockets;
   bool isUrgent = false;
   // How many rounds in a row came close to each other.
   int busyRounds = 0;
