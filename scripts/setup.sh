@@ -40,6 +40,7 @@ run_packages='
 '
 test_packages='
   bash:bash
+  bgpdump:bgpdump
   busybox-static:/bin/busybox
   docker.io:/usr/sbin/dockerd
   etcd-client:etcdctl
