@@ -68,7 +68,8 @@ const networkLines = ({ answered, floods, lab, name, rd, stations, vni }: EvpnNe
   const { style } = look
   const to = floods.length === 0 ? "nobody else" : floods.join(", ")
   return [
-    `${style.bold(printable(`${lab}/${name}`))}: VNI ${vni}, RD ${rd}, floods to ${to}; ${String(answered)} ARP and ND requests answered here`,
+    `${style.bold(printable(`${lab}/${name}`))}: VNI ${vni}, RD ${rd}, floods to ${to}; `
+      + `${String(answered)} ARP and ND requests answered here`,
     ...(stations.length === 0 ? [] : stationLines(stations, look))
   ]
 }

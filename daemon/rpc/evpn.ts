@@ -24,4 +24,6 @@ const messageOf = ({ networks, peers, ...view }: EvpnView) => ({
 
 /** `evpn` undefined: it is off here. */
 export const evpnHandler = (evpn: Pick<Evpn, "view"> | undefined) =>
-  unary<{ readonly lab: string }, object>(toStatus, async ({ lab }) => (evpn === undefined ? { running: false } : messageOf(evpn.view(lab))))
+  unary<{ readonly lab: string }, object>(toStatus, async ({ lab }) =>
+    evpn === undefined ? { running: false } : messageOf(evpn.view(lab))
+  )

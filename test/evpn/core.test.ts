@@ -102,8 +102,9 @@ t.test("routes of other encapsulations, other labels and other targets are none 
   one.take(0)
   two.setNetworks([network("b")], 0)
   const [path] = two.take(0).changes.flatMap(({ after }) => (after?.route.type === 2 ? [after] : []))
+  const targets = path!.communities.filter(({ kind }) => kind === "route-target")
   const strangers: ReadonlyArray<Path> = [
-    { ...path!, communities: [...path!.communities.filter(({ kind }) => kind !== "encapsulation"), { kind: "encapsulation", tunnelType: 19 }] },
+    { ...path!, communities: [...targets, { kind: "encapsulation", tunnelType: 19 }] },
     { ...path!, communities: path!.communities.filter(({ kind }) => kind !== "route-target") },
     { ...path!, route: { ...path!.route, label: 101 } as Path["route"] }
   ]
@@ -117,10 +118,13 @@ t.test("routes of other encapsulations, other labels and other targets are none 
   t.end()
 })
 
-const attributes = { origin: 0, asPath: [], atomicAggregate: false, communities: [], extendedCommunities: [], largeCommunities: [], clusterList: [], unknown: [] }
+const lists = { asPath: [], communities: [], extendedCommunities: [], largeCommunities: [], clusterList: [], unknown: [] }
+const attributes = { ...lists, origin: 0, atomicAggregate: false }
 const prefix: Prefix = { type: 5, rd: "00010a0909010064", esi: zeroEsi, tag: 0, prefix: "10.0.0.0/8", gateway: "0.0.0.0", label: 7 }
-const pathFrom = (peer: string, more: Partial<Path> = {}, moreAttributes: Partial<Path["attributes"]> = {}): Path =>
-  pathOf({ peer, isExternal: false, peerId: 1, route: prefix, nextHop: "10.9.0.3", ...more, attributes: { ...attributes, ...moreAttributes } })
+const pathFrom = (peer: string, more: Partial<Path> = {}, moreAttributes: Partial<Path["attributes"]> = {}): Path => {
+  const usual = { isExternal: false, peerId: 1, route: prefix, nextHop: "10.9.0.3" }
+  return pathOf({ ...usual, peer, ...more, attributes: { ...attributes, ...moreAttributes } })
+}
 
 t.test("comparePaths goes by RFC 4271 9.1.2.2", (t) => {
   const as = (...asns: number[]) => [{ type: 2, asns }]

@@ -110,7 +110,8 @@ t.test("five moves in three minutes are a duplicate (15.1)", (t) => {
   stations.thaw(periodMs)
   t.match([...stations.views()], [{ frozen: true }], "not quiet for long enough")
   stations.thaw(periodMs + 4000)
-  t.match(stations.take(), { withdraw: [id], tell: [{ vtep: "10.0.0.4" }], happenings: [{ kind: "thawed" }] }, "then it is where others say")
+  const thawed = { withdraw: [id], tell: [{ vtep: "10.0.0.4" }], happenings: [{ kind: "thawed" }] }
+  t.match(stations.take(), thawed, "then it is where others say")
   t.end()
 })
 
