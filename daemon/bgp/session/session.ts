@@ -358,7 +358,14 @@ export class NeighborSession implements Session, Host {
     const other = machine === this.#main ? this.#second : this.#main
     const state = other?.state._tag
     if (other === undefined || (state !== "OpenConfirm" && state !== "Established")) return true
-    if (state === "Established") return false
+    if (other.state._tag === "Established") {
+      // RFC 4724, 5: who says that it has restarted has no other session, unless that one began with the same words just now.
+      const isTwin = this.clock.now() - this.#since <= steadyMs && hasRestarted(other.peerOpen!)
+      if (machine !== this.#second || !other.state.isReplaceable || !hasRestarted(theirs) || isTwin) return false
+      other.cause = { _tag: "Replaced" }
+      this.#promote({ _tag: "TcpConnectionFails" })
+      return true
+    }
     const local = { asn: localAsOf(this.#speaker, this.neighbor), bgpIdentifier: machine.ourOpen!.bgpIdentifier }
     const fresh = machine.connection!.origin
     const going = loser(local, theirs, fresh, other.connection!.origin, machine === this.#second)
@@ -519,12 +526,12 @@ export class NeighborSession implements Session, Host {
   }
 
   /** The second connection stays: its machine takes the place of the other, which ends without a life after it. */
-  #promote(): void {
+  #promote(end: Event = { _tag: "OpenCollisionDump" }): void {
     const old = this.#main
     const from = old.state
     this.#main = this.#second!
     this.#second = undefined
-    old.feed({ _tag: "OpenCollisionDump" })
+    old.feed(end)
     old.dispose()
     this.#main.config = this.#config
     if (from._tag !== this.#main.state._tag) this.#options.callbacks.stateChanged(this, from._tag, this.#main.state._tag)
@@ -536,6 +543,8 @@ export class NeighborSession implements Session, Host {
     if (this.#second === machine) this.#dropSecond()
   }
 }
+
+const hasRestarted = (open: Open): boolean => capabilitiesOf(open, "gracefulRestart").some(({ restarting }) => restarting)
 
 const endingOf = (cause: Cause): Ending =>
   cause._tag === "Sent" || cause._tag === "Received"

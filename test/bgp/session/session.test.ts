@@ -67,7 +67,9 @@ const waiting = async (t: Test, more: Partial<SessionOptions> = {}, on: Partial<
   const transport = new Transport(-1, { port })
   const [callbacks, heard] = listen(on)
   const neighbor = neighborOf({ remote: { kind: "address", address: peerAddress }, remoteAs: 65002, passive: true })
-  const session = new NeighborSession({ transport, speaker: speakerOf(65001, "1.1.1.1"), neighbor, callbacks, idleHoldS: 0.001, idleHoldMaxS: 0.001, ...more })
+  const session = new NeighborSession({
+    transport, speaker: speakerOf(65001, "1.1.1.1"), neighbor, callbacks, idleHoldS: 0.001, idleHoldMaxS: 0.001, ...more
+  })
   session.start()
   const sockets: Socket[] = []
   const dial = async (): Promise<{ readonly socket: Socket; readonly got: () => ReadonlyArray<readonly [number, Uint8Array]> }> => {
@@ -207,20 +209,23 @@ t.test("a second connection loses against an established session", async (t) => 
 
 t.test("a restarting peer's connection replaces its established session", async (t) => {
   const gracefulRestart = { enabled: true, restartTimeS: 60, longLivedStaleS: 0 }
-  const restarting = OpenCodec.encode({
+  const openOf = (restarting: boolean): Uint8Array => OpenCodec.encode({
     asn: 65002, holdTimeS: 30, bgpIdentifier: 0x02020202,
     capabilities: [
       { kind: "multiprotocol", family: Family.ipv4Unicast },
-      { kind: "gracefulRestart", restarting: true, notification: false, restartTimeS: 60, families: [{ family: Family.ipv4Unicast, forwardingPreserved: true }] }
+      {
+        kind: "gracefulRestart", restarting, notification: false, restartTimeS: 60,
+        families: [{ family: Family.ipv4Unicast, forwardingPreserved: true }]
+      }
     ]
   })
   const neighbor = neighborOf({ remote: { kind: "address", address: peerAddress }, remoteAs: 65002, passive: true, gracefulRestart })
   const { dial, heard, session } = await waiting(t, { neighbor })
   const first = await dial()
-  first.socket.write(Uint8Array.of(...restarting, ...keepalive))
+  first.socket.write(Uint8Array.of(...openOf(false), ...keepalive))
   await until("it is up", () => heard.established === 1)
   const second = await dial()
-  second.socket.write(Uint8Array.of(...restarting, ...keepalive))
+  second.socket.write(Uint8Array.of(...openOf(true), ...keepalive))
   await until("it is up again", () => heard.established === 2)
   t.match(heard.downs, [{ kind: "replaced", retain: [Family.ipv4Unicast] }])
   t.strictSame(session.status().staleFamilies, [[Family.ipv4Unicast, "stale"]])
