@@ -98,7 +98,9 @@ export type DecodeError =
   | { readonly _tag: "Malformed"; readonly type: number; readonly subtype: number }
 
 /** `length`: octets of the record. */
-export type Decoded = { readonly ok: true; readonly value: MrtRecord; readonly length: number } | { readonly ok: false; readonly error: DecodeError }
+export type Decoded =
+  | { readonly ok: true; readonly value: MrtRecord; readonly length: number }
+  | { readonly ok: false; readonly error: DecodeError }
 
 // ---- decode -----------------------------------------------------------------------------------------------------------
 

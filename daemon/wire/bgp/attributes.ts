@@ -161,7 +161,13 @@ const finish = (draft: Draft): PathAttributes => {
  * Decodes the attributes from `at` to `end`. Total: what is wrong is in `faults`, what is not could be read nevertheless.
  * The two attributes of RFC 4760 are passed over.
  */
-export const decodeBlock = (bytes: Uint8Array, at: number, end: number, context: SessionContext, options: BlockOptions): DecodedAttributes => {
+export const decodeBlock = (
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  context: SessionContext,
+  options: BlockOptions
+): DecodedAttributes => {
   const draft = emptyDraft()
   const found: Array<AttributeFault> = []
   walk(bytes, at, end, context, draft, found)

@@ -123,9 +123,15 @@ const decodeAddPath = (value: Uint8Array): Capability | undefined => {
 }
 
 const decodeExtendedNextHop = (value: Uint8Array): Capability | undefined => {
-  // The SAFI has 16 bits here.
-  const entries = parts(value, 0, 6, (at) => ({ family: familyOf(u16(value, at), u16(value, at + 2)), nextHopAfi: u16(value, at + 4) }))
-  return entries === undefined ? undefined : { kind: "extendedNextHop", entries }
+  const entries = parts(value, 0, 6, (at) => ({ afi: u16(value, at), safi: u16(value, at + 2), nextHopAfi: u16(value, at + 4) }))
+  if (entries === undefined) return undefined
+  return {
+    kind: "extendedNextHop",
+    entries: entries
+      // The SAFI has 16 bits here and 8 elsewhere: a greater one is no family at all.
+      .filter(({ safi }) => safi <= 0xff)
+      .map(({ afi, nextHopAfi, safi }) => ({ family: familyOf(afi, safi), nextHopAfi }))
+  }
 }
 
 /** Printable text: names end up in tables and logs. */

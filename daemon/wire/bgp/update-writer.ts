@@ -160,6 +160,7 @@ export const encodeEndOfRib = (family: number): Uint8Array => {
   writeHeader(message, 0, message.length, MessageType.update)
   if (family === Family.ipv4Unicast) return message
   message[headerLength + 3] = 6
-  message.set([AttributeFlag.optional, Attribute.mpUnreachNlri, 3, afiOf(family) >> 8, afiOf(family) & 0xff, safiOf(family)], headerLength + 4)
+  const value = [afiOf(family) >> 8, afiOf(family) & 0xff, safiOf(family)]
+  message.set([AttributeFlag.optional, Attribute.mpUnreachNlri, value.length, ...value], headerLength + 4)
   return message
 }

@@ -116,8 +116,10 @@ t.test("tshark reads all messages and has no complaint", { skip: hasTshark ? fal
   t.teardown(() => rmSync(folder, { recursive: true }))
   const path = join(folder, "bgp.pcap")
   writeFileSync(path, pcap())
-  const ask = (...options: string[]): string =>
-    execFileSync("tshark", ["-r", path, "-o", "bgp.asn_len:4", ...options], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim()
+  const ask = (...options: string[]): string => {
+    const words = ["-r", path, "-o", "bgp.asn_len:4", ...options]
+    return execFileSync("tshark", words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim()
+  }
   const fields = (name: string): string[] => ask("-T", "fields", "-e", name).split("\n").filter((line) => line !== "")
   t.strictSame(fields("bgp.type"), ["1", "4", "2", "2", "2", "2", "2", "2", "2", "5", "3"])
   t.equal(ask("-Y", "_ws.malformed || (bgp && _ws.expert.severity >= 0x600000)"), "", "nothing is malformed or suspicious")
