@@ -27,8 +27,22 @@ export interface SessionsWatch {
   readonly isOver: () => boolean
 }
 
-/** A lab's nodes are named in `description`; what has none is outside. */
-const isInside = ({ description }: MissingSession): boolean => description !== ""
+/**
+ * Sessions that can come up: both ends are speakers of ours and neither is shut down, or the other is a node with a speaker of
+ * its own, a container most likely. What is outside of the lab is not there.
+ */
+const waitedFor = (plan: Plan): ((session: MissingSession) => boolean) => {
+  const specs = plan.resources.flatMap((resource) => (resource.kind === "bgp" ? [resource.spec] : []))
+  const ours = new Set(specs.map(({ node }) => node))
+  const others = new Set(plan.nodes.map(({ name }) => name).filter((name) => !ours.has(name)))
+  const keys = specs.flatMap(({ neighbors, node }) =>
+    neighbors
+      .filter(({ description, expected, shutdown }) => expected === true || (!shutdown && others.has(description ?? "")))
+      .map(({ name }) => `${node} ${name}`)
+  )
+  const wanted = new Set(keys)
+  return ({ neighbor, node }) => wanted.has(`${node} ${neighbor}`)
+}
 
 const describe = ({ description, neighbor, node, reason, state }: MissingSession): string => {
   const peer = description === "" || description === neighbor ? neighbor : `${description} (${neighbor})`
@@ -50,6 +64,7 @@ const ask = async (routing: Routing, lab: string): Promise<Settled | undefined> 
 /** Resolves when the plan's speakers have settled, or cannot in time. Never rejects for their sake. */
 export const settleSessions = async (routing: Routing, plan: Plan, { isOver, note }: SessionsWatch): Promise<void> => {
   if (!plan.resources.some(({ kind }) => kind === "bgp")) return
+  const isInside = waitedFor(plan)
   const began = performance.now()
   const elapsed = (): number => performance.now() - began
   let nextNote = firstNoteMs
