@@ -41,11 +41,15 @@ run_packages='
 test_packages='
   bash:bash
   bgpdump:bgpdump
+  bird2:bird
   busybox-static:/bin/busybox
   docker.io:/usr/sbin/dockerd
   etcd-client:etcdctl
   ethtool:ethtool
+  exabgp:exabgp
   fish:fish
+  frr:/usr/lib/frr/bgpd
+  gobgpd:gobgpd
   iperf3:iperf3
   jq:jq
   openvswitch-switch:ovs-vswitchd
