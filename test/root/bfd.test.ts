@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { Worker } from "node:worker_threads"
 import t, { type Test } from "tap"
 import type { BfdChange, BfdOptions, BfdStatus } from "../../daemon/datapath/bfd-api.ts"
 import { BfdClient } from "../../daemon/datapath/bfd-client.ts"
@@ -343,6 +344,13 @@ t.test("being held up takes nothing down", { skip: needsRoot, timeout: 60_000 },
   }
   await engine.bfdStates()
   t.same(changes.filter(({ previous }) => previous === "up"), [], "nothing went down beside a busy main thread")
+
+  // Other threads take every processor, as a routing thread does that loads a table.
+  const spin = `const until = performance.now() + 2000; const list = []; while (performance.now() < until) list.push({}) > 1e6 && (list.length = 0)`
+  const workers = Array.from({ length: 3 }, () => new Worker(spin, { eval: true }))
+  await Promise.all(workers.map((worker) => once(worker, "exit")))
+  await engine.bfdStates()
+  t.same(changes.filter(({ previous }) => previous === "up"), [], "nothing went down beside three busy threads")
 
   // The whole process with both ends stands still.
   const script = `import { Engine } from "${new URL("../../daemon/datapath/engine.ts", import.meta.url).pathname}"
