@@ -9,7 +9,7 @@ export interface Event {
    * `daemon.started` `daemon.swept` `lab.changing` `lab.ready` `lab.failed` `lab.adopted` `lab.destroyed` `lab.orphaned`
    * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected` `host.refused` `host.registered`
    * `host.limit` `container.started` `container.ended` `container.healthy` `container.unhealthy` `container.mended`
-   * `container.failed`
+   * `container.failed` `evpn.up` `evpn.down` `evpn.moved` `evpn.duplicate` `evpn.thawed` `evpn.sticky` `evpn.failed` `evpn.trouble`
    */
   readonly type: string
   /** Resource id, node or lab. */
