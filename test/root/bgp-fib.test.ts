@@ -349,6 +349,29 @@ t.test("Routes of others are never touched; ours wait for their place and come b
   t.equal(wayTo(it, "203.0.113.1"), "10.0.3.2")
 })
 
+t.test("What the kernel refuses is told once, keeps nothing else waiting and is tried again", { skip }, async (t) => {
+  const it = router(t, "fib-refused")
+  let runs = 0
+  const running = open(t, it.node)
+  const hops = running.nextHops.scope(main)
+  const run = running.fib.run.bind(running.fib)
+  running.fib.run = (budgetMs) => {
+    runs++
+    return run(budgetMs)
+  }
+  // The kernel has no IPv6 routes through IPv4 gateways.
+  for (let i = 0; i < 300; i++) set(running, `2001:db8:f00:${i.toString(16)}::/64`, [hops.track("10.0.1.2")])
+  set(running, "2001:db8:100::/40", [hops.track("2001:db8:1::2")])
+  await running.settle()
+  t.equal(bgpRoutes(it, "-6").length, 1)
+  t.equal(running.fib.counters.failed, 300)
+  t.match(running.reports, [/^cannot write the route 2001:db8:f00::\/64 in table 254: EINVAL/])
+  t.ok(runs < 50, `${runs} turns`)
+  for (let i = 0; i < 300; i++) unset(running, `2001:db8:f00:${i.toString(16)}::/64`)
+  await running.settle()
+  t.equal(running.fib.counters.failed, 0)
+})
+
 t.test("A successor takes over routes and groups, and sweeps what it does not confirm", { skip }, async (t) => {
   const it = router(t, "fib-adopt")
   const descriptors = descriptorCount()

@@ -33,7 +33,9 @@ import type { Message } from "../../wire/netlink.ts"
 /** Routes that wait before `hasSpace` says no, and after which it says yes again. */
 const highWater = 100_000
 const lowWater = 25_000
+/** The first time, and doubled with each time in vain. */
 const retryMs = 1000
+const longestRetryMs = 64_000
 const blackhole = 6
 const anyAddress = new Uint8Array(16)
 
@@ -54,6 +56,7 @@ export class Fib implements FibApi {
   readonly hasPredecessor: boolean
   #adoption: SlicedDump | undefined
   #retryTimer: NodeJS.Timeout | undefined
+  #retryMs = retryMs
   #isFull = false
   #isSuspect = false
   #isSweepDue = false
@@ -121,14 +124,17 @@ export class Fib implements FibApi {
       this.#isFull = false
       this.#options.drained?.()
     }
-    if (hasMore) return true
+    if (hasMore || this.#isSuspect) return true
     if (this.#areGroupsStale) {
       this.#areGroupsStale = false
       this.#groups.sweep()
     }
     const isUnwell = this.#groups.collect()
     if (isUnwell || this.#isUnwell()) this.#retryLater()
-    else if (this.#failed() === 0) this.#told.clear()
+    else {
+      this.#retryMs = retryMs
+      if (this.#failed() === 0) this.#told.clear()
+    }
     return false
   }
 
@@ -237,12 +243,14 @@ export class Fib implements FibApi {
   }
 
   #retryLater(): void {
-    this.#retryTimer ??= setTimeout(() => {
+    if (this.#retryTimer !== undefined) return
+    this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined
       this.#groups.retry()
       for (const sets of this.#tables.values()) for (const set of sets) set.retry()
       this.#wake()
-    }, retryMs).unref()
+    }, this.#retryMs).unref()
+    this.#retryMs = Math.min(this.#retryMs * 2, longestRetryMs)
   }
 
   /** The winners of our own longest match, for next hops that lie behind it. */

@@ -235,6 +235,8 @@ export class RouteSet {
     const end = Math.min(prefixes.end, this.#scanAt + 20_000)
     for (let entry = this.#scanAt; entry < end; entry++) {
       const wanted = prefixes.wanted[entry]!
+      // What failed has its own time.
+      if ((prefixes.flags[entry]! & Flag.failed) !== 0) continue
       if (wanted >= 0 && groups.current(groups.group(wanted)) !== prefixes.installed[entry]) this.#enqueue(entry)
     }
     this.#scanAt = end === prefixes.end ? Infinity : end
