@@ -157,13 +157,16 @@ install_packages() {
   missing=$(missing_of "$packages")
   [ -z "$missing" ] || fail "apt-get has installed everything, but what these bring is still not there: $missing"
   say "installed ($(took))"
-  case " $missing_before " in *' etcd-server '*) rest_etcd ;; esac
+  for service in etcd-server:etcd frr:frr bird2:bird exabgp:exabgp gobgpd:gobgpd; do
+    case " $missing_before " in *" ${service%%:*} "*) rest "${service#*:}" ;; esac
+  done
 }
 
-# The package starts an etcd of its own, which nobody has asked for: weftd has its own, or is told of another.
-rest_etcd() {
+# rest SERVICE: what a package has started by itself and nobody has asked for. weftd has its own etcd, or is told of another; tests
+# start their own BGP speakers.
+rest() {
   command -v systemctl >/dev/null && [ -d /run/systemd/system ] || return 0
-  logged systemctl disable --now etcd || say "the package's own etcd goes on running; weft does not use it"
+  logged systemctl disable --now "$1" || say "the package's own $1 goes on running; weft does not use it"
 }
 
 # The set-up's lock (descriptor 9) is not for the services that a package may start.

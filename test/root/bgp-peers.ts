@@ -224,8 +224,8 @@ export const startExabgp = async (world: World, namespace: Namespace, neighbors:
   const blocks = neighbors.replaceAll(/^(\s*neighbor\s+\S+\s*\{)/gm, `$1\n  ${api}`)
   const file = processes.write("exabgp.conf", `process weft { run ${helper}; encoder json; }\n${blocks}\n`)
   processes.start([
-    "env", "exabgp.daemon.user=root", "exabgp.daemon.drop=false", "exabgp.log.all=true", "exabgp.log.destination=stdout", "exabgp.api.cli=false",
-    "exabgp.api.ack=false", "exabgp", file
+    "env", "exabgp.daemon.user=root", "exabgp.daemon.drop=false", "exabgp.log.all=true", "exabgp.log.destination=stdout",
+    "exabgp.api.cli=false", "exabgp.api.ack=false", "exabgp", file
   ])
   await processes.ready("ExaBGP runs its helper", () => /reactor|welcome/i.test(processes.log()) && existsSync(events))
   return {

@@ -48,7 +48,12 @@ export const listen = (more: Partial<SessionCallbacks> = {}): readonly [SessionC
   return [callbacks, heard]
 }
 
-export const speakerOf = (asn: number, routerId: string, more: Partial<LocalSpeaker> = {}): LocalSpeaker => ({ asn, routerId, restarting: false, ...more })
+export const speakerOf = (asn: number, routerId: string, more: Partial<LocalSpeaker> = {}): LocalSpeaker => ({
+  asn,
+  routerId,
+  restarting: false,
+  ...more
+})
 
 export interface Started {
   readonly session: NeighborSession

@@ -60,7 +60,8 @@ t.test("sessions of ours", { skip: needsRoot, timeout: 120_000 }, async (t) => {
     y.session.send(updateOf(900))
     await until("both messages are there", () => x.heard.updates.length === 1 && y.heard.updates.length === 1)
     t.strictSame([x.heard.updates[0], y.heard.updates[0]], [updateOf(900), updateOf(3)])
-    t.match(x.session.status(), { sent: { update: 1, open: Number }, received: { update: 1 }, remotePort: Number, localAddress: "10.0.0.1" })
+    const expected = { sent: { update: 1, open: Number }, received: { update: 1 }, remotePort: Number, localAddress: "10.0.0.1" }
+    t.match(x.session.status(), expected)
     x.session.close()
     await until("the other has heard", () => y.heard.downs.length === 1)
     t.match(y.heard.downs[0], { kind: "notification-received", text: "the peer sent: Cease, Peer De-configured" })
@@ -286,7 +287,8 @@ router bgp 4200000002
   })
 
   await t.test("come up within an AS, over several hops", async (t) => {
-    await frr.configure(`router bgp ${asn}\n neighbor 192.0.2.1 remote-as ${asn}\n neighbor 192.0.2.1 update-source 192.0.2.2\n neighbor 192.0.2.1 timers connect 1`)
+    const lines = [`remote-as ${asn}`, "update-source 192.0.2.2", "timers connect 1"].map((line) => ` neighbor 192.0.2.1 ${line}`)
+    await frr.configure(`router bgp ${asn}\n${lines.join("\n")}`)
     const x = startSession(a, speakerOf(asn, "1.1.1.1"), to("192.0.2.2", "internal", { updateSource: "192.0.2.1" }), { idleHoldS: 0.2 })
     await untilUp("the session", [x.session])
     t.notOk(x.session.context!.isExternal)

@@ -42,7 +42,15 @@ export interface Notification {
 
 /** Why a session ended. */
 export interface DownReason {
-  readonly kind: "notification-sent" | "notification-received" | "connection-lost" | "hold-timer" | "send-hold-timer" | "bfd" | "admin" | "replaced"
+  readonly kind:
+    | "notification-sent"
+    | "notification-received"
+    | "connection-lost"
+    | "hold-timer"
+    | "send-hold-timer"
+    | "bfd"
+    | "admin"
+    | "replaced"
   readonly notification?: Notification
   /** One line for people. */
   readonly text: string
@@ -139,7 +147,7 @@ export interface Session {
   reset(kind: ResetKind, restartS?: number): void
   /** RFC 9003: stays down, with this text to the peer, until `start`. */
   shutdown(message: string): void
-  /** `down` ends an established session at once (RFC 5882; Cease 10, RFC 9384); it may start again on `up`, or after the connect retry time. */
+  /** `down` ends an established session at once (RFC 5882; RFC 9384). It may start again on `up`, or after the connect retry time. */
   bfd(state: "up" | "down"): void
   /** The neighbour's timers or other words of the topology changed; what OPENs agree upon holds from the next session on. */
   configure?(neighbor: BgpNeighborSpec): void

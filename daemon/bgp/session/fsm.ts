@@ -144,7 +144,8 @@ const begin = (config: Config, counter: number): Step =>
 const fail = (config: Config, state: State, before: ReadonlyArray<Action>, restart: number | "damped" | "never" = "damped"): Step => {
   const counter = state.counter + 1
   const isStopped = restart === "never" || config.isSecond
-  const seconds = typeof restart === "number" ? restart : Math.min(config.idleHoldMaxS, config.idleHoldS * 2 ** Math.min(Math.max(counter - 1, 0), 16))
+  const damped = Math.min(config.idleHoldMaxS, config.idleHoldS * 2 ** Math.min(Math.max(counter - 1, 0), 16))
+  const seconds = typeof restart === "number" ? restart : damped
   const down = state._tag === "Established" ? [sessionDown] : nothing
   const later = isStopped ? nothing : [start("idleHold", seconds)]
   return [{ _tag: "Idle", counter, isStopped }, [...before, ...stopAll, close, ...down, ...later]]

@@ -124,8 +124,8 @@ const up = (state: State, peerOpen: Open): Step => {
     if (kept.get(phase)!.has(family)) waiting.set(family, phase)
     else lost.push(family)
   }
-  const timers: Action[] = waiting.size === 0 ? [{ _tag: "StopTimers" }] : [{ _tag: "StopTimers" }, { _tag: "StartStaleTimer", seconds: staleTimeS }]
-  return [{ ...state, waiting, isPeerBack: true }, [...timers, ...flush(lost)]]
+  const timers: Action[] = waiting.size === 0 ? [] : [{ _tag: "StartStaleTimer", seconds: staleTimeS }]
+  return [{ ...state, waiting, isPeerBack: true }, [{ _tag: "StopTimers" }, ...timers, ...flush(lost)]]
 }
 
 const preserved = (families: ReadonlyArray<{ readonly family: number; readonly forwardingPreserved: boolean }>): number[] =>

@@ -137,8 +137,10 @@ export const agree = (ours: Open, theirs: Open, neighbor: BgpNeighborSpec): Nego
   const families = both(announced(ours), announced(theirs))
   if (families.length === 0) {
     // RFC 5492, 5: the data are the capabilities that we need.
-    const data = announced(ours).flatMap((family) => [CapabilityCode.multiprotocol, 4, afiOf(family) >>> 8, afiOf(family) & 0xff, 0, safiOf(family)])
-    return refuse(OpenError.unsupportedCapability, data)
+    const octetsOf = (family: number): number[] => [
+      CapabilityCode.multiprotocol, 4, afiOf(family) >>> 8, afiOf(family) & 0xff, 0, safiOf(family)
+    ]
+    return refuse(OpenError.unsupportedCapability, announced(ours).flatMap(octetsOf))
   }
   const holdTimeS = Math.min(ours.holdTimeS, theirs.holdTimeS)
   const keepaliveS = holdTimeS === 0 ? 0 : Math.max(1, Math.min(neighbor.timers.keepaliveS, Math.floor(holdTimeS / 3)))
@@ -153,7 +155,8 @@ export const agree = (ours: Open, theirs: Open, neighbor: BgpNeighborSpec): Nego
     extendedNextHop: both(extendedNextHopOf(ours), extendedNextHopOf(theirs))
   })
   const routeRefresh = has(theirs, "routeRefresh")
-  return { ok: true, value: { context, holdTimeS, keepaliveS, routeRefresh, enhancedRouteRefresh: routeRefresh && has(theirs, "enhancedRouteRefresh") } }
+  const enhancedRouteRefresh = routeRefresh && has(theirs, "enhancedRouteRefresh")
+  return { ok: true, value: { context, holdTimeS, keepaliveS, routeRefresh, enhancedRouteRefresh } }
 }
 
 const names: Readonly<Partial<Record<Kind, string>>> = {

@@ -20,6 +20,7 @@ import type { BgpNeighborSpec } from "../../plan/bgp.ts"
 import type { SessionContext } from "../../wire/bgp/context.ts"
 import { CeaseError, ErrorCode, familyName, MessageType } from "../../wire/bgp/iana.ts"
 import { bgpError, type BgpError } from "../../wire/bgp/error.ts"
+import { headerLength, messageLength, messageType } from "../../wire/bgp/header.ts"
 import * as NotificationCodec from "../../wire/bgp/notification.ts"
 import type { Open } from "../../wire/bgp/open.ts"
 import type {
@@ -36,11 +37,11 @@ import type {
 import { loser } from "./collision.ts"
 import type { Connection } from "./connection.ts"
 import type { Config, Event, State } from "./fsm.ts"
-import { Helper } from "./helper.ts"
 import type { Cause, Host } from "./machine.ts"
 import { Machine } from "./machine.ts"
 import { agree, capabilitiesOf, compareCapabilities, identifierText, localAsOf, type Negotiated, openFor } from "./negotiation.ts"
 import type { Ending } from "./graceful-restart.ts"
+import { StaleRoutes } from "./stale-routes.ts"
 import { type Clock, systemClock } from "./timers.ts"
 import type { Transport } from "./transport.ts"
 import { Unnumbered } from "./unnumbered.ts"
@@ -131,7 +132,7 @@ export class NeighborSession implements Session, Host {
   #second: Machine | undefined
   /** A connection that came in and that no machine has taken yet. */
   #incoming: Connection | undefined
-  readonly #helper: Helper
+  readonly #stale: StaleRoutes
   #unnumbered: Unnumbered | undefined
   #forget: (() => void) | undefined
   #address: string | undefined
@@ -163,7 +164,7 @@ export class NeighborSession implements Session, Host {
       isSecond: false
     }
     this.#main = new Machine(this, this.#config)
-    this.#helper = new Helper(this.clock, (family, what) => options.callbacks.stale(this, family, what))
+    this.#stale = new StaleRoutes(this.clock, (family, what) => options.callbacks.stale(this, family, what))
     if (neighbor.remote.kind === "address") this.#address = neighbor.remote.address
   }
 
@@ -207,7 +208,8 @@ export class NeighborSession implements Session, Host {
     if (this.neighbor.shutdown) return
     const { remote } = this.neighbor
     if (remote.kind === "interface") {
-      this.#unnumbered ??= new Unnumbered(this.#options.transport.netns, remote.ifname, this.clock, (address, ifindex) => this.#found(address, ifindex))
+      const { netns } = this.#options.transport
+      this.#unnumbered ??= new Unnumbered(netns, remote.ifname, this.clock, (address, ifindex) => this.#found(address, ifindex))
     }
     this.#expect()
     this.#main.feed({ _tag: "ManualStart" })
@@ -216,7 +218,9 @@ export class NeighborSession implements Session, Host {
   send(octets: Uint8Array): void {
     const { connection } = this.#main
     if (this.state !== "Established" || connection === undefined) return
-    for (let at = 0; at + 19 <= octets.length; at += Math.max(19, (octets[at + 16]! << 8) | octets[at + 17]!)) this.#countSent(octets[at + 18]!)
+    for (let at = 0; at + headerLength <= octets.length; at += Math.max(headerLength, messageLength(octets, at))) {
+      this.#countSent(messageType(octets, at))
+    }
     this.sent.octets += octets.length
     connection.write(octets)
   }
@@ -256,17 +260,18 @@ export class NeighborSession implements Session, Host {
   }
 
   endOfRib(family: number): void {
-    this.#helper.feed({ _tag: "EndOfRib", family })
+    this.#stale.feed({ _tag: "EndOfRib", family })
   }
 
   close(how: "deconfigured" | "keep" = "deconfigured"): void {
     if (this.#isClosed) return
-    if (how === "deconfigured") this.#end({ _tag: "ManualStop", error: this.#hard(bgpError(ErrorCode.cease, CeaseError.peerDeconfigured)) }, true)
+    const cease = bgpError(ErrorCode.cease, CeaseError.peerDeconfigured)
+    if (how === "deconfigured") this.#end({ _tag: "ManualStop", error: this.#hard(cease) }, true)
     this.#isClosed = true
     this.#isStarted = false
     this.#forget?.()
     this.#unnumbered?.close()
-    this.#helper.close()
+    this.#stale.close()
     this.#incoming?.close()
     this.#second?.dispose()
     this.#main.dispose()
@@ -297,7 +302,7 @@ export class NeighborSession implements Session, Host {
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
       capabilities: compareCapabilities(ours, isUp ? peerOpen : undefined, familyName),
       queuedOctets: connection?.queued ?? 0,
-      staleFamilies: [...this.#helper.waiting]
+      staleFamilies: [...this.#stale.waiting]
     }
   }
 
@@ -396,15 +401,15 @@ export class NeighborSession implements Session, Host {
     this.#wasFull = false
     this.#isFinal = false
     this.#lastError = undefined
-    this.#helper.feed({ _tag: "Up", peerOpen: machine.peerOpen! })
+    this.#stale.feed({ _tag: "Up", peerOpen: machine.peerOpen! })
     this.#options.callbacks.established(this, machine.agreement!.context, machine.peerOpen!)
   }
 
   down(machine: Machine): void {
     const { cause } = machine
-    const retained = this.#isFinal ? undefined : this.#helper.retain(machine.ourOpen!, machine.peerOpen!, endingOf(cause))
+    const retained = this.#isFinal ? undefined : this.#stale.retain(machine.ourOpen!, machine.peerOpen!, endingOf(cause))
     // What was stale already goes before the routes of this session become so.
-    this.#helper.feed({ _tag: "Down", retained })
+    this.#stale.feed({ _tag: "Down", retained })
     this.#isFinal = false
     this.#options.callbacks.down(this, {
       kind: downKind(cause),

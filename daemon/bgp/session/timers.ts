@@ -36,7 +36,13 @@ interface Timer {
 }
 
 /** RFC 4271, 10: these last 75 to 100 % of their time. */
-const isJittered: Readonly<Record<TimerName, boolean>> = { connectRetry: true, keepalive: true, idleHold: true, hold: false, sendHold: false }
+const isJittered: Readonly<Record<TimerName, boolean>> = {
+  connectRetry: true,
+  keepalive: true,
+  idleHold: true,
+  hold: false,
+  sendHold: false
+}
 
 export class Timers {
   readonly #timers = new Map<TimerName, Timer>()

@@ -60,7 +60,9 @@ t.test("transition: what the new OPEN does not confirm goes at once", (t) => {
   t.strictSame(run(initial, { _tag: "Down", retained }, { _tag: "Up", peerOpen: open(forgotten) })[1].slice(2), [
     "StopTimers", `Flush ${v4}`, `Flush ${v6}`
   ])
-  t.strictSame(run(initial, { _tag: "Down", retained }, { _tag: "Up", peerOpen: open() })[1].slice(2), ["StopTimers", `Flush ${v4}`, `Flush ${v6}`])
+  t.strictSame(run(initial, { _tag: "Down", retained }, { _tag: "Up", peerOpen: open() })[1].slice(2), [
+    "StopTimers", `Flush ${v4}`, `Flush ${v6}`
+  ])
   t.end()
 })
 
@@ -75,9 +77,11 @@ t.test("transition: the peer does not come back", (t) => {
 })
 
 t.test("transition: a second end before the renewal drops what was stale before", (t) => {
-  const [, actions] = run(initial, { _tag: "Down", retained }, { _tag: "Up", peerOpen: open(restart([v4, v6])) }, { _tag: "Down", retained })
+  const down = { _tag: "Down", retained } as const
+  const up = { _tag: "Up", peerOpen: open(restart([v4, v6])) } as const
+  const [, actions] = run(initial, down, up, down)
   t.strictSame(actions.slice(4), ["StopTimers", `Flush ${v4}`, `Flush ${v6}`, "StartRestartTimer 120"])
-  const [state, ended] = run(initial, { _tag: "Down", retained }, { _tag: "Up", peerOpen: open(restart([v4, v6])) }, { _tag: "StaleTimerExpires" })
+  const [state, ended] = run(initial, down, up, { _tag: "StaleTimerExpires" })
   t.strictSame(ended.slice(4), [`Flush ${v4}`, `Flush ${v6}`])
   t.equal(state.waiting.size, 0)
   t.strictSame(run(state, { _tag: "Down", retained: undefined })[1], ["StopTimers"])

@@ -26,14 +26,15 @@ const agreement = (theirs: Open, neighbor = toPeer(), isIpv6 = false) => {
 }
 
 t.test("openFor", (t) => {
-  const open = openFor(speaker, toPeer({ families: [{ family: "ipv4", addPath: { receive: true, send: 2 } }, { family: "ipv6" }] }), { isIpv6: true })
+  const neighbor = toPeer({ families: [{ family: "ipv4", addPath: { receive: true, send: 2 } }, { family: "ipv6" }] })
+  const open = openFor(speaker, neighbor, { isIpv6: true })
   t.match(open, { asn: 65001, holdTimeS: 90, bgpIdentifier: 0x01010101 })
   t.strictSame(open.capabilities.map(({ kind }) => kind), [
-    "multiprotocol", "multiprotocol", "routeRefresh", "enhancedRouteRefresh", "extendedMessage", "fourOctetAs", "extendedNextHop", "addPath", "fqdn"
+    "multiprotocol", "multiprotocol", "routeRefresh", "enhancedRouteRefresh", "extendedMessage", "fourOctetAs", "extendedNextHop",
+    "addPath", "fqdn"
   ])
-  const restarting = openFor({ ...speaker, restarting: true }, toPeer({ gracefulRestart: { enabled: true, restartTimeS: 9999, longLivedStaleS: 60 } }), {
-    isIpv6: false
-  })
+  const graceful = toPeer({ gracefulRestart: { enabled: true, restartTimeS: 9999, longLivedStaleS: 60 } })
+  const restarting = openFor({ ...speaker, restarting: true }, graceful, { isIpv6: false })
   t.match(restarting.capabilities.find(({ kind }) => kind === "gracefulRestart"), {
     restarting: true, notification: true, restartTimeS: 4095, families: [{ family: Family.ipv4Unicast, forwardingPreserved: true }]
   })
@@ -83,7 +84,8 @@ t.test("agree accepts", (t) => {
 t.test("agree joins capabilities, each in its direction", (t) => {
   const theirs = openOf({
     capabilities: [
-      multiprotocol(Family.ipv4Unicast), multiprotocol(Family.evpn), { kind: "fourOctetAs", asn: 65002 }, { kind: "routeRefresh" }, { kind: "extendedMessage" },
+      multiprotocol(Family.ipv4Unicast), multiprotocol(Family.evpn),
+      { kind: "fourOctetAs", asn: 65002 }, { kind: "routeRefresh" }, { kind: "extendedMessage" },
       { kind: "addPath", families: [{ family: Family.ipv4Unicast, receive: false, send: true }] },
       { kind: "extendedNextHop", entries: [{ family: Family.ipv4Unicast, nextHopAfi: 2 }] },
       { kind: "unknown", code: 200, value: new Uint8Array(3) }

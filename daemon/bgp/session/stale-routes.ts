@@ -2,10 +2,20 @@
  * The receiving speaker's side of graceful restart at work: `graceful-restart.ts` with its timers, for one neighbour.
  */
 import type { Open } from "../../wire/bgp/open.ts"
-import { type Action, type Ending, type Event, initial, type Phase, type Retained, retainable, type State, transition } from "./graceful-restart.ts"
+import {
+  type Action,
+  type Ending,
+  type Event,
+  initial,
+  type Phase,
+  type Retained,
+  retainable,
+  type State,
+  transition
+} from "./graceful-restart.ts"
 import type { Clock } from "./timers.ts"
 
-export class Helper {
+export class StaleRoutes {
   readonly #clock: Clock
   readonly #stale: (family: number, what: "flush" | "longLived") => void
   readonly #handles = new Set<unknown>()
