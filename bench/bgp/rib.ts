@@ -85,7 +85,8 @@ const start: Readonly<Record<Subject, (world: World, node: Namespace) => Promise
     return { command: "bird", count, stop: () => bird.stop(true) }
   },
   gobgp: async (world, node) => {
-    const neighbor = `[neighbors.config]\nneighbor-address = "${remote}"\npeer-as = 65001\n[neighbors.transport.config]\npassive-mode = true`
+    const passive = "[neighbors.transport.config]\npassive-mode = true"
+    const neighbor = `[neighbors.config]\nneighbor-address = "${remote}"\npeer-as = 65001\n${passive}`
     const global = `[global.config]\nas = 65000\nrouter-id = "${local}"\nlocal-address-list = ["${local}"]`
     const gobgp = await startGobgp(world, node, `${global}\n[[neighbors]]\n${neighbor}\n`)
     const count = async (): Promise<number> => {

@@ -117,7 +117,7 @@ export class AttributeTable {
   readonly #arena = new OctetArena()
   readonly #decoded = new Map<number, PathAttributes>()
   readonly #scopes: Array<Scope>
-  #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(8192)
+  #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(512)
   readonly #asn: number
   readonly #nextHops: NextHops
 
@@ -211,7 +211,10 @@ export class AttributeTable {
     this.onFree?.(set)
     this.forgetImport(set)
     this.#unslot(set)
-    if (this.#nextHop[set] !== 0) this.#unusedNextHops.push({ index: this.#nextHop[set]! - 1, nextHops: this.#scopes[this.scopeOf(set)]!.nextHops })
+    if (this.#nextHop[set] !== 0) {
+      const { nextHops } = this.#scopes[this.scopeOf(set)]!
+      this.#unusedNextHops.push({ index: this.#nextHop[set]! - 1, nextHops })
+    }
     this.#nextHop[set] = 0
     this.#arena.give(this.#place[set]!, this.#size[set]!)
     this.#size[set] = 0
@@ -263,6 +266,11 @@ export class AttributeTable {
       : scope.nextHops.track(nextHop, undefined, scope.direct)
     this.#nextHop[set] = index + 1
     return index
+  }
+
+  /** The next hop as text. */
+  nextHopText(set: number): string | undefined {
+    return this.#nextHopNames[this.#nextHopName[set]!]!.nextHop
   }
 
   /** Like `nextHopOf`, but does not ask: -1 if nobody has asked yet. */

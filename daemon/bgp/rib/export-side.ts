@@ -12,7 +12,7 @@ import type { AttributeTable } from "./attribute-table.ts"
 import { firstPeer } from "./decision.ts"
 import type { ExportSource, ExportTarget } from "./export-rewrite.ts"
 import type { FamilyTable } from "./family-table.ts"
-import { PackScratch, Packer } from "./packer.ts"
+import { Packer } from "./packer.ts"
 import type { Peer } from "./peer.ts"
 import { type FamilyIndex, type RibOptions, type RibPolicy, Source } from "./types.ts"
 
@@ -22,6 +22,7 @@ interface Exporter {
   readonly tables: readonly [FamilyTable, FamilyTable]
   readonly peers: ReadonlyArray<Peer | undefined>
   isSuppressed(table: FamilyTable, prefix: number): boolean
+  routerIdOf(peer: number): number
   start(steps: Generator<undefined, void>): void
 }
 
@@ -43,7 +44,6 @@ export class ExportSide {
   readonly #rib: Exporter
   readonly #groups: readonly [Map<string, ExportGroup>, Map<string, ExportGroup>] = [new Map(), new Map()]
   readonly #senders: Sender[] = []
-  readonly #scratch = new PackScratch()
   readonly #policyNumbers = new WeakMap<RibPolicy, number>()
   #policies = 0
   #turn = 0
@@ -63,7 +63,7 @@ export class ExportSide {
     const peer = this.#rib.peers[index]
     if (index < firstPeer || peer === undefined) return local
     const { isExternal, routeReflectorClient } = peer.config
-    return { isLocal: false, isExternal, isClient: routeReflectorClient, routerId: peer.session?.remoteRouterId ?? 0 }
+    return { isLocal: false, isExternal, isClient: routeReflectorClient, routerId: this.#rib.routerIdOf(index) }
   }
 
   // ---- members ---------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ export class ExportSide {
       const { sets } = this.#rib
       const { prefixes } = this.#rib.tables[family]
       const rank = (of: Member, prefix: number, ids: Uint32Array, exported: Uint32Array): number => this.#rank(of, prefix, ids, exported)
-      const packer = new Packer({ member, prefixes, sets, scratch: this.#scratch, rank, mraiMs: peer.config.mraiMs })
+      const packer = new Packer({ member, prefixes, sets, rank, mraiMs: peer.config.mraiMs })
       this.#senders.push({ member, packer, isBlocked: false })
     }
   }
@@ -137,8 +137,10 @@ export class ExportSide {
     const { asn, clusterId, gracefulShutdown } = this.#rib.options
     // RFC 4271 5.1.3: with third-party next hops neighbours are alike only on one link.
     const link = config.isExternal && session.isOnLink !== undefined ? `${session.ifname} ${session.nextHopSelf.join()}` : ""
+    // The neighbour's AS matters only where paths are changed for it.
+    const remoteAs = config.removePrivateAs || config.asOverride ? config.remoteAs : ""
     const key = [
-      config.isExternal, config.remoteAs, config.localAs, config.localAsPrepend, config.routeReflectorClient, config.removePrivateAs,
+      config.isExternal, remoteAs, config.localAs, config.localAsPrepend, config.routeReflectorClient, config.removePrivateAs,
       config.asOverride, config.sendCommunities, of.nextHopSelf, of.defaultOriginate, this.#policyNumber(of.exportPolicy),
       session.longLived === true, link, places === 0 ? "" : `${peer.index} ${places}`
     ].join("|")

@@ -30,6 +30,14 @@ export interface FamilyTableOptions {
   readonly facts: PeerFacts
 }
 
+/** `chosen`: what import made of `received`; 0: denied. `now`: seconds. */
+export interface PathInput {
+  readonly pathId: number
+  readonly received: number
+  readonly chosen: number
+  readonly now: number
+}
+
 export class FamilyTable {
   readonly family: FamilyIndex
   readonly prefixes: PrefixTable
@@ -45,7 +53,6 @@ export class FamilyTable {
   /** Paths received from and accepted of each neighbour. */
   received: Uint32Array = new Uint32Array(firstPeer)
   accepted: Uint32Array = new Uint32Array(firstPeer)
-  /** Prefixes that more specific routes of an aggregate are hidden by; asked at export. */
   readonly sets: AttributeTable
   readonly #nextHops: NextHops
   readonly #fib: FibSink
@@ -100,7 +107,7 @@ export class FamilyTable {
   }
 
   /** Adds or replaces a path; both sets are retained here. */
-  put(prefix: number, peer: number, { chosen, now, pathId, received }: { pathId: number; received: number; chosen: number; now: number }): void {
+  put(prefix: number, peer: number, { chosen, now, pathId, received }: PathInput): void {
     const { pool, sets } = this
     let path = this.findPath(prefix, peer, pathId)
     if (path < 0) {

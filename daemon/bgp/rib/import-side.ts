@@ -44,12 +44,14 @@ const classOf = (sets: AttributeTable, peer: ImportPeer, family: 0 | 1): number 
 }
 
 /**
- * What import makes of a set: -1 a loop, 0 denied. `prefix` -1: for all prefixes (0 if the policy looks at them); the result lives as
- * long as the set. Otherwise for one prefix, and the result has a reference for the caller.
+ * What import makes of a set: -1 a loop (it is not kept), 0 denied. `prefix` -1: for all prefixes (0 if the policy looks at them); the
+ * result lives as long as the set. Otherwise for one prefix, and the result has a reference for the caller.
  */
 export const importSet = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
   const { sets } = rib
   if (isLoop(rib, peer, set)) return -1
+  // RFC 4271 5.1.3: this router is no next hop of what others tell it.
+  if (peer.session !== undefined && sets.nextHopText(set) === peer.session.nextHopSelf[table.family]) return -1
   const policy = peer.config.families[table.family]?.importPolicy
   if (policy?.usesPrefix === true) return prefix < 0 ? 0 : evaluate(rib, peer, table, set, prefix)
   const number = classOf(sets, peer, table.family)

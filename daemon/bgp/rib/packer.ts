@@ -17,8 +17,8 @@ import type { PrefixTable } from "./prefix-table.ts"
 const batchLimit = 65536
 export const families = [Family.ipv4Unicast, Family.ipv6Unicast] as const
 
-/** Shared by all packers of a RIB: only one of them fills its batch at a time. */
-export class PackScratch {
+/** What one packer at a time works with: shared by all of the thread, which may be thousands. */
+class Scratch {
   readonly message = new Uint8Array(65535)
   readonly octets = new Uint8Array(16)
   /** First entry + 1 of a set's list, by set. */
@@ -43,6 +43,8 @@ export class PackScratch {
   }
 }
 
+const shared = new Scratch()
+
 /** Ranked paths for add-path: fills identifiers and exported sets (with references), returns how many. */
 export type RankPaths = (member: Member, prefix: number, ids: Uint32Array, sets: Uint32Array) => number
 
@@ -50,7 +52,6 @@ export interface PackerOptions {
   readonly member: Member
   readonly prefixes: PrefixTable
   readonly sets: AttributeTable
-  readonly scratch: PackScratch
   readonly rank: RankPaths
   readonly mraiMs: number
 }
@@ -63,7 +64,7 @@ export class Packer {
   messages = 0
   readonly #prefixes: PrefixTable
   readonly #sets: AttributeTable
-  readonly #scratch: PackScratch
+  readonly #scratch = shared
   readonly #rank: RankPaths
   readonly #mraiMs: number
   readonly #writer: UpdateWriter
@@ -76,11 +77,10 @@ export class Packer {
   #at = 0
   #count = 0
 
-  constructor({ member, mraiMs, prefixes, rank, scratch, sets }: PackerOptions) {
+  constructor({ member, mraiMs, prefixes, rank, sets }: PackerOptions) {
     this.member = member
     this.#prefixes = prefixes
     this.#sets = sets
-    this.#scratch = scratch
     this.#rank = rank
     this.#mraiMs = mraiMs
     this.#writer = new UpdateWriter(member.session.context)
@@ -97,7 +97,7 @@ export class Packer {
   run(deadline: number): "idle" | "more" | "blocked" | "paced" {
     for (;;) {
       if (this.#at === this.#count) {
-        if (this.member.pending.count === 0) return "idle"
+        if (this.member.pending.count === 0) return this.#rest()
         if (this.#mraiMs > 0) {
           const now = performance.now()
           if (now < this.member.notBefore) return "paced"
@@ -112,6 +112,15 @@ export class Packer {
         if (performance.now() >= deadline) return this.isIdle ? "idle" : "more"
       }
     }
+  }
+
+  /** A large batch is not kept for the next one. */
+  #rest(): "idle" {
+    if (this.#prefix.length > 256) {
+      this.#prefix = this.#pathId = this.#set = new Uint32Array(0)
+      this.#at = this.#count = 0
+    }
+    return "idle"
   }
 
   /** End-of-RIB (RFC 4724 2); false: the send queue is full. */
@@ -314,7 +323,9 @@ export const advertisedAttributes = (member: Member, sets: AttributeTable, set: 
   const { linkLocalNextHop, nextHop, ...rest } = sets.get(set)
   const isSelf = (sets.flags[set]! & SetFlag.nextHopSelf) !== 0
   if ((sets.flags[set]! & SetFlag.nextHopPeer) !== 0) return { ...rest, nextHop: session.remoteAddress }
-  const isUsable = nextHop !== undefined && (nextHop.includes(":") || member.family === 0)
+  // RFC 4271 5.1.3: a neighbour in another AS is not told its own address.
+  const isTheirs = nextHop === session.remoteAddress && session.context.isExternal
+  const isUsable = nextHop !== undefined && !isTheirs && (nextHop.includes(":") || member.family === 0)
   if (!isSelf && isUsable) {
     const onLink = linkLocalNextHop !== undefined && session.isOnLink?.(nextHop) === true
     return onLink ? { ...rest, nextHop, linkLocalNextHop } : { ...rest, nextHop }

@@ -20,24 +20,23 @@
  */
 import { Family } from "../../wire/bgp/iana.ts"
 import type { BgpError } from "../../wire/bgp/notification.ts"
-import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import { type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import * as RouteRefresh from "../../wire/bgp/route-refresh.ts"
 import { forEachPrefix } from "../../wire/bgp/nlri.ts"
 import { decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
 import * as Ip from "../../wire/ip.ts"
-import { Severity } from "../../wire/bgp/path-attributes.ts"
 import { Aggregates, type AggregateSpec } from "./aggregates.ts"
 import { AttributeTable } from "./attribute-table.ts"
 import { firstPeer } from "./decision.ts"
 import { ExportSide } from "./export-side.ts"
 import { FamilyTable } from "./family-table.ts"
 import { importSet, type ImportPeer } from "./import-side.ts"
+import { Leak } from "./leak.ts"
 import { PathFlag } from "./path-pool.ts"
 import { Peer, PeerFactTable } from "./peer.ts"
-import { type FamilyIndex, type PathView, type RibOptions, type RibPeer, type RibSession, Source } from "./types.ts"
+import { type FamilyIndex, type PathView, type RibOptions, type RibPeer, type RibSession, Source, type ViewPage } from "./types.ts"
 import * as Views from "./views.ts"
-
-export type { AggregateSpec } from "./aggregates.ts"
+import * as Walks from "./walks.ts"
 
 export interface RibCounts {
   readonly prefixes: number
@@ -51,11 +50,6 @@ export interface PeerCounts {
   readonly received: number
   readonly accepted: number
   readonly advertised: number
-}
-
-export interface ViewPage {
-  readonly paths: ReadonlyArray<PathView>
-  readonly next: number
 }
 
 /** FRR's weight of a router's own routes. */
@@ -85,6 +79,10 @@ export class Rib {
   /** Prefixes that lost their last path, and may be forgotten when no neighbour has to be told any more. By family. */
   readonly #emptied: readonly [Array<number>, Array<number>] = [[], []]
   readonly #untold: readonly [Array<number>, Array<number>] = [[], []]
+  /** Imports from other tables so far: their paths are told apart by number. */
+  #imports = 0
+  /** Next hops that changed and whose routes were not looked for yet. */
+  #changedNextHops = new Set<number>()
   #held = false
   // What `#visit*` work on: one UPDATE at a time.
   #bytes: Uint8Array = new Uint8Array(0)
@@ -99,8 +97,8 @@ export class Rib {
     this.sets = new AttributeTable(options.asn, options.nextHops)
     const facts = this.#facts
     const { alwaysCompareMed, fib, multipath, nextHops } = options
-    const tableOptions = { sets: this.sets, nextHops, fib, decision: { alwaysCompareMed, multipath }, facts }
-    this.tables = [new FamilyTable({ ...tableOptions, family: 0 }), new FamilyTable({ ...tableOptions, family: 1 })]
+    const shared = { sets: this.sets, nextHops, fib, decision: { alwaysCompareMed, multipath }, facts }
+    this.tables = [new FamilyTable({ ...shared, family: 0 }), new FamilyTable({ ...shared, family: 1 })]
     this.#table = this.tables[0]
     this.exports = new ExportSide(this)
     this.#aggregates = new Aggregates(this)
@@ -162,7 +160,7 @@ export class Rib {
     this.exports.detach(peer)
     peer.session = undefined
     for (const family of familyIndexes) {
-      if (stale.includes(family)) this.#flag(index, family, PathFlag.stale)
+      if (stale.includes(family)) Walks.flag(this.tables[family], index, PathFlag.stale)
       else this.#drop(index, family)
     }
     this.options.events.wanted()
@@ -170,12 +168,12 @@ export class Rib {
 
   /** Removes paths that are still stale. */
   sweepStale(index: number, family: FamilyIndex): void {
-    this.#start(index, this.#remove(index, family, PathFlag.stale))
+    this.#start(index, Walks.remove(this.tables[family], index, PathFlag.stale))
   }
 
   /** RFC 9494 4.2: what is stale and has no NO_LLGR gets LLGR_STALE and least preference; the rest goes. */
   makeLongLived(index: number, family: FamilyIndex): void {
-    this.#start(index, this.#prolong(index, family))
+    this.#start(index, Walks.makeLongLived(this.tables[family], index))
   }
 
   // ---- input -----------------------------------------------------------------------------------------------------------
@@ -208,8 +206,8 @@ export class Rib {
   /** A ROUTE-REFRESH of the neighbour: 0 asks us to send again, 1 and 2 mark begin and end of its own (RFC 7313). */
   routeRefresh(index: number, family: FamilyIndex, subtype: number): void {
     if (subtype === RouteRefresh.Subtype.request) this.exports.resend(this.#known(index), family)
-    else if (subtype === RouteRefresh.Subtype.beginning) this.#flag(index, family, PathFlag.unrefreshed)
-    else if (subtype === RouteRefresh.Subtype.end) this.#start(index, this.#remove(index, family, PathFlag.unrefreshed))
+    else if (subtype === RouteRefresh.Subtype.beginning) Walks.flag(this.tables[family], index, PathFlag.unrefreshed)
+    else if (subtype === RouteRefresh.Subtype.end) this.#start(index, Walks.remove(this.tables[family], index, PathFlag.unrefreshed))
     this.options.events.wanted()
   }
 
@@ -217,7 +215,7 @@ export class Rib {
   refreshImport(index: number): void {
     const peer = this.#known(index)
     peer.renewImport()
-    for (const family of familyIndexes) this.#start(index, this.#reimport(peer, family))
+    for (const family of familyIndexes) this.#start(index, Walks.reimport(this, this.tables[family], peer))
   }
 
   /** Sends everything again to this neighbour, as after a soft reset out. */
@@ -277,14 +275,13 @@ export class Rib {
 
   /** Takes the other table's best paths as `accepts` says of their attributes. Returns how to stop. */
   importFrom(other: Rib, accepts: (attributes: PathAttributes) => PathAttributes | undefined): () => void {
-    const number = other.#followers.size + 1 + Math.floor(Math.random() * 0x4000_0000)
-    const follow = (family: FamilyIndex, prefix: number): void => this.#takeOver(other, family, prefix, { number, accepts })
+    const leak = new Leak(this, other, { number: ++this.#imports, accepts })
+    const follow = (family: FamilyIndex, prefix: number): void => leak.follow(family, prefix)
     other.#followers.add(follow)
-    this.#start(-1, other.#walk(follow))
+    this.#start(-1, leak.all())
     return () => {
       other.#followers.delete(follow)
-      this.#start(-1, this.#removeTaken(number))
-      this.options.events.wanted()
+      this.#start(-1, leak.none())
     }
   }
 
@@ -308,7 +305,8 @@ export class Rib {
 
   /** Nothing is left to do for now, but for what send queues and the FIB do not take. */
   get isIdle(): boolean {
-    return this.#jobs.length === 0 && this.#emptied.every((list) => list.length === 0) && this.tables.every((table) => table.dirty.count === 0) && this.exports.isIdle
+    if (this.#jobs.length > 0 || this.#emptied.some((list) => list.length > 0)) return false
+    return this.tables.every((table) => table.dirty.count === 0) && this.exports.isIdle
   }
 
   /** True: the time is over. */
@@ -336,6 +334,11 @@ export class Rib {
     }
     this.exports.pathsChanged(table, prefix)
     if (table.first[prefix]! < 0) this.#emptied[table.family].push(prefix)
+  }
+
+  /** As it was when its session was up last. */
+  routerIdOf(index: number): number {
+    return this.#facts.routerId[index]!
   }
 
   /** Whether more specific routes hide behind an aggregate (summary-only). */
@@ -470,125 +473,19 @@ export class Rib {
   /** All paths of a neighbour go. Until they are gone they are not candidates. */
   #drop(index: number, family: FamilyIndex): void {
     this.tables[family].live[index] = 0
-    if (this.tables[family].received[index]! > 0) this.#start(index, this.#remove(index, family, 0))
-  }
-
-  #flag(index: number, family: FamilyIndex, flag: number): void {
-    const { pool } = this.tables[family]
-    const { flags, peer, received } = pool
-    for (let path = 0; path < pool.limit; path++) if (peer[path] === index && received[path] !== 0) flags[path]! |= flag
-  }
-
-  /** Removes a neighbour's paths that have the flag; 0: all. */
-  *#remove(index: number, family: FamilyIndex, flag: number): Generator<undefined, void> {
-    const table = this.tables[family]
-    const { pool } = table
-    for (let path = 0; path < pool.limit; path++) {
-      if ((path & 8191) === 8191) yield
-      if (pool.peer[path] !== index || pool.received[path] === 0) continue
-      if (flag === 0 || (pool.flags[path]! & flag) !== 0) table.removePath(path)
-    }
-  }
-
-  *#prolong(index: number, family: FamilyIndex): Generator<undefined, void> {
-    const table = this.tables[family]
-    const { pool } = table
-    for (let path = 0; path < pool.limit; path++) {
-      if ((path & 1023) === 1023) yield
-      if (pool.peer[path] !== index || pool.received[path] === 0 || (pool.flags[path]! & PathFlag.stale) === 0) continue
-      const longLived = this.#longLived(pool.received[path]!, pool.chosen[path]!)
-      if (longLived === 0) table.removePath(path)
-      else {
-        table.rechoose(path, longLived)
-        this.sets.release(longLived)
-      }
-    }
-  }
-
-  #longLived(received: number, chosen: number): number {
-    const { sets } = this
-    const llgrStale = 0xffff_0006
-    const noLlgr = 0xffff_0007
-    if (chosen === 0 || sets.get(received).communities.includes(noLlgr)) return 0
-    const attributes = sets.get(chosen)
-    const { communities } = attributes
-    const weight = sets.weight[chosen]!
-    const all = communities.includes(llgrStale) ? communities : [...communities, llgrStale]
-    return sets.intern({ ...attributes, communities: all }, { weight, scope: sets.scopeOf(chosen) })
-  }
-
-  *#reimport(peer: Peer, family: FamilyIndex): Generator<undefined, void> {
-    const table = this.tables[family]
-    const { pool } = table
-    for (let path = 0; path < pool.limit; path++) {
-      if ((path & 255) === 255) yield
-      if (pool.peer[path] !== peer.index || pool.received[path] === 0) continue
-      const chosen = this.#import(peer, table, pool.received[path]!, pool.prefix[path]!)
-      if (chosen < 0) table.removePath(path)
-      else {
-        table.rechoose(path, chosen)
-        this.sets.release(chosen)
-      }
-    }
+    if (this.tables[family].received[index]! > 0) this.#start(index, Walks.remove(this.tables[family], index, 0))
   }
 
   #nextHopChanged(index: number): void {
-    for (const table of this.tables) if (table.pool.count > 0) this.#start(-1, this.#redecide(table, index))
-  }
-
-  /** All prefixes with a path over this next hop are to be looked at again. */
-  *#redecide(table: FamilyTable, index: number): Generator<undefined, void> {
-    const { dirty, pool } = table
-    for (let path = 0; path < pool.limit; path++) {
-      if ((path & 16383) === 16383) yield
-      if (pool.chosen[path] !== 0 && this.sets.knownNextHop(pool.chosen[path]!) === index) dirty.add(pool.prefix[path]!)
+    this.#changedNextHops.add(index)
+    // One walk for all that change together.
+    if (this.#changedNextHops.size > 1) return
+    const take = (): ReadonlySet<number> => {
+      const changed = this.#changedNextHops
+      this.#changedNextHops = new Set()
+      return changed
     }
-  }
-
-  *#walk(visit: (family: FamilyIndex, prefix: number) => void): Generator<undefined, void> {
-    for (const table of this.tables) {
-      for (let prefix = 0; prefix < table.prefixes.limit; prefix++) {
-        if ((prefix & 255) === 255) yield
-        if (table.prefixes.has(prefix) && table.best[prefix]! >= 0) visit(table.family, prefix)
-      }
-    }
-  }
-
-  // ---- imports from other tables ---------------------------------------------------------------------------------------
-
-  #takeOver(
-    other: Rib,
-    family: FamilyIndex,
-    prefix: number,
-    { accepts, number }: { number: number; accepts: (attributes: PathAttributes) => PathAttributes | undefined }
-  ): void {
-    const from = other.tables[family]
-    const into = this.tables[family]
-    const best = from.best[prefix]!
-    // What another table has taken over itself goes no further.
-    const isOwn = best >= 0 && from.pool.peer[best] !== Source.table
-    const set = isOwn ? from.bestSet[prefix]! : 0
-    const attributes = set === 0 ? undefined : accepts(other.sets.get(set))
-    from.prefixes.octetsInto(prefix, from.octets, 0)
-    const length = from.prefixes.lengthOf(prefix)
-    if (attributes === undefined) {
-      const found = into.prefixes.find(from.octets, 0, length)
-      if (found >= 0) this.removeLocal(family, found, Source.table, number)
-      return
-    }
-    const taken = this.sets.intern(attributes, { scope: this.sets.scopeLike(other.sets, set) })
-    this.putLocal(family, into.prefixAt(from.octets, 0, length), Source.table, { set: taken, pathId: number })
-    this.sets.release(taken)
-  }
-
-  *#removeTaken(number: number): Generator<undefined, void> {
-    for (const table of this.tables) {
-      const { pool } = table
-      for (let path = 0; path < pool.limit; path++) {
-        if ((path & 8191) === 8191) yield
-        if (pool.peer[path] === Source.table && pool.received[path] !== 0 && pool.pathIdOf(path) === number) table.removePath(path)
-      }
-    }
+    this.#start(-1, Walks.redecide(this.tables, take))
   }
 
   // ---- views -----------------------------------------------------------------------------------------------------------

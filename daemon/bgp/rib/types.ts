@@ -172,3 +172,9 @@ export interface PathView {
   /** Why it is best, or why not: `lost to 10.0.0.1 on AS-path length`. */
   readonly reason: string
 }
+
+export interface ViewPage {
+  readonly paths: ReadonlyArray<PathView>
+  /** Where to go on; -1: this was the last page. */
+  readonly next: number
+}

@@ -6,8 +6,18 @@ import { firstPeer, stepNames } from "./decision.ts"
 import type { FamilyTable } from "./family-table.ts"
 import { advertisedAttributes } from "./packer.ts"
 import { PathFlag } from "./path-pool.ts"
-import type { Rib, ViewPage } from "./rib.ts"
-import { type PathView, Source } from "./types.ts"
+import type { Member } from "./adj-rib-out.ts"
+import type { AttributeTable } from "./attribute-table.ts"
+import type { Peer } from "./peer.ts"
+import { type FamilyIndex, type PathView, type RibOptions, Source, type ViewPage } from "./types.ts"
+
+/** What is looked at. */
+interface Rib {
+  readonly options: RibOptions
+  readonly sets: AttributeTable
+  readonly peers: ReadonlyArray<Peer | undefined>
+  readonly exports: { memberOf(peer: number, family: FamilyIndex): Member | undefined }
+}
 
 const sourceNames = ["", "network", "connected", "static", "aggregate", "table", "default"]
 
@@ -61,7 +71,8 @@ export const explain = (rib: Rib, table: FamilyTable, prefix: number): ReadonlyA
   const ranked = [...table.ranked.subarray(0, count)]
   const [best, second] = ranked
   const views = ranked.map((path, i) => {
-    if (i === 0) return viewOf(rib, table, path, second === undefined ? "the only path" : `best by ${stepNames[decision.why(path, second)]}`)
+    if (second === undefined) return viewOf(rib, table, path, "the only path")
+    if (i === 0) return viewOf(rib, table, path, `best by ${stepNames[decision.why(path, second)]}`)
     return viewOf(rib, table, path, `lost to ${nameOf(rib, pool.peer[best!]!)} on ${stepNames[decision.why(best!, path)]}`)
   })
   for (let path = table.first[prefix]!; path >= 0; path = pool.next[path]!) {

@@ -74,7 +74,10 @@ for (const { loser, loserPeer, step, winner, winnerPeer } of rows) {
 t.test("Decision.compare prefers the eBGP path that is best already", (t) => {
   for (const [first, second] of [["a", "b"], ["b", "a"]] as const) {
     const lab = new TestRib()
-    const peers = { a: lab.peer({ ...external, name: "a", routerId: 1 }), b: lab.peer({ ...external, name: "b", routerId: 2, address: "10.0.0.2" }) }
+    const peers = {
+      a: lab.peer({ ...external, name: "a", routerId: 1 }),
+      b: lab.peer({ ...external, name: "b", routerId: 2, address: "10.0.0.2" })
+    }
     peers[first].announce(["10.1.0.0/16"], attributes(base))
     lab.settle()
     peers[second].announce(["10.1.0.0/16"], attributes(other))

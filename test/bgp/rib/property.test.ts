@@ -64,9 +64,9 @@ const exported = ({ given, peer }: Route, to: SimplePeer): string | undefined =>
   if (peer === to || given.communities.includes(noAdvertise)) return undefined
   const isClient = (one: SimplePeer): boolean => one.options.routeReflectorClient === true
   if (to.isExternal) {
-    return given.communities.includes(noExport)
-      ? undefined
-      : textOf({ ...attributes({ path: [asn, ...pathOf(given)], nextHop: "192.0.2.1" }), origin: given.origin, communities: given.communities })
+    const { communities, origin } = given
+    if (communities.includes(noExport)) return undefined
+    return textOf(attributes({ path: [asn, ...pathOf(given)], nextHop: "192.0.2.1", origin, communities }))
   }
   if (peer.isExternal) return textOf({ ...given, localPref: given.localPref ?? 100, clusterList: [] })
   if (!isClient(peer) && !isClient(to)) return undefined
@@ -74,8 +74,10 @@ const exported = ({ given, peer }: Route, to: SimplePeer): string | undefined =>
   return textOf({ ...given, localPref: given.localPref ?? 100, originatorId, clusterList: [routerId, ...given.clusterList] })
 }
 
-const textOf = (of: PathAttributes): string =>
-  [pathOf(of).join(" "), of.nextHop, of.origin, of.med, of.localPref, of.communities.join(), of.originatorId, of.clusterList.join()].join("|")
+const textOf = (of: PathAttributes): string => {
+  const { clusterList, communities, localPref, med, nextHop, origin, originatorId } = of
+  return [pathOf(of).join(" "), nextHop, origin, med, localPref, communities.join(), originatorId, clusterList.join()].join("|")
+}
 
 const prefixes = Array.from({ length: 12 }, (_, i) => `10.${i}.0.0/16`)
 const nextHops = ["10.9.9.1", "10.9.9.2", "10.9.9.3"]
@@ -126,7 +128,8 @@ class Model {
       case 2: {
         peer.denied = random.below(4) - 1
         const importPolicy = denies(peer.denied)
-        this.lab.rib.updatePeer(peer.real.index, peerConfig(asn, { ...peer.options, families: [{ ...anyFamily, importPolicy }, anyFamily] }))
+        const families = [{ ...anyFamily, importPolicy }, anyFamily] as const
+        this.lab.rib.updatePeer(peer.real.index, peerConfig(asn, { ...peer.options, families }))
         return `${name} denies ${peer.denied}`
       }
       case 3:
