@@ -1,8 +1,8 @@
-"""Renews bgp.json: messages of BIRD, GoBGP and ExaBGP, recorded by a listener that says what they say.
+"""Renews bgp.json: messages of FRR, BIRD, GoBGP and ExaBGP, recorded by a listener that says what they say.
 
     unshare --net sh -c 'ip link set lo up && /usr/bin/python3 test/vectors/bgp.py' > test/vectors/bgp.json
 
-Each is told to announce the same routes; "says" is what it was told. Needs Debian's bird2, gobgpd and exabgp.
+Each is told to announce the same routes; "says" is what it was told. Needs Debian's frr, bird2, gobgpd and exabgp.
 """
 import json
 import os
@@ -77,6 +77,37 @@ protocol bgp peer { local 127.0.0.1 port 1791 as 65001; neighbor 127.0.0.1 port 
   ipv6 { import none; export filter marked; next hop address 2001:db8::99; }; enable extended messages on; }
 """
 
+FRR = """
+frr defaults traditional
+hostname frr
+router bgp 65001
+ bgp router-id 192.0.2.1
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor 127.0.0.1 remote-as 65000
+ neighbor 127.0.0.1 port 1790
+ neighbor 127.0.0.1 ebgp-multihop 5
+ neighbor 127.0.0.1 timers connect 1
+ address-family ipv4 unicast
+%s
+  neighbor 127.0.0.1 route-map marked out
+ exit-address-family
+ address-family ipv6 unicast
+%s
+  neighbor 127.0.0.1 activate
+  neighbor 127.0.0.1 route-map marked out
+ exit-address-family
+exit
+route-map marked permit 10
+ set metric 70
+ set community 65001:7 no-export
+ set large-community 65001:1:2
+ set extcommunity rt 65001:100
+ set ip next-hop 192.0.2.1
+ set ipv6 next-hop global 2001:db8::99
+exit
+"""
+
 GOBGP = """
 [global.config]
   as = 65001
@@ -126,6 +157,14 @@ def bird(folder):
         ["bird", "-f", "-c", path, "-s", os.path.join(folder, "bird.ctl"), "-P", os.path.join(folder, "bird.pid")])
 
 
+def frr(folder):
+    path = os.path.join(folder, "bgpd.conf")
+    open(path, "w").write(FRR % tuple("\n".join("  network " + prefix for prefix in PREFIXES[family]) for family in ("ipv4", "ipv6")))
+    version = subprocess.run(["/usr/lib/frr/bgpd", "--version"], capture_output=True, text=True).stdout.split()[2]
+    return "FRR " + version, run(["/usr/lib/frr/bgpd", "-Z", "-S", "-n", "-p", "0", "-P", "0", "-f", path, "-u", "root", "-g", "root",
+                                  "-i", os.path.join(folder, "bgpd.pid"), "--vty_socket", folder])
+
+
 def gobgp(folder):
     path = os.path.join(folder, "gobgp.toml")
     open(path, "w").write(GOBGP)
@@ -151,7 +190,7 @@ def exabgp(folder):
 
 
 def vectors():
-    for start in (bird, gobgp, exabgp):
+    for start in (frr, bird, gobgp, exabgp):
         with tempfile.TemporaryDirectory() as folder:
             name, daemon = start(folder)
             try:

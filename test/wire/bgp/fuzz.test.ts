@@ -1,6 +1,6 @@
 /**
  * Messages that were damaged: no codec throws, none reads beside, and what one makes of them survives being written and read
- * again. `WEFT_FUZZ_MESSAGES` says how many; 10,000,000 take some minutes.
+ * again. `WEFT_FUZZ` says how many; 10,000,000 take one or two minutes; `WEFT_FUZZ_SEED` starts them elsewhere.
  */
 import t from "tap"
 import { decodeBlock, encodeAttributes } from "../../../daemon/wire/bgp/attributes.ts"
@@ -16,7 +16,7 @@ import { seeded, type Random } from "../../random.ts"
 import { addPath, external, internal, old, toHex } from "./build.ts"
 import { corpus } from "./corpus.ts"
 
-const rounds = Number(process.env["WEFT_FUZZ_MESSAGES"] ?? 60_000)
+const rounds = Number(process.env["WEFT_FUZZ"] ?? 60_000)
 const contexts = [external, internal, old, addPath]
 const scan = new UpdateScan()
 const key = new Uint8Array(70_000)
