@@ -4,7 +4,8 @@
  * place, and not flooded to every host (RFC 7432 10, RFC 9161 3): the frame becomes the answer and goes back.
  *
  * Not answered, so flooded: what nobody told us about; gratuitous ARP, by which a station says something of itself;
- * duplicate address detection by ND, whose sender has no address yet; what asks for its own address; unicast requests,
+ * duplicate address detection by ND, whose sender has no address yet; what asks for its own address; what asks for an
+ * address that another station has claimed since by ARP or an unsolicited advertisement; unicast requests,
  * which ask whether the station is still there; solicitations with IPv6 extension headers or with other options.
  */
 #pragma once
@@ -51,7 +52,21 @@ struct neighbor_message {
 #define ND_OVERRIDE 0x20000000
 #define ND_LENGTH 32
 
-static __always_inline bool answers_arp(struct __sk_buff *skb, __u32 segment, __u64 now)
+/* The station with the address `mac` says that it has the IP address of `key`. What we were told may be old. */
+static __always_inline void heed(const struct neighbor_key *key, const __u8 *mac)
+{
+	struct neighbor *neighbor = bpf_map_lookup_elem(&neighbors, key);
+
+	if (neighbor && !same_address(neighbor->mac, mac))
+		neighbor->flags |= NEIGHBOR_DISPUTED;
+}
+
+static __always_inline bool may_answer(const struct neighbor *neighbor, const __u8 *asker, __u64 now)
+{
+	return neighbor && now <= neighbor->until_ns && !(neighbor->flags & NEIGHBOR_DISPUTED) && !same_address(neighbor->mac, asker);
+}
+
+static __always_inline bool answers_arp(struct __sk_buff *skb, __u32 segment, __u64 now, bool here)
 {
 	struct neighbor_key key = { .segment = segment };
 	const struct neighbor *neighbor;
@@ -60,14 +75,18 @@ static __always_inline bool answers_arp(struct __sk_buff *skb, __u32 segment, __
 	if (bpf_skb_load_bytes(skb, 0, &arp, sizeof(arp)) != 0)
 		return false;
 	if (arp.hardware != bpf_htons(ARP_ETHERNET) || arp.protocol != bpf_htons(ETH_P_IP) || arp.hardware_length != ETH_ALEN ||
-	    arp.protocol_length != 4 || arp.operation != bpf_htons(ARP_REQUEST))
+	    arp.protocol_length != 4)
 		return false;
 	key.address[2] = bpf_htonl(0xffff);
+	__builtin_memcpy(&key.address[3], arp.sender, 4);
+	heed(&key, arp.sender_mac);
+	if (!here || arp.operation != bpf_htons(ARP_REQUEST))
+		return false;
 	__builtin_memcpy(&key.address[3], arp.target, 4);
 	if (*(__u16 *)arp.sender == *(__u16 *)arp.target && *(__u16 *)(arp.sender + 2) == *(__u16 *)(arp.target + 2))
 		return false;
 	neighbor = bpf_map_lookup_elem(&neighbors, &key);
-	if (!neighbor || now > neighbor->until_ns || same_address(neighbor->mac, arp.sender_mac))
+	if (!may_answer(neighbor, arp.sender_mac, now))
 		return false;
 	__builtin_memcpy(arp.eth.h_dest, arp.eth.h_source, ETH_ALEN);
 	__builtin_memcpy(arp.eth.h_source, neighbor->mac, ETH_ALEN);
@@ -95,7 +114,7 @@ static __always_inline __be16 icmpv6_checksum(struct neighbor_message *message)
 	return (__be16)~sum;
 }
 
-static __always_inline bool answers_nd(struct __sk_buff *skb, __u32 segment, __u64 now)
+static __always_inline bool answers_nd(struct __sk_buff *skb, __u32 segment, __u64 now, bool here)
 {
 	/* Two octets in front of 14 of Ethernet: addresses and ICMPv6 are aligned for bpf_csum_diff. */
 	struct {
@@ -109,11 +128,15 @@ static __always_inline bool answers_nd(struct __sk_buff *skb, __u32 segment, __u
 	if (bpf_skb_load_bytes(skb, 0, nd, sizeof(*nd)) != 0)
 		return false;
 	if (nd->next_header != IPPROTO_ICMPV6 || nd->hop_limit != 255 || nd->payload_length != bpf_htons(ND_LENGTH) ||
-	    nd->type != ND_SOLICITATION || nd->code != 0 || nd->option != ND_OPTION_SOURCE || nd->option_length != 1)
+	    nd->code != 0 || nd->option_length != 1)
 		return false;
 	__builtin_memcpy(key.address, nd->target, 16);
+	if (nd->type == ND_ADVERTISEMENT && nd->option == ND_OPTION_TARGET)
+		heed(&key, nd->mac);
+	if (!here || nd->type != ND_SOLICITATION || nd->option != ND_OPTION_SOURCE)
+		return false;
 	neighbor = bpf_map_lookup_elem(&neighbors, &key);
-	if (!neighbor || now > neighbor->until_ns || same_address(neighbor->mac, nd->mac))
+	if (!may_answer(neighbor, nd->mac, now))
 		return false;
 	__builtin_memcpy(nd->eth.h_dest, nd->eth.h_source, ETH_ALEN);
 	__builtin_memcpy(nd->eth.h_source, neighbor->mac, ETH_ALEN);
@@ -128,15 +151,15 @@ static __always_inline bool answers_nd(struct __sk_buff *skb, __u32 segment, __u
 }
 
 /*
- * Whether the frame, which a node here sent to a group, was a request that we can answer. Then it is the answer now. A
- * global function: the verifier looks at it once.
+ * Whether the frame, which was sent to a group, was a request that we can answer. Then it is the answer now. `here`: by a
+ * node on this host; those of others are only heeded. A global function: the verifier looks at it once.
  */
-__noinline int answers(struct __sk_buff *skb, __u32 segment, __u64 now)
+__noinline int answers(struct __sk_buff *skb, __u32 segment, __u64 now, bool here)
 {
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
-		return answers_arp(skb, segment, now);
+		return answers_arp(skb, segment, now, here);
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return answers_nd(skb, segment, now);
+		return answers_nd(skb, segment, now, here);
 	return false;
 }
 

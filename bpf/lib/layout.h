@@ -95,6 +95,8 @@ struct neighbor {
 
 /* It is a router (RFC 4861, 4.4; RFC 9047): neighbour advertisements say so. */
 #define NEIGHBOR_ROUTER 1
+/* Somebody else has said that the address is his: nobody is answered in place of the one that we were told of. */
+#define NEIGHBOR_DISPUTED 2
 
 /* counters: slot -> struct counters, one per CPU. */
 struct counters {

@@ -233,7 +233,7 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 	now = bpf_ktime_get_coarse_ns();
 	learn(eth->h_source, index, source, segment, now);
 	if (is_group(eth->h_dest)) {
-		if (!(source->own.flags & END_TUNNEL) && answers(skb, key.segment, now))
+		if (answers(skb, key.segment, now, !(source->own.flags & END_TUNNEL)))
 			return send_answer(skb, index, source->own.slot);
 		goto flood;
 	}

@@ -265,7 +265,7 @@ export class Evpn {
     // A port here has shown it since: that is for the core to judge.
     this.#place(this.#core.told().filter((station) => !shown.has(keyOf(station))))
     const isPresent = ({ segment }: Neighbor): boolean => this.#present.has(segment)
-    if (settings.suppression) program.stations.setNeighbors(this.#core.answered().filter(isPresent))
+    if (settings.suppression) program.stations.renewNeighbors(this.#core.answered().filter(isPresent))
   }
 
   #nameOf(vtep: string | undefined): string {

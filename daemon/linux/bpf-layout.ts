@@ -250,6 +250,19 @@ export const encodeNeighbor = ({ mac, router }: Neighbor, untilNs: bigint): Uint
   return value
 }
 
+const flagDisputed = 2
+
+/** The key number `index` of `neighbors` as text, if another station has claimed the address. */
+export const disputedNeighbor = (keys: Uint8Array, values: Uint8Array, index: number): string | undefined =>
+  (values[index * sizes.neighbors.value + 6]! & flagDisputed) === 0
+    ? undefined
+    : textOf(keys.subarray(index * sizes.neighbors.key, (index + 1) * sizes.neighbors.key))
+
+const textOf = (octets: Uint8Array): string => Buffer.from(octets.buffer, octets.byteOffset, octets.length).toString("hex")
+
+/** The same text, of a neighbour. */
+export const neighborText = (neighbor: Pick<Neighbor, "address" | "segment">): string => textOf(encodeNeighborKey(neighbor))
+
 /** `seenNs` is on the clock of `process.hrtime`; in the future: the station was told. */
 export const decodeStation = (keys: Uint8Array, values: Uint8Array, index: number) => {
   const key = index * sizes.fdb.key

@@ -66,6 +66,15 @@ export class Stations {
     attempt("set neighbors", "eBPF map neighbors", () => addon.bpfUpdate(this.maps.neighbors, keys, values, neighbors.length))
   }
 
+  /** `setNeighbors` for those that are there already: not for addresses that another station has claimed meanwhile. */
+  renewNeighbors(neighbors: ReadonlyArray<Layout.Neighbor>): void {
+    const { key, value } = Layout.sizes.neighbors
+    const { maxEntries } = addon.bpfMapInfo(this.maps.neighbors)
+    const [keys, values] = attempt("read", "eBPF map neighbors", () => addon.bpfDump(this.maps.neighbors, key, value, maxEntries))
+    const disputed = new Set(Array.from({ length: keys.length / key }, (_, i) => Layout.disputedNeighbor(keys, values, i)))
+    this.setNeighbors(neighbors.filter((neighbor) => !disputed.has(Layout.neighborText(neighbor))))
+  }
+
   /** Removing what is gone already is fine. */
   removeNeighbors(neighbors: ReadonlyArray<Pick<Layout.Neighbor, "address" | "segment">>): void {
     if (neighbors.length === 0) return

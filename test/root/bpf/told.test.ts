@@ -91,6 +91,14 @@ t.test("requests are answered in place of a station elsewhere", { skip: needsRoo
   t.match(await neighbor("fd09::9"), known, "neighbour discovery, of a router; its checksum is right")
   t.equal(program.stations.answered(slots), before.answered + 2)
 
+  const told = { segment, address: "10.9.0.7", mac: remoteMac, router: false }
+  program.stations.setNeighbors([told])
+  ipBatch(nodes[1]!, ["address add 10.9.0.7/24 dev eth0"])
+  await world.run(nodes[1]!, ["ping", "-c", "1", "-W", "0.2", "10.9.0.77"])
+  program.stations.renewNeighbors([told])
+  t.equal((await world.run(asker, ["ping", "-c", "1", "-W", "1", "10.9.0.7"])).code, 0, "whoever has taken an address over is asked himself")
+  t.match(await neighbor("10.9.0.7"), `lladdr ${macOf(1)} `)
+
   await world.run(asker, ["ping", "-c", "1", "-W", "0.2", "10.9.0.8"])
   t.ok(program.counters(ports[1]!)!.to.packets > before.packets, "who is not known is asked for as before")
   program.stations.removeNeighbors([{ segment, address: "10.9.0.9" }])
