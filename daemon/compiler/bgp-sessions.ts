@@ -64,8 +64,8 @@ export const findSessions = (context: RoutingContext): Sessions => new Finder(co
 class Finder {
   private readonly pairs: Array<Session> = []
   private readonly lone: Array<LoneSession> = []
-  /** `node name` of every session's ends. */
-  private readonly taken = new Map<string, Session>()
+  /** Ends of every session, as `keyOf` has them. */
+  private readonly taken = new Set<string>()
   /** Sessions of two nodes, by their names in order. */
   private readonly between = new Map<string, Array<Session>>()
   private readonly speakers = new Map<string, Speaker>()
@@ -107,9 +107,9 @@ class Finder {
 
   private add(session: Session): void {
     const [a, b] = session.ends
-    const keys = [`${a.node.name} ${nameOf(a, b)}`, `${b.node.name} ${nameOf(b, a)}`]
+    const keys = [keyOf(a, nameOf(a, b)), keyOf(b, nameOf(b, a))]
     if (keys.some((key) => this.taken.has(key))) return
-    for (const key of keys) this.taken.set(key, session)
+    for (const key of keys) this.taken.add(key)
     this.pairs.push(session)
     const pair = pairKey(a.node, b.node)
     const list = this.between.get(pair)
@@ -308,7 +308,7 @@ class Finder {
   }
 
   private byInterface(speaker: Speaker, port: Port, neighbor: Located<RawNeighbor>): void {
-    if (this.taken.has(`${speaker.node.name} ${port.ifname}`)) return
+    if (this.taken.has(keyOf({ ...speaker, port }, port.ifname))) return
     const others = port.segment.ports.filter((other) => other !== port)
     const other = others.length === 1 ? this.speakers.get(others[0]!.node) : undefined
     this.refuseWithoutIpv6(port)
@@ -344,7 +344,7 @@ class Finder {
     const { speaker, address, port, at, neighbor } = options
     const { reporter } = this.context
     const text = Ip.formatAddress(address)
-    if (this.taken.has(`${speaker.node.name} ${text}`)) return
+    if ([undefined, ...speaker.node.ports].some((from) => this.taken.has(keyOf({ ...speaker, port: from }, text)))) return
     if (Ip.isLinkLocal(address) && port === undefined) {
       return reporter.error(at, `the link-local address ${text} may be on any link: give "interface", too`)
     }
@@ -380,5 +380,9 @@ class Finder {
 const isLinked = ({ ibgp, reflectors, clients }: Bgp): boolean => ibgp === "links" && reflectors.length === 0 && clients.length === 0
 
 const isSilent = (port: Port): boolean => port.bgp?.some(({ value }) => value === "none") ?? false
+
+/** Two VRFs of a node may have neighbours with one address: the port tells them apart. */
+const keyOf = ({ node, port }: { readonly node: Node; readonly port?: Port | undefined }, name: string): string =>
+  `${node.name} ${port?.ifname ?? ""} ${name}`
 
 const pairKey = (a: Node, b: Node): string => (a.name < b.name ? `${a.name} ${b.name}` : `${b.name} ${a.name}`)

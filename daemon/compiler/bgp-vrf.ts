@@ -56,7 +56,7 @@ export const compileVrfs = (speaker: Speaker, policies: Policies, context: Routi
   const vrfs: Array<BgpVrfSpec> = [{
     name: "default", table: mainTable, ifnames: [], ...originated(bgp, policies, everyFamily), exportTargets: [], importTargets: []
   }]
-  const closed: Array<{ readonly subnet: Ip.Prefix; readonly path: Path }> = []
+  const closed = new Map<string, { readonly subnet: Ip.Prefix; readonly path: Path }>()
   let priority = firstPriority
   const rule = (path: Path, spec: Partial<RuleSpec>, of: ReadonlyArray<Family> = families): void => {
     for (const family of of) rules.push({ spec: { node: node.name, family, priority, table: mainTable, ...spec }, path })
@@ -82,7 +82,7 @@ export const compileVrfs = (speaker: Speaker, policies: Policies, context: Routi
         const metric = connectedMetric[subnet.family]
         const spec = { node: node.name, to: Ip.formatPrefix(subnet), table, metric, type: "unicast" as const }
         routes.push({ spec: { ...spec, via: { ifname: port.ifname } }, ports: [port], path: vrf.path })
-        closed.push({ subnet, path: vrf.path })
+        closed.set(Ip.formatPrefix(subnet), { subnet, path: vrf.path })
       }
     }
     for (const to of ["0.0.0.0/0", "::/0"]) routes.push({ spec: unreachable(node.name, to, table, lastMetric), ports: [], path: vrf.path })
@@ -92,11 +92,11 @@ export const compileVrfs = (speaker: Speaker, policies: Policies, context: Routi
     })
   }
   // The node itself reaches all its subnets; whoever it forwards for only those of its own table.
-  const first = closed[0]
+  const [first] = closed.values()
   if (first !== undefined) rule(first.path, { iif: "lo" })
-  for (const { subnet, path } of closed) {
-    rule(path, { to: Ip.formatPrefix(subnet), table: closedTable }, [subnet.family])
-    routes.push({ spec: unreachable(node.name, Ip.formatPrefix(subnet), closedTable, connectedMetric[subnet.family]), ports: [], path })
+  for (const [to, { subnet, path }] of closed) {
+    rule(path, { to, table: closedTable }, [subnet.family])
+    routes.push({ spec: unreachable(node.name, to, closedTable, connectedMetric[subnet.family]), ports: [], path })
   }
   return { vrfs, rules, routes }
 }

@@ -35,13 +35,13 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
     const { node, bgp } = speaker
     const policies = new Policies(node.name, bgp, context.reporter)
     const { vrfs, rules, routes } = compileVrfs(speaker, policies, context)
-    const neighbors = (sides.get(node.name) ?? []).map(([mine, theirs]): BgpNeighborSpec =>
+    const neighbors = distinct((sides.get(node.name) ?? []).map(([mine, theirs]): BgpNeighborSpec =>
       compileNeighbor(mine, theirs, policies, {
         addressing: context.addressing,
         reporter: context.reporter,
         vrfOf: ({ node: of }, ifname) => interfaces.get(of.name)?.get(ifname)
       })
-    )
+    ))
     const spec: BgpSpec = {
       node: node.name,
       asn: bgp.as.value,
@@ -61,6 +61,16 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
       context.reporter.warning(bgp.as.path, message)
     }
     return { spec, rules, routes, path: bgp.path }
+  })
+}
+
+/** Two VRFs may have neighbours with one address: those after the first are called `ADDRESS%VRF`. */
+const distinct = (neighbors: ReadonlyArray<BgpNeighborSpec>): ReadonlyArray<BgpNeighborSpec> => {
+  const names = new Set<string>()
+  return neighbors.map((neighbor) => {
+    const name = names.has(neighbor.name) ? `${neighbor.name}%${neighbor.vrf}` : neighbor.name
+    names.add(name)
+    return name === neighbor.name ? neighbor : { ...neighbor, name }
   })
 }
 

@@ -4,6 +4,8 @@
  * Steps come in the order in which they are applied: first everything that is made or changed, in the order of kinds,
  * then removals in reverse. Make before break: a route whose metric changes is there twice for a moment and never absent.
  */
+import type { BgpSpec } from "./bgp.ts"
+import { summaryOf } from "./bgp-text.ts"
 import { kindOrder, rank } from "./order.ts"
 import type { Kind, Plan, Resource, ResourceOf, SpecByKind } from "./resource.ts"
 
@@ -75,7 +77,7 @@ const deep = new Set(["sysctls", "profiles", "tunnel", "env", "files", "policies
 /** Lists whose members have a name, so that a changed one shows by it: `neighbors.10.0.0.1.shutdown`. */
 const named = new Set(["neighbors", "vrfs"])
 const byName = (list: unknown): unknown =>
-  Object.fromEntries((list as ReadonlyArray<{ readonly name: string }>).map((member) => [member.name, member]))
+  Array.isArray(list) ? Object.fromEntries((list as ReadonlyArray<{ readonly name: string }>).map((one) => [one.name, one])) : list
 
 /** Spec as flat attributes: `sysctls` and the like give one for each value in them. */
 const flatten = (spec: object): ReadonlyMap<string, unknown> => {
@@ -108,6 +110,9 @@ const attributeChanges = (before: object | undefined, after: object | undefined)
   return changes
 }
 
+/** What is shown of something that is made or removed as a whole. */
+const wholeOf = (kind: Kind, spec: object): object => (kind === "bgp" ? summaryOf(spec as BgpSpec) : spec)
+
 /** The order of ports in a segment means nothing to the kernel. */
 const comparable = (spec: object): object => ("ports" in spec ? { ...spec, ports: [...(spec.ports as string[])].sort() } : spec)
 
@@ -120,7 +125,7 @@ const compare = (resource: Resource, observed: { kind: Kind; spec: object } | un
   const { id, kind, spec } = resource
   const node = nodeOf(spec)
   if (observed === undefined) {
-    const attributes = attributeChanges(undefined, spec)
+    const attributes = attributeChanges(undefined, wholeOf(kind, spec))
     return step({ action: "create", id, kind, node, after: resource, attributes, reason: "does not exist yet" })
   }
   const attributes = attributeChanges(comparable(observed.spec), comparable(spec))
@@ -156,7 +161,7 @@ const dependentsOfReplaced = (plan: Plan, steps: ReadonlyArray<Step>): Map<strin
   return because
 }
 
-const isBoundToNode = ({ kind }: Resource): boolean => kind === "exec" || kind === "container" || kind === "publish"
+const isBoundToNode = ({ kind }: Resource): boolean => kind === "exec" || kind === "container" || kind === "publish" || kind === "bgp"
 
 const inOrder = <A extends { readonly kind: Kind }>(things: ReadonlyArray<A>): ReadonlyArray<A> => {
   const byKind = new Map<Kind, A[]>(kindOrder.map((kind) => [kind, []]))
@@ -187,7 +192,7 @@ const removals = (desired: ReadonlyMap<string, Resource>, observed: Observed): S
         kind,
         node: nodeOf(spec),
         before: spec,
-        attributes: attributeChanges(spec, undefined),
+        attributes: attributeChanges(wholeOf(kind, spec), undefined),
         reason: "not in the topology",
         implied: goesWithOwner(kind, spec, removed)
       })

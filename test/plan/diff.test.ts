@@ -1,4 +1,5 @@
 import t from "tap"
+import type { BgpNeighborSpec, BgpSpec } from "../../daemon/plan/bgp.ts"
 import { diff, type Observed, type Step } from "../../daemon/plan/diff.ts"
 import { kindOrder, rank } from "../../daemon/plan/order.ts"
 import { id, type Plan, type Resource, type ResourceOf } from "../../daemon/plan/resource.ts"
@@ -51,6 +52,61 @@ t.test("diff creates what is missing in the order of kinds, with every attribute
     { path: "sysctls.net.ipv4.ip_forward", after: "1" }
   ])
   t.equal(steps[0]!.node, "r")
+})
+
+const neighbor = (name: string, shutdown: boolean): BgpNeighborSpec => ({
+  name,
+  remote: { kind: "address", address: name },
+  remoteAs: 65002,
+  vrf: "default",
+  families: [{ family: "ipv4", exportPolicy: "mine" }],
+  timers: { holdTimeS: 90, keepaliveS: 30, connectRetryS: 5, mraiMs: 0 },
+  passive: false,
+  shutdown,
+  multihop: 1,
+  routeReflectorClient: false,
+  gracefulRestart: { enabled: true, restartTimeS: 120, longLivedStaleS: 0 },
+  allowAsIn: 0,
+  removePrivateAs: false,
+  asOverride: false,
+  sendCommunities: true
+})
+const bgp = (...neighbors: ReadonlyArray<BgpNeighborSpec>): ResourceOf<"bgp"> => {
+  const table = { table: 254, ifnames: [], networks: [{ prefix: "10.0.0.0/8" }], aggregates: [], redistribute: [] }
+  const spec: BgpSpec = {
+    node: "r",
+    asn: 65001,
+    routerId: "10.0.0.1",
+    vrfs: [{ name: "default", ...table, exportTargets: [], importTargets: [] }],
+    neighbors,
+    policies: {},
+    prefixLists: {},
+    multipath: { ebgp: 16, ibgp: 16, asPathRelax: false },
+    alwaysCompareMed: false,
+    gracefulShutdown: false,
+    state: "running"
+  }
+  return { kind: "bgp", id: id.bgp("r"), spec, dependsOn: [id.node("r")] }
+}
+
+t.test("diff shows a speaker in few words, and a change of one by the neighbour's name", async (t) => {
+  const [before, after] = [bgp(neighbor("10.0.0.2", false)), bgp(neighbor("10.0.0.2", true))]
+  t.strictSame(diff(planOf(before), new Map())[0]!.attributes, [
+    { path: "asn", after: 65001 },
+    { path: "routerId", after: "10.0.0.1" },
+    { path: "vrfs.default", after: "table 254, announces 10.0.0.0/8" },
+    { path: "neighbors.10.0.0.2", after: "AS 65002, ipv4, out by mine" }
+  ])
+  const [step] = diff(planOf(after), observed(before))
+  t.match(step, { action: "update", id: "bgp/r", before: { asn: 65001 } })
+  t.strictSame(step!.attributes, [{ path: "neighbors.10.0.0.2.shutdown", before: false, after: true }])
+})
+
+t.test("diff removes a speaker though its node goes, and leaves it alone when a port is made anew", async (t) => {
+  t.strictSame(brief(diff(planOf(), observed(node(), bgp()))), ["remove bgp/r", "remove node/r"])
+  const renamed = port({ fabricName: "r.new" })
+  const depending = { ...bgp(), dependsOn: [port().id] }
+  t.strictSame(brief(diff(planOf(node(), renamed, depending), observed(node(), port(), depending))), [`replace ${port().id}`])
 })
 
 t.test("diff updates in place what the kernel lets us change, attribute by attribute", async (t) => {
