@@ -10,12 +10,15 @@ const room = 65535 - 19 - 4 - mandatory.length / 2 - nlri.length / 2
 
 const octets = (count: number, value = "00"): string => value.repeat(count)
 
+/** 1, 2, 3, ... of four octets each. */
+const numbers = (count: number): string => Array.from({ length: count }, (_, i) => (i + 1).toString(16).padStart(8, "0")).join("")
+
 /** The attributes of the longest UPDATE. */
 const fillings: ReadonlyArray<readonly [string, string, number]> = [
   ["one unknown attribute", mandatory + attribute(0xc0, 99, octets(room - 4)), 0],
   ["20,000 times the same unknown attribute", mandatory + "c06300".repeat(Math.floor(room / 3)), 1],
   ["20,000 malformed attributes", mandatory + "c00800".repeat(Math.floor(room / 3)), 2],
-  ["16,000 communities", mandatory + attribute(0xc0, 8, Array.from({ length: 16_000 }, (_, i) => (i + 1).toString(16).padStart(8, "0")).join("")), 0],
+  ["16,000 communities", mandatory + attribute(0xc0, 8, numbers(16_000)), 0],
   ["AS_PATH of 16,000 AS numbers", origin + attribute(0x40, 2, `02ff${octets(255, "0000fde9")}`.repeat(62)) + nextHop, 0],
   ["AS_PATH of 10,000 segments", origin + attribute(0x40, 2, octets(10_000, "02010000fde9")) + nextHop, 0],
   ["no attribute at all", `${mandatory}${octets(room)}`, 3]
