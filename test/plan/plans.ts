@@ -37,8 +37,8 @@ const above = (id: string, resources: ReadonlyArray<Resource>): ReadonlySet<stri
   return found
 }
 
-/** What has run has run, and a container runs on while interfaces of its namespace come and go. */
-const staying = /^(exec|container|publish)\//
+/** What has run has run, and a container or a speaker runs on while interfaces of its namespace come and go. */
+const staying = /^(exec|container|publish|bgp)\//
 
 /**
  * Does to the model what the handlers do to the kernel. `replace` makes a thing anew, and what stood on the old one is gone;
