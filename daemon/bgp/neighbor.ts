@@ -270,7 +270,7 @@ export class Neighbor implements SessionCallbacks {
   #pathDown(reason: string): void {
     if (this.#bfdAddress === undefined) return
     this.#isPathDown = true
-    this.#parts.nextHops.down(this.#bfdAddress.address, this.#bfdAddress.ifname)
+    this.#parts.nextHops.down(this.#bfdAddress.address, this.#bfdAddress.ifname, this.#spec.vrf)
     this.#lastReset = `BFD: ${reason}`
     this.#session?.bfd("down")
   }
@@ -278,7 +278,7 @@ export class Neighbor implements SessionCallbacks {
   #pathUp(): void {
     if (!this.#isPathDown || this.#bfdAddress === undefined) return
     this.#isPathDown = false
-    this.#parts.nextHops.up(this.#bfdAddress.address, this.#bfdAddress.ifname)
+    this.#parts.nextHops.up(this.#bfdAddress.address, this.#bfdAddress.ifname, this.#spec.vrf)
     this.#session?.bfd("up")
   }
 }

@@ -349,6 +349,26 @@ t.test("Routes of others are never touched; ours wait for their place and come b
   t.equal(wayTo(it, "203.0.113.1"), "10.0.3.2")
 })
 
+t.test("An address that is down in one table is not down in another", { skip }, async (t) => {
+  const it = router(t, "fib-scopes")
+  const blue: Scope = { name: "blue", table: 100, ifnames: ["e3"] }
+  ipBatch(it.node, ["address add 10.0.1.1/24 dev e3"])
+  const { nextHops } = open(t, it.node, {}, [main, blue])
+  const indexes = [main, blue].map((scope) => nextHops.scope(scope).track("10.0.1.2"))
+  const reachable = () => indexes.map((index) => nextHops.isReachable(index))
+  t.strictSame(reachable(), [true, true])
+  nextHops.down("10.0.1.2", undefined, "default")
+  t.strictSame(reachable(), [false, true])
+  nextHops.up("10.0.1.2", undefined, "default")
+  nextHops.down("10.0.1.2", "e3")
+  t.strictSame(reachable(), [true, false])
+  nextHops.down("10.0.1.2")
+  nextHops.up("10.0.1.2", "e3")
+  t.strictSame(reachable(), [false, false])
+  nextHops.up("10.0.1.2")
+  t.strictSame(reachable(), [true, true])
+})
+
 t.test("What the kernel refuses is told once, keeps nothing else waiting and is tried again", { skip }, async (t) => {
   const it = router(t, "fib-refused")
   let runs = 0

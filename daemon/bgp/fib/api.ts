@@ -87,11 +87,12 @@ export interface NextHopsApi {
   describe(index: number): string
   /**
    * Nothing gets through to `address` any more (BFD): next hops with this address, or that are reached through it, are unreachable,
-   * and what uses them in the kernel goes over to its backup before this returns. `ifname`: for link-local addresses.
+   * and what uses them in the kernel goes over to its backup before this returns. `ifname`: for link-local addresses. `scope`: only in this
+   * one, where others may have the same address.
    */
-  down(address: string, ifname?: string): void
+  down(address: string, ifname?: string, scope?: string): void
   /** Takes `down` back. */
-  up(address: string, ifname?: string): void
+  up(address: string, ifname?: string, scope?: string): void
 }
 
 /** How a route goes into the kernel. */

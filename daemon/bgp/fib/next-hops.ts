@@ -64,6 +64,9 @@ const isSameWays = (a: ReadonlyArray<Way>, b: ReadonlyArray<Way>): boolean =>
 const keyOf = (scope: string, address: string, ifname: string | undefined, direct: boolean): string =>
   `${scope}\n${address}\n${ifname ?? ""}\n${direct}`
 
+/** Of what is down; empty: on any interface, in any scope. */
+const blockKey = (address: string, ifname = "", scope = ""): string => `${address}%${ifname}%${scope}`
+
 export class NextHops implements NextHopsApi {
   readonly #monitor: Monitor
   readonly #tracked: (Tracked | undefined)[] = []
@@ -155,13 +158,13 @@ export class NextHops implements NextHopsApi {
     this.#free.push(index)
   }
 
-  down(address: string, ifname?: string): void {
-    this.#blocked.add(`${address}%${ifname ?? ""}`)
+  down(address: string, ifname?: string, scope?: string): void {
+    this.#blocked.add(blockKey(address, ifname, scope))
     this.#resolve(this.#reachedBy(address, ifname))
   }
 
-  up(address: string, ifname?: string): void {
-    if (!this.#blocked.delete(`${address}%${ifname ?? ""}`)) return
+  up(address: string, ifname?: string, scope?: string): void {
+    if (!this.#blocked.delete(blockKey(address, ifname, scope))) return
     this.#resolve(this.#all())
   }
 
@@ -256,16 +259,19 @@ export class NextHops implements NextHopsApi {
     for (const index of changed) if (this.#tracked[index] !== undefined) for (const listener of [...this.#listeners]) listener(index)
   }
 
-  #isBlocked(address: string, ifindex: number): boolean {
+  #isBlocked(address: string, ifindex: number, scope: string): boolean {
     if (this.#blocked.size === 0) return false
-    return this.#blocked.has(`${address}%`) || this.#blocked.has(`${address}%${this.#monitor.link(ifindex)?.name ?? ""}`)
+    const ifname = this.#monitor.link(ifindex)?.name
+    return [undefined, ifname].some((on) => [undefined, scope].some((within) => this.#blocked.has(blockKey(address, on, within))))
   }
 
   #find(index: number, tracked: Tracked): Found {
     const found = this.#look(index, tracked)
     if (found.ways.length === 0) return found
-    const open = found.ways.filter((way) => !this.#isBlocked(way.gateway, way.ifindex))
-    if (open.length === 0 || this.#blocked.has(`${tracked.address}%`)) return unreachable(`${tracked.address} is down (BFD)`)
+    const { address, scope } = tracked
+    const open = found.ways.filter((way) => !this.#isBlocked(way.gateway, way.ifindex, scope.name))
+    const isDown = open.length === 0 || this.#blocked.has(blockKey(address)) || this.#blocked.has(blockKey(address, "", scope.name))
+    if (isDown) return unreachable(`${address} is down (BFD)`)
     return open.length === found.ways.length ? found : { ...found, ways: open }
   }
 
