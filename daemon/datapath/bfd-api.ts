@@ -47,6 +47,8 @@ export interface BfdChange {
   readonly state: BfdState
   readonly previous: BfdState
   readonly remoteState: BfdState
+  /** True for one of the owners of the session: who counts changes and not owners looks at these. */
+  readonly isFirst: boolean
   /** Why, in words: `control detection time expired`, `neighbor signaled session down`, ... */
   readonly reason: string
 }

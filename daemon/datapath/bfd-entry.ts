@@ -87,8 +87,9 @@ export const openSender = (engine: EngineHandle, netns: number, peer: Uint8Array
 }
 
 /** What an owner is told that knows the session as `id`. */
-export const changeOf = ({ options, session }: Entry, id: string, previous: number): BfdChange => ({
+export const changeOf = ({ options, session }: Entry, id: string, previous: number, isFirst: boolean): BfdChange => ({
   id,
+  isFirst,
   netns: options.netns,
   peer: options.peer,
   state: stateNameOf(session.state),

@@ -226,8 +226,8 @@ export class BfdRunner {
   }
 
   private tell(entry: Entry, previous: number): void {
-    for (const { id, owner } of entry.users) {
-      const reply: BfdReply = { kind: "bfd-change", change: changeOf(entry, id, previous) }
+    for (const [i, { id, owner }] of entry.users.entries()) {
+      const reply: BfdReply = { kind: "bfd-change", change: changeOf(entry, id, previous, i === 0) }
       for (const one of this.owners) if (one === owner || one.seesAll) one.port.postMessage(reply)
     }
   }
@@ -243,7 +243,7 @@ export class BfdRunner {
         // Of a session that another owner has: how it is.
         const entry = failure === undefined ? owner.sessions.get(id) : undefined
         if (entry === undefined || entry.session.state === Bfd.State.down) return
-        return owner.port.postMessage({ kind: "bfd-change", change: changeOf(entry, id, Bfd.State.down) } satisfies BfdReply)
+        return owner.port.postMessage({ kind: "bfd-change", change: changeOf(entry, id, Bfd.State.down, false) } satisfies BfdReply)
       }
       case "bfd-set": {
         const entry = owner.sessions.get(command.id)

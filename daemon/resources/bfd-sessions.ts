@@ -64,8 +64,6 @@ export class BfdSessions {
   private readonly parts: BfdSessionsParts
   /** By lab and resource id. */
   private readonly sessions = new Map<string, Running>()
-  /** By namespace and peer, what events have said. */
-  private readonly told = new Map<string, boolean>()
   private hopCallback: ((hop: Pick<Hop, "lab" | "node">) => void) | undefined
 
   constructor(parts: BfdSessionsParts) {
@@ -165,16 +163,10 @@ export class BfdSessions {
     if (isLost !== running.isLost) this.hopCallback?.({ lab: running.lab, node: running.spec.node })
   }
 
-  private report({ netns, peer, reason, state }: BfdChange): void {
+  private report({ isFirst, netns, peer, previous, reason, state }: BfdChange): void {
     const place = Netns.parseNodeName(netns.slice(Netns.directory.length + 1))
-    if (place === undefined) return
-    const key = `${netns} ${peer}`
-    const isUp = state === "up"
-    // A session of several owners is heard of several times.
-    if ((this.told.get(key) ?? false) === isUp) return
-    if (isUp) this.told.set(key, true)
-    else this.told.delete(key)
-    const message = isUp ? `BFD session with ${peer} is up` : `BFD session with ${peer} is ${state}: ${reason}`
-    this.parts.tell({ ...place, peer, type: isUp ? "bfd.up" : "bfd.down", message })
+    if (place === undefined || !isFirst || (state !== "up" && previous !== "up")) return
+    const message = state === "up" ? `BFD session with ${peer} is up` : `BFD session with ${peer} is ${state}: ${reason}`
+    this.parts.tell({ ...place, peer, type: state === "up" ? "bfd.up" : "bfd.down", message })
   }
 }
