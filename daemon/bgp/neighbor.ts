@@ -224,7 +224,8 @@ export class Neighbor implements SessionCallbacks {
       ...(link === undefined ? {} : { ifname: link.ifname }),
       isOnLink: (address) => link !== undefined && this.#isDirect() && link.prefixes.some((prefix) => isInPrefix(address, prefix)),
       outbound: outboundOf(session),
-      isMultihop: !this.#isDirect()
+      isMultihop: !this.#isDirect(),
+      longLived: open.capabilities.some(({ kind }) => kind === "longLivedGracefulRestart")
     }
   }
 
