@@ -72,6 +72,7 @@ export class Evpn {
   #isLooking = false
   #isClosed = false
   #news = -1n
+  #nextReadMs = 0
   /** Plans that `networks` were made from. */
   #plans: ReadonlyArray<unknown> = []
   #all: ReadonlyArray<LocalNetwork> = []
@@ -206,10 +207,14 @@ export class Evpn {
   }
 
   #lookForNews(): void {
+    const beganMs = performance.now()
     const news = this.#parts.program.stations.news()
-    if (news === this.#news) return
+    if (news === this.#news || beganMs < this.#nextReadMs) return
     this.#news = news
     this.#readStations()
+    // A flood of new addresses takes a tenth of the thread at most.
+    const endMs = performance.now()
+    this.#nextReadMs = endMs + 9 * (endMs - beganMs)
   }
 
   /** Hands on what ports here have shown; returns the stations that the program was told and still believes. */

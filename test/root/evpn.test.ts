@@ -69,10 +69,15 @@ t.test("three hosts", { skip: needsRoot }, async (t) => {
   })
 
   await t.test("a duplicate is left alone", async (t) => {
-    for (let i = 0; i < 12; i++) {
-      await speak(i % 2 === 0 ? "a" : "b")
-      // Long enough for the other host to hear of it: a move is one only then.
-      await new Promise((next) => setTimeout(next, 250))
+    const isFrozen = async () =>
+      (await Promise.all([1, 2].map((host) => stationOf(fleet, host, lab, guest)))).some((station) => station?.frozen)
+    for (let i = 0; i < 12 && !(await isFrozen()); i++) {
+      const [node, host] = i % 2 === 0 ? (["a", 1] as const) : (["b", 2] as const)
+      await speak(node)
+      const other = 3 - host
+      // A move is one only when the other host has heard of it.
+      const isHeard = async () => (await stationOf(fleet, other, lab, guest))?.vtep === fleet.address(host)
+      await until(`the other host knows that it is on h${host}`, async () => (await isHeard()) || (await isFrozen()))
     }
     await until("it is frozen on both hosts", async () => {
       const stations = await Promise.all([1, 2].map((host) => stationOf(fleet, host, lab, guest)))
