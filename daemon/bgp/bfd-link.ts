@@ -38,8 +38,9 @@ export class BfdLink {
 
   /** A channel to an engine's thread. */
   open(channel: BfdChannel): void {
-    this.#client?.close()
     const client = new BfdClient(channel)
+    // It was asked for twice. Changing over would take all sessions down for a moment; one of an engine that ended is not here.
+    if (this.#client !== undefined) return client.close()
     this.#client = client
     client.onChange((change) => this.#changed(change))
     client.onClose(() => {
