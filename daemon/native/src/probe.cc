@@ -10,148 +10,37 @@
 // timeout over; sequence numbers are decided in order, so a run of lost ones is an outage: from when the first of them
 // was sent until the first later one was that came back. Times are ns of CLOCK_REALTIME, the clock of the kernel's stamps.
 #include <netinet/icmp6.h>
-#include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
-
-// Needs what time.h declares.
-#include <linux/errqueue.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <thread>
-#include <tuple>
-#include <unordered_map>
-#include <utility>
 
 #include "addon.h"
+#include "probe_flow.h"
 
 namespace weft {
+
+using namespace probe;
+
 namespace {
 
-constexpr uint32_t magic = 0x77656674;
-constexpr size_t minimumPayload = 24;
-constexpr size_t maximumPayload = 1400;
-constexpr size_t batch = 16;
 // What is due within this share of its spacing is sent now: flows go out together, and the thread wakes up seldom.
 constexpr double earlyShare = 0.125;
 // The share of its time in which the thread rests: one that never did would be stopped by the kernel for 50 ms of each
 // second (sched(7): sched_rt_runtime_us).
 constexpr double restShare = 0.1;
-// Kept of each flow; more are counted only.
-constexpr size_t outageLimit = 4096;
-// Latency histogram: 32 steps for each doubling from 1 us on, so each is within 3 %.
-constexpr int stepsPerOctave = 32;
-constexpr size_t histogramLength = stepsPerOctave * 24;
-
-double clockNs(clockid_t clock) {
-  timespec time;
-  clock_gettime(clock, &time);
-  return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
-}
-
-// What a probe carries, after the ICMP header if it has one.
-struct Payload {
-  uint32_t magic;
-  uint32_t flow;
-  uint64_t sequence;
-  // How long the responder had it, which is no latency of the network.
-  double dwellNs;
-};
-static_assert(sizeof(Payload) == minimumPayload);
-
-struct Outage {
-  double startNs;
-  // 0: it lasts.
-  double endNs;
-  double lost;
-};
-
-enum Answer : uint8_t { none, awaited, answered };
-
-// As `ProbeCounter` in index.ts.
-enum Counter {
-  sent, received, lost, unsent, duplicates, reordered, late, refused, unreachable, latencySumNs, latencyMinNs, latencyMaxNs, outageCount,
-  pendingNs, blindNs, counterCount
-};
-
-struct Target {
-  sockaddr_storage storage = {};
-  socklen_t length = 0;
-  bool isV6 = false;
-
-  Target(const uint8_t* octets, size_t count, uint16_t port, uint32_t scope) : isV6(count == 16) {
-    if (isV6) {
-      auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-      v6->sin6_family = AF_INET6;
-      v6->sin6_port = htons(port);
-      v6->sin6_scope_id = scope;
-      memcpy(&v6->sin6_addr, octets, 16);
-      length = sizeof *v6;
-    } else {
-      auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-      v4->sin_family = AF_INET;
-      v4->sin_port = htons(port);
-      if (count == 4) memcpy(&v4->sin_addr, octets, 4);
-      length = sizeof *v4;
-    }
-  }
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
-};
-
-struct Flow {
-  explicit Flow(const Target& target) : target(target) {}
-
-  const Target target;
-  int descriptor = -1;
-  bool isIcmp = false;
-  uint16_t identifier = 0;
-  double spacingNs = 0;
-  double timeoutNs = 0;
-  // CLOCK_MONOTONIC.
-  double dueNs = 0;
-  double lastSentNs = 0;
-  size_t mask = 0;
-  std::unique_ptr<double[]> sentNs;
-  std::unique_ptr<uint8_t[]> answers;
-  uint64_t next = 0;
-  uint64_t tail = 0;
-  uint64_t highest = 0;
-  bool isOut = false;
-  double counters[counterCount] = {};
-  uint32_t histogram[histogramLength] = {};
-  std::vector<Outage> outages;
-  std::vector<uint8_t> packet;
-
-  ~Flow() { if (descriptor >= 0 && !isIcmp) close(descriptor); }
-  size_t header() const { return isIcmp ? 8 : 0; }
-};
-
-// What is closed with its owner.
-struct Socket {
-  int descriptor = -1;
-  ~Socket() { if (descriptor >= 0) close(descriptor); }
-};
-
-// The raw socket of the ICMP flows of one namespace and family.
-struct IcmpSocket : Socket {
-  std::pair<ino_t, bool> key;
-  std::unordered_map<uint16_t, Flow*> flows;
-};
 
 struct Probes {
   std::mutex mutex;
@@ -170,7 +59,7 @@ struct Probes {
 
   void run();
   double send();
-  void take(struct Received& buffers, const timespec* limit);
+  void take(Received& buffers, const timespec* limit);
   void stop();
   ~Probes() {
     stop();
@@ -178,248 +67,6 @@ struct Probes {
     if (wake >= 0) close(wake);
   }
 };
-
-size_t bucketOf(double ns) {
-  if (ns < 1000) return 0;
-  return std::min(histogramLength - 1, static_cast<size_t>(std::log2(ns / 1000) * stepsPerOctave));
-}
-
-void beginOutage(Flow& flow, double startNs) {
-  flow.isOut = true;
-  flow.counters[outageCount]++;
-  if (flow.outages.size() < outageLimit) flow.outages.push_back({startNs, 0, 0});
-}
-
-void endOutage(Flow& flow, double endNs) {
-  flow.isOut = false;
-  if (flow.counters[outageCount] <= outageLimit) flow.outages.back().endNs = endNs;
-}
-
-// Decides about probes in order, as far as that is possible at `now` (CLOCK_REALTIME).
-void decide(Flow& flow, double now) {
-  for (; flow.tail < flow.next; flow.tail++) {
-    const size_t at = flow.tail & flow.mask;
-    if (flow.answers[at] == answered) {
-      if (flow.isOut) endOutage(flow, flow.sentNs[at]);
-    } else {
-      if (now - flow.sentNs[at] < flow.timeoutNs) break;
-      flow.counters[lost]++;
-      if (!flow.isOut) beginOutage(flow, flow.sentNs[at]);
-      if (flow.counters[outageCount] <= outageLimit) flow.outages.back().lost++;
-    }
-    flow.answers[at] = none;
-  }
-  const bool waits = flow.tail < flow.next;
-  flow.counters[pendingNs] = waits ? now - flow.sentNs[flow.tail & flow.mask] : 0;
-}
-
-void note(Flow& flow, const Payload& payload, double at) {
-  const uint64_t sequence = payload.sequence;
-  if (sequence >= flow.next) return;
-  if (sequence < flow.tail) {
-    // Decided already: lost, and here after all, or a second answer.
-    flow.counters[late]++;
-    return;
-  }
-  const size_t index = sequence & flow.mask;
-  if (flow.answers[index] == answered) {
-    flow.counters[duplicates]++;
-    return;
-  }
-  flow.answers[index] = answered;
-  if (sequence < flow.highest) flow.counters[reordered]++;
-  flow.highest = std::max(flow.highest, sequence);
-  const double latency = std::max(0.0, at - flow.sentNs[index] - payload.dwellNs);
-  double* counters = flow.counters;
-  counters[latencyMinNs] = counters[received] == 0 ? latency : std::min(counters[latencyMinNs], latency);
-  counters[latencyMaxNs] = std::max(counters[latencyMaxNs], latency);
-  counters[latencySumNs] += latency;
-  counters[received]++;
-  flow.histogram[bucketOf(latency)]++;
-}
-
-double stampOf(msghdr& message) {
-  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
-    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_TIMESTAMPNS) continue;
-    timespec time;
-    memcpy(&time, CMSG_DATA(item), sizeof time);
-    return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
-  }
-  return clockNs(CLOCK_REALTIME);
-}
-
-// Buffers for one recvmmsg.
-struct Received {
-  mmsghdr messages[batch];
-  iovec parts[batch];
-  sockaddr_storage peers[batch];
-  alignas(cmsghdr) char control[batch][256];
-  uint8_t octets[batch][2048];
-
-  int read(int descriptor) {
-    for (size_t i = 0; i < batch; i++) {
-      parts[i] = {octets[i], sizeof octets[i]};
-      messages[i] = {};
-      msghdr& header = messages[i].msg_hdr;
-      header.msg_iov = &parts[i];
-      header.msg_iovlen = 1;
-      header.msg_name = &peers[i];
-      header.msg_namelen = sizeof peers[i];
-      header.msg_control = control[i];
-      header.msg_controllen = sizeof control[i];
-    }
-    return recvmmsg(descriptor, messages, batch, MSG_DONTWAIT, nullptr);
-  }
-};
-
-// What ICMP errors said about earlier probes (ip(7): IP_RECVERR). They must be taken, or the socket stays readable.
-void takeErrors(int descriptor, Flow* flow) {
-  alignas(cmsghdr) char control[512];
-  for (;;) {
-    msghdr message = {};
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    if (recvmsg(descriptor, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return;
-    for (cmsghdr* item = CMSG_FIRSTHDR(&message); flow != nullptr && item != nullptr; item = CMSG_NXTHDR(&message, item)) {
-      const bool isV4 = item->cmsg_level == SOL_IP && item->cmsg_type == IP_RECVERR;
-      if (!isV4 && !(item->cmsg_level == SOL_IPV6 && item->cmsg_type == IPV6_RECVERR)) continue;
-      sock_extended_err error;
-      memcpy(&error, CMSG_DATA(item), sizeof error);
-      flow->counters[error.ee_errno == ECONNREFUSED ? refused : unreachable]++;
-    }
-  }
-}
-
-// Takes all that is there. `flowOf` says whose an answer is, by its octets up to the payload.
-template <typename FlowOf>
-void receive(int descriptor, Received& buffers, FlowOf flowOf) {
-  for (;;) {
-    const int count = buffers.read(descriptor);
-    // The last of the errors that were just taken is told once more.
-    if (count < 0 && errno != EAGAIN && errno != EINTR) continue;
-    if (count <= 0) return;
-    for (int i = 0; i < count; i++) {
-      const uint8_t* octets = buffers.octets[i];
-      size_t before = 0;
-      Flow* flow = flowOf(octets, &before);
-      Payload payload;
-      if (flow == nullptr || buffers.messages[i].msg_len < before + sizeof payload) continue;
-      memcpy(&payload, octets + before, sizeof payload);
-      if (payload.magic != magic || payload.flow != flow->identifier) continue;
-      note(*flow, payload, stampOf(buffers.messages[i].msg_hdr));
-    }
-    if (count < static_cast<int>(batch)) return;
-  }
-}
-
-void receiveUdp(Flow& flow, Received& buffers, bool hasErrors) {
-  if (hasErrors) takeErrors(flow.descriptor, &flow);
-  receive(flow.descriptor, buffers, [&flow](const uint8_t*, size_t*) { return &flow; });
-}
-
-void receiveIcmp(IcmpSocket& socket, Received& buffers, bool hasErrors) {
-  // Whose they were is not worth knowing: what did not come back is lost anyway.
-  if (hasErrors) takeErrors(socket.descriptor, nullptr);
-  receive(socket.descriptor, buffers, [&socket](const uint8_t* octets, size_t* before) -> Flow* {
-    // A raw IPv4 socket gets the IP header, too.
-    const size_t header = socket.key.second ? 0 : static_cast<size_t>(octets[0] & 15) * 4;
-    *before = header + 8;
-    const auto found = socket.flows.find(static_cast<uint16_t>(octets[header + 4] << 8 | octets[header + 5]));
-    return found == socket.flows.end() ? nullptr : found->second;
-  });
-}
-
-// Sends back what came, from the address that it was sent to.
-void respond(const Socket& responder, Received& buffers) {
-  for (;;) {
-    const int count = buffers.read(responder.descriptor);
-    if (count < 0 && errno != EAGAIN && errno != EINTR) continue;
-    if (count <= 0) return;
-    for (int i = 0; i < count; i++) {
-      const size_t length = buffers.messages[i].msg_len;
-      buffers.parts[i].iov_len = length;
-      const double dwellNs = clockNs(CLOCK_REALTIME) - stampOf(buffers.messages[i].msg_hdr);
-      if (length >= sizeof(Payload)) memcpy(buffers.octets[i] + offsetof(Payload, dwellNs), &dwellNs, sizeof dwellNs);
-      for (cmsghdr* item = CMSG_FIRSTHDR(&buffers.messages[i].msg_hdr); item != nullptr;
-           item = CMSG_NXTHDR(&buffers.messages[i].msg_hdr, item)) {
-        // The way back is for routing to choose, not the interface that it came in by.
-        if (item->cmsg_level == SOL_IP && item->cmsg_type == IP_PKTINFO) {
-          reinterpret_cast<in_pktinfo*>(CMSG_DATA(item))->ipi_ifindex = 0;
-        } else if (item->cmsg_level == SOL_SOCKET) {
-          // The stamp is not for sending; a level that sendmsg(2) does not know is passed over.
-          item->cmsg_level = -1;
-        } else if (item->cmsg_level == SOL_IPV6 && item->cmsg_type == IPV6_PKTINFO) {
-          auto* info = reinterpret_cast<in6_pktinfo*>(CMSG_DATA(item));
-          if (!IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr)) info->ipi6_ifindex = 0;
-        }
-      }
-    }
-    int done = 0;
-    while (done < count) {
-      const auto left = static_cast<unsigned>(count - done);
-      const int now = sendmmsg(responder.descriptor, buffers.messages + done, left, MSG_DONTWAIT | MSG_NOSIGNAL);
-      done += now > 0 ? now : 1;
-    }
-    if (count < static_cast<int>(batch)) return;
-  }
-}
-
-uint16_t checksum(const uint8_t* octets, size_t length) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i + 1 < length; i += 2) sum += static_cast<uint32_t>(octets[i] << 8 | octets[i + 1]);
-  if (length % 2 == 1) sum += static_cast<uint32_t>(octets[length - 1] << 8);
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
-
-void writePacket(Flow& flow) {
-  const Payload payload = {magic, flow.identifier, flow.next, 0};
-  uint8_t* packet = flow.packet.data();
-  memcpy(packet + flow.header(), &payload, sizeof payload);
-  if (!flow.isIcmp) return;
-  packet[0] = flow.target.isV6 ? static_cast<uint8_t>(ICMP6_ECHO_REQUEST) : static_cast<uint8_t>(ICMP_ECHO);
-  packet[1] = packet[2] = packet[3] = 0;
-  packet[4] = static_cast<uint8_t>(flow.identifier >> 8);
-  packet[5] = static_cast<uint8_t>(flow.identifier);
-  packet[6] = static_cast<uint8_t>(flow.next >> 8);
-  packet[7] = static_cast<uint8_t>(flow.next);
-  // Over IPv6 the kernel fills it in (RFC 3542 3.1).
-  if (flow.target.isV6) return;
-  const uint16_t sum = checksum(packet, flow.packet.size());
-  packet[2] = static_cast<uint8_t>(sum >> 8);
-  packet[3] = static_cast<uint8_t>(sum);
-}
-
-void sendOne(Flow& flow, double now) {
-  // More on their way than can be remembered: the oldest would be overwritten.
-  if (flow.next - flow.tail > flow.mask) {
-    flow.counters[unsent]++;
-    return;
-  }
-  writePacket(flow);
-  const double at = clockNs(CLOCK_REALTIME);
-  ssize_t length = -1;
-  int error = 0;
-  // An error may be about an earlier probe, and is then told once.
-  for (int attempt = 0; attempt < 2 && length < 0; attempt++) {
-    const auto& [packet, target] = std::tie(flow.packet, flow.target);
-    length = sendto(flow.descriptor, packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL, target.get(), target.length);
-    error = length < 0 ? errno : 0;
-  }
-  // No room in the socket: our fault, not the network's. All else (no route, a filter) is the network's answer.
-  if (length < 0 && (error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR)) {
-    flow.counters[unsent]++;
-    return;
-  }
-  if (length < 0) flow.counters[unreachable]++;
-  const size_t index = flow.next & flow.mask;
-  flow.sentNs[index] = at;
-  flow.answers[index] = awaited;
-  flow.next++;
-  flow.counters[sent]++;
-  if (flow.lastSentNs > 0) flow.counters[blindNs] = std::max(flow.counters[blindNs], now - flow.lastSentNs - flow.spacingNs);
-  flow.lastSentNs = now;
-}
 
 // Sends what is due; returns when the next is (CLOCK_MONOTONIC).
 double Probes::send() {
