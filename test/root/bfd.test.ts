@@ -346,7 +346,9 @@ t.test("being held up takes nothing down", { skip: needsRoot, timeout: 60_000 },
   t.same(changes.filter(({ previous }) => previous === "up"), [], "nothing went down beside a busy main thread")
 
   // Other threads take every processor, as a routing thread does that loads a table.
-  const spin = `const until = performance.now() + 2000; const list = []; while (performance.now() < until) list.push({}) > 1e6 && (list.length = 0)`
+  const spin = `const until = performance.now() + 2000
+    const list = []
+    while (performance.now() < until) if (list.push({}) > 1e6) list.length = 0`
   const workers = Array.from({ length: 3 }, () => new Worker(spin, { eval: true }))
   await Promise.all(workers.map((worker) => once(worker, "exit")))
   await engine.bfdStates()
