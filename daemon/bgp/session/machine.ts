@@ -31,6 +31,8 @@ export interface Host {
   claim(): Connection | undefined
   openFor(connection: Connection): Open
   agree(ours: Open, theirs: Open): Negotiated
+  /** The machine's own connection is there: whether it has come too late, and is to be closed before anything is sent on it. */
+  isSuperfluous(machine: Machine): boolean
   /** An acceptable OPEN came on the machine's connection; false: there is another one, and this one has to go. */
   mayProceed(machine: Machine, theirs: Open): boolean
   moved(machine: Machine, from: State, to: State): void
@@ -78,6 +80,7 @@ export class Machine implements Handler {
   /** A message that `DeliverUpdate` and its like refer to. */
   #refresh: { readonly family: number; readonly subtype: number } | undefined
   #progressAt = 0
+  #openedAt = 0
   #acknowledged = 0
 
   constructor(host: Host, config: Config, state: State = initial) {
@@ -99,6 +102,11 @@ export class Machine implements Handler {
     }
   }
 
+  /** How long ago its own connection was made; ms. */
+  get ageMs(): number {
+    return this.#host.clock.now() - this.#openedAt
+  }
+
   /** Nothing more happens. The connection is closed without a word. */
   dispose(): void {
     this.#isDisposed = true
@@ -117,6 +125,11 @@ export class Machine implements Handler {
   // ---- the connection's side
 
   connected(): void {
+    if (this.#host.isSuperfluous(this)) {
+      this.connection?.close()
+      return this.failed("the peer has connected first")
+    }
+    this.#openedAt = this.#host.clock.now()
     this.feed({ _tag: "TcpCrAcked" })
   }
 

@@ -14,6 +14,10 @@
  * two are compared when an OPEN has come on the second of them (RFC 4271, 6.8). A restarting peer's connection replaces an established
  * session (RFC 4724, 5).
  *
+ * Speakers that connect to each other at once must come to the same verdict although each sees the messages in an order of its own. So
+ * a connection of ours that is made after the peer's has been confirmed is closed before our OPEN is sent on it, and the peer's is not
+ * confirmed while ours, which is to win, waits for its OPEN. Otherwise each side would close what the other keeps.
+ *
  * What it does not do: nothing is known here about routes. UPDATEs are handed on as octets, and what is sent comes as octets.
  */
 import type { BgpNeighborSpec } from "../../plan/bgp.ts"
@@ -34,7 +38,7 @@ import type {
   SessionStatus,
   StateName
 } from "./api.ts"
-import { loser } from "./collision.ts"
+import { loser, type Party, survivor } from "./collision.ts"
 import type { Connection } from "./connection.ts"
 import type { Config, Event, State } from "./fsm.ts"
 import type { Cause, Host } from "./machine.ts"
@@ -315,9 +319,11 @@ export class NeighborSession implements Session, Host {
       this.#lastError = `Cannot set the hop limit of a connection: ${(error as Error).message}`
       return connection.close()
     }
+    const { state } = this.#main
+    // RFC 4271, 6.8: an established session wins. Without an OPEN of ours the peer has nothing to compare.
+    if (state._tag === "Established" && !state.isReplaceable) return this.#refuse(connection)
     this.#incoming?.close()
     this.#incoming = connection
-    const { state } = this.#main
     // RFC 4724, 5. In a session that has just come up it is the other connection of both that were made, read late.
     const isReplaced = state._tag === "Established" && state.isReplaceable && this.clock.now() - this.#since > steadyMs
     if (state._tag === "Active" || state._tag === "Idle" || isReplaced) return this.#main.feed({ _tag: "TcpConnectionConfirmed" })
@@ -361,8 +367,9 @@ export class NeighborSession implements Session, Host {
 
   mayProceed(machine: Machine, theirs: Open): boolean {
     const other = machine === this.#main ? this.#second : this.#main
-    const state = other?.state._tag
-    if (other === undefined || (state !== "OpenConfirm" && state !== "Established")) return true
+    const local = { asn: localAsOf(this.#speaker, this.neighbor), bgpIdentifier: machine.ourOpen!.bgpIdentifier }
+    if (other?.state._tag === "OpenSent") return !this.#isAwaited(other, local, theirs)
+    if (other === undefined || (other.state._tag !== "OpenConfirm" && other.state._tag !== "Established")) return true
     if (other.state._tag === "Established") {
       // RFC 4724, 5: who says that it has restarted has no other session, unless that one began with the same words just now.
       const isTwin = this.clock.now() - this.#since <= steadyMs && hasRestarted(other.peerOpen!)
@@ -371,12 +378,16 @@ export class NeighborSession implements Session, Host {
       this.#promote({ _tag: "TcpConnectionFails" })
       return true
     }
-    const local = { asn: localAsOf(this.#speaker, this.neighbor), bgpIdentifier: machine.ourOpen!.bgpIdentifier }
     const fresh = machine.connection!.origin
     const going = loser(local, theirs, fresh, other.connection!.origin, machine === this.#second)
     if (going === "fresh") return false
     this.#dump(other)
     return true
+  }
+
+  isSuperfluous(machine: Machine): boolean {
+    const other = machine === this.#main ? this.#second : this.#main
+    return other?.state._tag === "OpenConfirm" || other?.state._tag === "Established"
   }
 
   moved(machine: Machine, from: State, to: State): void {
@@ -516,6 +527,19 @@ export class NeighborSession implements Session, Host {
     if (type === MessageType.update) this.sent.update++
     else if (type === MessageType.routeRefresh) this.sent.routeRefresh++
     else if (type === MessageType.keepalive) this.sent.keepalive++
+  }
+
+  /**
+   * Whether `other` is our own connection, is to win against the peer's, and waits for its OPEN. Then the peer's is not confirmed first, for
+   * the peer would take it for established, and close ours when we close its. After a while nothing is awaited any more.
+   */
+  #isAwaited(other: Machine, local: Party, theirs: Party): boolean {
+    return other.connection?.origin === "local" && survivor(local, theirs) === "local" && other.ageMs < steadyMs
+  }
+
+  #refuse(connection: Connection): void {
+    connection.write(NotificationCodec.encode(bgpError(ErrorCode.cease, CeaseError.connectionCollisionResolution)))
+    connection.close()
   }
 
   #startSecond(): void {
