@@ -36,6 +36,7 @@ const lateNs = 1_000_000
 const maxBatches = 64
 const removalCopies = 3
 const enodev = 19
+const enetunreach = 101
 
 export class BfdRunner {
   private readonly parts: BfdRunnerParts
@@ -184,8 +185,9 @@ export class BfdRunner {
   private send(entry: Entry): void {
     const error = addon.bfdSend(entry.descriptor, this.outgoing, entry.address)
     entry.counts[error === 0 ? Count.sent : Count.sendErrors]!++
-    // The interface was made anew: the socket is bound to one that is no more.
-    if (error === enodev) this.reopen(entry)
+    // The interface was made anew: the socket is bound to one that is no more. IPv6 has another word for it than IPv4
+    // (ip6_route_output finds no route by an interface that does not exist, ip_route_output_key looks for the interface).
+    if (error === enodev || (error === enetunreach && entry.ifindex !== 0)) this.reopen(entry)
   }
 
   private detect(entry: Entry, nowNs: number): void {
