@@ -116,6 +116,9 @@ export class AttributeTable {
   #free: number[] = []
   readonly #arena = new OctetArena()
   readonly #decoded = new Map<number, PathAttributes>()
+  /** The set that was made last, decoded: import asks for it at once. */
+  #newest = 0
+  #newestAttributes: PathAttributes | undefined
   readonly #scopes: Array<Scope>
   #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(512)
   readonly #asn: number
@@ -219,6 +222,7 @@ export class AttributeTable {
     this.#arena.give(this.#place[set]!, this.#size[set]!)
     this.#size[set] = 0
     this.#forget(set)
+    if (set === this.#newest) this.#newest = 0
     this.#free.push(set)
     this.count--
   }
@@ -239,7 +243,7 @@ export class AttributeTable {
   }
 
   get(set: number): PathAttributes {
-    const known = this.#decoded.get(set)
+    const known = set === this.#newest ? this.#newestAttributes : this.#decoded.get(set)
     if (known !== undefined) return known
     const attributes = this.#decode(set)
     this.#remember(set, attributes)
@@ -324,6 +328,8 @@ export class AttributeTable {
     this.#refs[set] = 1
     this.count++
     this.#describe(set, attributes)
+    this.#newest = set
+    this.#newestAttributes = attributes
     this.#slot(set)
     return set
   }
