@@ -163,3 +163,49 @@ for (const { address, kind, underlay } of [
     t.ok(await fleet.pings(lab, "b", "10.20.0.3"), "and without it again")
   })
 }
+
+/** Says hello as AS 65051, sends the UPDATEs of its arguments and prints what the NOTIFICATION says that answers the last. */
+const rudePeer = `
+import socket, struct, sys
+def message(kind, body): return b"\\xff" * 16 + struct.pack(">HB", 19 + len(body), kind) + body
+capabilities = bytes([1, 4, 0, 25, 0, 70, 65, 4]) + struct.pack(">I", 65051)
+s = socket.create_connection((sys.argv[1], 179), timeout=10, source_address=(sys.argv[2], 0))
+hello = struct.pack(">BHH4sBBB", 4, 65051, 90, b"\\x0a\\x63\\0\\x34", len(capabilities) + 2, 2, len(capabilities))
+s.sendall(message(1, hello + capabilities))
+s.sendall(message(4, b""))
+for nlri in sys.argv[3:]:
+    nlri = bytes.fromhex(nlri)
+    reach = bytes.fromhex("001946040a63003400") + nlri
+    attributes = bytes.fromhex("4001010040020602010000fe1b") + bytes([0x80, 14, len(reach)]) + reach
+    s.sendall(message(2, struct.pack(">HH", 0, len(attributes)) + attributes))
+stream = s.makefile("rb")
+while True:
+    header = stream.read(19)
+    if len(header) < 19: break
+    length, kind = struct.unpack(">HB", header[16:])
+    body = stream.read(length - 19)
+    if kind == 3: print(body.hex())
+`
+
+t.test("a peer that sends rubbish", { skip: needsRoot }, async (t) => {
+  const address = "10.99.0.52"
+  const fleet = await Fleet.start("evpnrude", { hosts: 1, words: () => ["--evpn-peer", `${address}:65051`] })
+  const world = new World("evpnrude-peer")
+  t.teardown(async () => {
+    world.close()
+    await fleet.close()
+  })
+  const rude = plugIn(fleet, world, "rude", address)
+  const send = async (...nlri: ReadonlyArray<string>) =>
+    (await world.run(rude, ["/usr/bin/python3", "-c", rudePeer, fleet.address(1), address, ...nlri])).stdout.trim()
+  const rd = "0001 0a630034 0001".replaceAll(" ", "")
+  const multicast = `0311${rd}00000000200a630034`
+  const badMac = `0221${rd}${"00".repeat(10)}00000000 28 020000007701 00 000064`.replaceAll(" ", "")
+  const notified = await send(multicast, `0908${rd}`, badMac)
+  t.match(notified, /^03(09|0a)/, "a route of an unknown type is passed over, one that cannot be read ends the session")
+  const view = await evpnOf(fleet, 1)
+  t.equal(view.unknown, 1)
+  t.equal(view.peers[0]!.received, 0, "its routes have gone with it")
+  t.match(view.peers[0]!.lastError, /UPDATE Message Error/)
+  t.equal((await fleet.weft(1, ["hosts"])).code, 0, "nothing else has happened")
+})
