@@ -70,6 +70,15 @@ links:
   - { endpoints: [isp1, origin] , bgp: unnumbered }
 `
 
+const unnumbered = `
+name: wires
+defaults: { bgp: { unnumbered: true, redistribute: connected, bfd: { interval: 100ms } } }
+nodes:
+  a: { kind: router, loopback: 10.255.0.1, bgp: { as: 65001 } }
+  b: { kind: router, loopback: 10.255.0.2, bgp: { as: 65002 } }
+links: [{ endpoints: ["a:b", "b:a"] }]
+`
+
 const route = (lab: string, node: string, prefix: string): string => sh("ip", "-n", `weft.${lab}.${node}`, "route", "show", prefix)
 
 const pings = async (lab: string, from: Site, to: Site): Promise<boolean> => {
@@ -117,6 +126,21 @@ t.test("bgp of a topology", { skip: needsRoot }, async (t) => {
     t.match(paths.code === 0 ? paths.stdout : "", /64496:1/, paths.stderr)
     const told = await weftd.weft(["bgp", `${lab}/isp2`, "rib", "203.0.113.0/24"])
     t.match(told.stdout, /64496 64496 64496 64496[^]*metric 50/, told.stderr)
+    await weftd.destroy(lab)
+  })
+
+  await t.test("an unnumbered session comes back, with its BFD, over a port that was made anew", async (t) => {
+    const lab = weftd.name("wires")
+    const text = unnumbered.replace("name: wires", `name: ${lab}`)
+    await weftd.make(text)
+    t.match(route(lab, "a", "10.255.0.2"), /via inet6 fe80::/, "IPv4 by an IPv6 next hop")
+    const isWatched = async (): Promise<boolean> => / up +b\s/.test((await weftd.weft(["bgp", `${lab}/a`])).stdout)
+    await until("BFD is up", isWatched)
+    sh("ip", "-n", `weft.${lab}.a`, "link", "delete", "dev", "b")
+    await until("the route is gone", async () => route(lab, "a", "10.255.0.2") === "")
+    await weftd.make(text)
+    await until("the route is back", async () => route(lab, "a", "10.255.0.2") !== "")
+    await until("BFD is up again", isWatched)
     await weftd.destroy(lab)
   })
 })
