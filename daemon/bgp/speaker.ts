@@ -32,8 +32,11 @@ export interface SpeakerParts {
 
 /** How long a restarting speaker waits for what its neighbours have to tell (RFC 4724 4.1: Selection_Deferral_Timer). */
 const deferralS = 60
-/** A speaker whose neighbours have told everything waits for this long that more comes from further away, before it sweeps. */
-const quietMs = 2000
+/**
+ * How long it goes on with what its predecessor had after that: more comes from further away, and some neighbours (FRR) gather
+ * their routes for a second and say nothing about the end.
+ */
+const quietMs = 5000
 
 const dottedNumber = (dotted: string): number => dotted.split(".").reduce((number, octet) => number * 256 + Number(octet), 0)
 

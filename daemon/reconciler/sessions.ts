@@ -81,7 +81,8 @@ export const settleSessions = async (routing: Routing, plan: Plan, { isOver, not
     }
     if (elapsed() > nextNote) {
       nextNote += everyMs
-      note(upMs === undefined ? `BGP: ${state.established} of ${state.sessions} sessions are up` : "BGP: sessions are up, routes are still coming")
+      const isUp = upMs !== undefined
+      note(isUp ? "BGP: sessions are up, routes are still coming" : `BGP: ${state.established} of ${state.sessions} sessions are up`)
     }
     await sleep(Math.min(Math.max(pollMs, elapsed() / 20), longestPollMs))
   }

@@ -124,7 +124,7 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
     t.same(routesOf(lab, "r1"), ["10.2.0.0/24"], "the kernel goes on")
     await weftd.start()
     await until("the session is up", async () => (await neighborOf(weftd, lab, "r1").catch(() => undefined))?.state === "Established")
-    await until("the restart is over", async () => !(await weftd.client.bgp(`${lab}/r1`)).restarting)
+    await until("the restart is over", async () => !(await weftd.client.bgp(`${lab}/r1`)).restarting, 60_000)
     t.same(routesOf(lab, "r1"), ["10.2.0.0/24"])
     ping.kill("SIGINT")
     t.notMatch(said, /no answer yet|Unreachable/, "not one ping was lost")
