@@ -1,5 +1,6 @@
 /** BGP sessions over real TCP in namespaces: between two of ours, and with those of FRR, BIRD, GoBGP and ExaBGP. */
 import { readdirSync, readlinkSync } from "node:fs"
+import { join } from "node:path"
 import t from "tap"
 import { DynamicSessions } from "../../daemon/bgp/session/dynamic.ts"
 import { Transport } from "../../daemon/bgp/session/transport.ts"
@@ -230,6 +231,33 @@ const frrUp = async (frr: Peer, neighbor: string): Promise<boolean> => {
   const summary = (await frr.ask("show bgp summary json")) as any
   return Object.values(summary).some((family: any) => family.peers?.[neighbor]?.state === "Established")
 }
+
+t.test("two processes that connect to each other at once agree on one connection", { skip: needsRoot, timeout: 60_000 }, async (t) => {
+  const [world, left, right] = pair("bgpc")
+  const a = new Transport(left.fd)
+  const other = world.spawn([process.execPath, join(import.meta.dirname, "bgp-session-other.ts"), right.path])
+  const ended = new Promise((done) => other.once("close", done))
+  t.teardown(async () => {
+    a.close()
+    other.stdin!.end()
+    await ended
+    world.close()
+  })
+  for (const id of ["1.1.1.1", "3.3.3.3"]) {
+    const x = startSession(a, speakerOf(65001, id), to("10.0.0.2", 65002), { idleHoldS: 0.002, idleHoldMaxS: 0.002 })
+    await untilUp("the session", [x.session])
+    const cycles = 25
+    for (let i = 0; i < cycles; i++) {
+      x.session.reset("hard", 0.002 + (i % 5) * 0.0005)
+      await untilUp("the session again", [x.session])
+      // A verdict that differs comes within a round trip.
+      const settled = performance.now() + 30
+      await until("it has settled", () => performance.now() > settled)
+    }
+    t.equal(x.heard.downs.length, cycles, "no end but those that were asked for")
+    x.session.close()
+  }
+})
 
 t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr"), timeout: 120_000 }, async (t) => {
   const [world, left, right] = pair("bgpf")

@@ -530,8 +530,8 @@ export class NeighborSession implements Session, Host {
   }
 
   /**
-   * Whether `other` is our own connection, is to win against the peer's, and waits for its OPEN. Then the peer's is not confirmed first, for
-   * the peer would take it for established, and close ours when we close its. After a while nothing is awaited any more.
+   * Whether `other` is our own connection, is to win against the peer's, and waits for its OPEN. Then the peer's is not confirmed
+   * first, for the peer would take it for established, and close ours when we close its. After a while nothing is awaited any more.
    */
   #isAwaited(other: Machine, local: Party, theirs: Party): boolean {
     return other.connection?.origin === "local" && survivor(local, theirs) === "local" && other.ageMs < steadyMs
