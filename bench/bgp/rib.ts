@@ -70,7 +70,9 @@ const start: Readonly<Record<Subject, (world: World, node: Namespace) => Promise
     return { command: "node", count, stop }
   },
   frr: async (world, node) => {
-    const neighbor = ` neighbor ${remote} remote-as 65001\n neighbor ${remote} passive`
+    // Nothing goes back: as for BIRD, this is about what is received.
+    const silent = ` address-family ipv4 unicast\n  neighbor ${remote} route-map none out\n exit-address-family`
+    const neighbor = ` neighbor ${remote} remote-as 65001\n neighbor ${remote} passive\n${silent}\nexit\nroute-map none deny 10`
     const frr = await startFrr(world, node, `router bgp 65000\n no bgp ebgp-requires-policy\n${neighbor}`, { arguments: ["--no_kernel"] })
     const count = async (): Promise<number> => {
       const { ipv4Unicast } = await frr.ask("show bgp summary json") as { ipv4Unicast: { peers: Record<string, { pfxRcd: number }> } }
