@@ -8,10 +8,13 @@ import { ipBatch, type Namespace, needsRoot, until, World } from "./harness.ts"
 const leafAddress = "10.99.0.50"
 const tenantAddress = "10.20.0.50/24"
 
+/** Never the lowest of a bridge's ports: that is the bridge's own address, which etcd has in the underlay. */
+const portMac = "fe:ff:00:00:00:01"
+
 const plugIn = (fleet: Fleet, world: World, name: string, address: string): Namespace => {
   const namespace = world.namespace(name)
   ipBatch(fleet.underlayNetns, [
-    `link add ${name} type veth peer name eth0 netns ${namespace.name}`,
+    `link add ${name} address ${portMac} type veth peer name eth0 netns ${namespace.name}`,
     `link set ${name} master br0 up`
   ])
   ipBatch(namespace, ["link set eth0 up", `address add ${address}/24 dev eth0`])
@@ -95,7 +98,10 @@ t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async 
 const plugReflector = (fleet: Fleet, world: World, address: string): Namespace => {
   const namespace = world.namespace("rr", { ipv6: true })
   const [length, flags] = address.includes(":") ? [64, "nodad"] : [24, ""]
-  ipBatch(fleet.underlayNetns, [`link add rr type veth peer name eth0 netns ${namespace.name}`, "link set rr master br0 up"])
+  ipBatch(fleet.underlayNetns, [
+    `link add rr address ${portMac} type veth peer name eth0 netns ${namespace.name}`,
+    "link set rr master br0 up"
+  ])
   ipBatch(namespace, ["link set eth0 up", `address add ${address}/${length} dev eth0 ${flags}`])
   return namespace
 }
