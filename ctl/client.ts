@@ -45,6 +45,7 @@ export interface Client {
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
   readonly bgp: (node: string) => Promise<Message.BgpSpeaker>
   readonly bgpRoutes: (request: Message.BgpRoutesRequest) => AsyncIterable<Message.BgpRoutesPage>
+  readonly bgpDump: (request: { readonly node: string; readonly vrf: string }) => AsyncIterable<{ readonly mrt: Uint8Array }>
   readonly bgpReset: (request: Message.BgpResetRequest) => Promise<{ readonly neighbors: number }>
   readonly hosts: () => Promise<Message.HostsResponse>
   readonly evpn: (lab: string) => Promise<Message.EvpnResponse>
@@ -83,6 +84,7 @@ export const connect = async (address: string): Promise<Client> => {
     bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),
     bgp: (node) => unary<Message.BgpSpeaker>(nodes, "Bgp", { node }),
     bgpRoutes: (request) => streamed<Message.BgpRoutesPage>(nodes, "BgpRoutes", request),
+    bgpDump: (request) => streamed<{ mrt: Uint8Array }>(nodes, "BgpDump", request),
     bgpReset: (request) => unary<{ neighbors: number }>(nodes, "BgpReset", request),
     hosts: () => unary<Message.HostsResponse>(host, "Hosts", {}),
     evpn: (lab) => unary<Message.EvpnResponse>(host, "Evpn", { lab }),

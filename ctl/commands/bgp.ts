@@ -24,10 +24,12 @@ export const run = async (input: Input, context: Context): Promise<number> => {
       case "received":
       case "advertised":
         return routes(client, input, { table: what, prefix: words[1] ?? "", neighbor: needed(words[0], what) })
+      case "dump":
+        return dump(client, input)
       case "reset":
         return reset(client, input, words)
       default:
-        throw new Failure(Exit.usage, `Unknown part "${what}" of weft bgp`, "It is one of: neighbors, rib, received, advertised, reset")
+        throw new Failure(Exit.usage, `Unknown part "${what}" of weft bgp`, "Try: weft bgp --help")
     }
   })
 }
@@ -108,7 +110,7 @@ const tableOf = async (pages: Pages): Promise<number> => {
 }
 
 /** Resolves when there is room for more: a slow pager slows the daemon down. */
-const written = (text: string): Promise<void> =>
+const written = (text: string | Uint8Array): Promise<void> =>
   new Promise((resolve) => (process.stdout.write(text) ? resolve() : process.stdout.once("drain", resolve)))
 
 const jsonRoutes = async (pages: Pages): Promise<number> => {
@@ -131,6 +133,28 @@ const yamlRoutes = async (pages: Pages): Promise<number> => {
     isFirst &&= paths.length === 0
   }
   if (isFirst) print("[]")
+  return Exit.done
+}
+
+/** The table as MRT, to a file or a pipe; a terminal would not like it. */
+const dump = async (client: Client, { node, vrf, write }: Input): Promise<number> => {
+  if ((write === undefined || write === "-") && process.stdout.isTTY === true) {
+    throw new Failure(Exit.usage, "MRT is not for reading: write it to a file", "Example: weft bgp r1 dump -w r1.mrt")
+  }
+  const pieces = client.bgpDump({ node, vrf: vrf ?? "" })
+  if (write === undefined || write === "-") {
+    for await (const { mrt } of pieces) await written(mrt)
+    return Exit.done
+  }
+  const { open } = await import("node:fs/promises")
+  const file = await open(write, "w").catch((error: NodeJS.ErrnoException) => {
+    throw new Failure(Exit.failed, `Cannot write "${write}": ${error.code}`)
+  })
+  try {
+    for await (const { mrt } of pieces) await file.writeFile(mrt)
+  } finally {
+    await file.close()
+  }
   return Exit.done
 }
 

@@ -251,14 +251,15 @@ export const specs = {
     description:
       "Without more than NODE: its neighbors, one line each. neighbors [PEER] says all about them, rib [PREFIX] lists routes "
       + "or says why each path of a prefix or to an address won or lost, received PEER and advertised PEER are what a neighbor "
-      + "sends and is sent, reset PEER|all [soft|soft-in|soft-out] ends the session or only has routes exchanged again. "
+      + "sends and is sent, dump writes the table as MRT, reset PEER|all [soft|soft-in|soft-out] ends the session or only "
+      + "has routes exchanged again. "
       + "PEER is an address, an interface or the node at the other end.",
     args: {
       node: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
       what: {
         kind: "optional",
-        summary: "summary, neighbors, rib, received, advertised or reset",
-        choices: ["summary", "neighbors", "rib", "received", "advertised", "reset"]
+        summary: "summary, neighbors, rib, received, advertised, dump or reset",
+        choices: ["summary", "neighbors", "rib", "received", "advertised", "dump", "reset"]
       },
       words: { kind: "rest", summary: "a prefix, an address or a neighbor", complete: "none" }
     },
@@ -266,6 +267,7 @@ export const specs = {
       family: { kind: "choice", choices: ["both", "ipv4", "ipv6"], default: "both", summary: "only routes of this family" },
       vrf: { kind: "string", metavar: "NAME", summary: "the table to look into (default: default)", complete: "none" },
       limit: { kind: "string", short: "n", metavar: "N", summary: "end after so many prefixes", complete: "none" },
+      write: { kind: "string", short: "w", metavar: "FILE", summary: "where dump writes to; - is standard output", complete: "path" },
       output
     },
     examples: [
@@ -273,6 +275,7 @@ export const specs = {
       { command: "weft bgp fw rib", description: "all routes, with the marks of show bgp" },
       { command: "weft bgp fw rib 10.20.0.10", description: "which path is taken there, and why" },
       { command: "weft bgp fw advertised isp", description: "what the neighbor is told" },
+      { command: "weft bgp fw dump -w - | bgpdump -m -", description: "the table for tools that read MRT" },
       { command: "weft bgp fw reset isp soft", description: "after a change of policy elsewhere" }
     ]
   },

@@ -44,6 +44,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/Bfd", look],
   ["/weft.v1.Nodes/Bgp", look],
   ["/weft.v1.Nodes/BgpRoutes", look],
+  ["/weft.v1.Nodes/BgpDump", look],
   ["/weft.v1.Nodes/BgpReset", change],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],

@@ -5,7 +5,7 @@
 import { type sendUnaryData, type ServerUnaryCall, type ServerWritableStream, status } from "@grpc/grpc-js"
 import type { ResetKind } from "../bgp/messages.ts"
 import type { Routing } from "../bgp/routing.ts"
-import type { Answer, RoutesQuery, TableName } from "../bgp/view/view.ts"
+import type { Answer, DumpQuery, RoutesQuery, TableName } from "../bgp/view/view.ts"
 import type { Family } from "../plan/bgp.ts"
 import { PeerError } from "../fleet/peer-clients.ts"
 import { callerOf } from "./access.ts"
@@ -113,30 +113,57 @@ const queryOf = (request: RoutesRequest, { lab, node }: { readonly lab: string; 
   }
 }
 
-const serveRoutes = async (dependencies: BgpDependencies, call: ServerWritableStream<RoutesRequest, object>): Promise<void> => {
-  const { request } = call
-  const place = await found(dependencies, request.node)
-  if (place.host !== undefined) {
-    const { here, peers } = checkForwarding(dependencies.forwarding, call, { host: place.host, node: place.node })
-    const there = { ...request, node: `${place.lab}/${place.node}` }
-    for await (const page of peers.stream<object>(place.host, "Nodes", "BgpRoutes", there, { onBehalfOf: callerOf(call, here) })) {
-      if (call.cancelled || call.destroyed) return
-      await taken(call, page)
+type Pages<Request> = (request: Request, place: { readonly lab: string; readonly node: string }) => AsyncGenerator<object, void, undefined>
+
+/** A method that streams: pages are made as the client takes them, here or on the host that has the node. */
+const streamOf =
+  <Request extends NodeRequest>(dependencies: BgpDependencies, method: string, pagesHere: Pages<Request>) =>
+  (call: ServerWritableStream<Request, object>): void => {
+    const pages = async (): Promise<AsyncGenerator<object, void, undefined>> => {
+      const place = await found(dependencies, call.request.node)
+      if (place.host === undefined) return pagesHere(call.request, place)
+      const { here, peers } = checkForwarding(dependencies.forwarding, call, { host: place.host, node: place.node })
+      const request = { ...call.request, node: `${place.lab}/${place.node}` }
+      return peers.stream<object>(place.host, "Nodes", method, request, { onBehalfOf: callerOf(call, here) })
     }
-    return void call.end()
+    const serve = async (): Promise<void> => {
+      for await (const page of await pages()) {
+        if (call.cancelled || call.destroyed) return
+        await taken(call, page)
+      }
+      if (!call.destroyed) call.end()
+    }
+    serve().catch((error: unknown) => {
+      if (!call.destroyed) call.emit("error", statusOf(error))
+    })
   }
-  let query = queryOf(request, place)
-  const seen = new Set<string>()
-  while (!call.cancelled && !call.destroyed) {
-    const answer = answered(await dependencies.routing.ask(query))
-    if (answer.kind !== "routes") break
-    await taken(call, { paths: answer.paths, total: answer.total })
-    if (request.limit > 0) for (const { prefix } of answer.paths) seen.add(prefix)
-    if (answer.next === undefined || (request.limit > 0 && seen.size >= request.limit)) break
-    query = { ...query, after: answer.next }
+
+const routesPages = ({ routing }: BgpDependencies): Pages<RoutesRequest> =>
+  async function* (request, place) {
+    const seen = new Set<string>()
+    for (let query: RoutesQuery | undefined = queryOf(request, place); query !== undefined;) {
+      const answer = answered(await routing.ask(query))
+      if (answer.kind !== "routes") return
+      yield { paths: answer.paths, total: answer.total }
+      if (request.limit > 0) for (const { prefix } of answer.paths) seen.add(prefix)
+      const isEnough = answer.next === undefined || (request.limit > 0 && seen.size >= request.limit)
+      query = isEnough ? undefined : { ...query, after: answer.next! }
+    }
   }
-  if (!call.destroyed) call.end()
+
+interface DumpRequest extends NodeRequest {
+  readonly vrf: string
 }
+
+const dumpPieces = ({ routing }: BgpDependencies): Pages<DumpRequest> =>
+  async function* ({ vrf }, { lab, node }) {
+    for (let query: DumpQuery | undefined = { kind: "dump", lab, node, vrf, limit: pagePrefixes }; query !== undefined;) {
+      const answer = answered(await routing.ask(query))
+      if (answer.kind !== "dump") return
+      if (answer.octets.length > 0) yield { mrt: answer.octets }
+      query = answer.next === undefined ? undefined : { ...query, after: answer.next }
+    }
+  }
 
 export const makeBgp = (dependencies: BgpDependencies) => ({
   bgp: unaryOf(dependencies, "Bgp", async (_request: NodeRequest, { lab, node }) => {
@@ -144,11 +171,8 @@ export const makeBgp = (dependencies: BgpDependencies) => ({
     if (answer.kind !== "speaker") throw new CallError(status.INTERNAL, "the routing thread answered something else")
     return answer.speaker
   }),
-  bgpRoutes: (call: ServerWritableStream<RoutesRequest, object>): void => {
-    serveRoutes(dependencies, call).catch((error: unknown) => {
-      if (!call.destroyed) call.emit("error", statusOf(error))
-    })
-  },
+  bgpRoutes: streamOf(dependencies, "BgpRoutes", routesPages(dependencies)),
+  bgpDump: streamOf(dependencies, "BgpDump", dumpPieces(dependencies)),
   bgpReset: unaryOf(dependencies, "BgpReset", async ({ how, neighbor }: ResetRequest, place) => {
     const kind = how === "" ? "hard" : how
     if (!resets.has(kind)) throw new CallError(status.INVALID_ARGUMENT, `Unknown way to reset "${how}": hard, soft, soft-in or soft-out`)

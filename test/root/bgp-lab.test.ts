@@ -2,8 +2,11 @@
  * Labs with BGP: what deploy waits for, what a change disturbs and what it does not, what a daemon that is killed leaves
  * and finds again, and `weft bgp` against it all. Speakers of others are in bgp-interop-frr.test.ts.
  */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import t from "tap"
 import type { BgpNeighbor } from "../../ctl/messages.ts"
+import * as Mrt from "../../daemon/wire/mrt.ts"
 import { sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
@@ -80,6 +83,17 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
     t.match(why.stdout, /the only path/)
     const sent = await weftd.weft(["bgp", `${lab}/r1`, "advertised", "r2", "-o", "json"])
     t.match(JSON.parse(sent.stdout), [{ prefix: "10.1.0.0/24", asPath: "65001", nextHop: "203.0.113.1" }])
+    const file = join(weftd.directory, "r1.mrt")
+    t.equal((await weftd.weft(["bgp", `${lab}/r1`, "dump", "-w", file])).code, 0)
+    const kinds: string[] = []
+    for (let [bytes, at] = [readFileSync(file), 0]; at < bytes.length;) {
+      const record = Mrt.decode(bytes, at)
+      if (!record.ok) throw new Error(JSON.stringify(record.error))
+      const { body } = record.value
+      kinds.push(body.kind === "rib" ? `${body.prefix} ${body.entries.length}` : body.kind)
+      at += 12 + bytes.readUInt32BE(at + 8)
+    }
+    t.same(kinds.toSorted(), ["10.1.0.0/24 1", "10.2.0.0/24 1", "peerIndexTable"], "the dump has both prefixes")
     const nobody = await weftd.weft(["bgp", `${lab}/r1`, "received", "r9"])
     t.equal(nobody.code, 1)
     t.match(nobody.stderr, /has no BGP neighbor "r9" \(it has: 203\.0\.113\.2\)/)

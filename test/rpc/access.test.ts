@@ -29,6 +29,7 @@ const viewersMay = [
   "/weft.v1.Labs/Validate",
   "/weft.v1.Nodes/Bfd",
   "/weft.v1.Nodes/Bgp",
+  "/weft.v1.Nodes/BgpDump",
   "/weft.v1.Nodes/BgpRoutes",
   "/weft.v1.Nodes/Routes"
 ]

@@ -2,6 +2,7 @@
 import type { Scheduler } from "../scheduler.ts"
 import type { Speaker } from "../speaker.ts"
 import { familyNames } from "../neighbor-spec.ts"
+import { dumpPage } from "./dump.ts"
 import { neighborView } from "./neighbors.ts"
 import { routesPage } from "./routes.ts"
 import type { Neighbor } from "../neighbor.ts"
@@ -22,6 +23,7 @@ export const answer = (query: Query, { scheduler, speakers }: Asked): Answer => 
   const speaker = speakers.get(`${query.lab}/${query.node}`)
   if (speaker === undefined) return { kind: "nothing", reason: `Node "${query.node}" has no BGP speaker` }
   if (query.kind === "routes") return routesPage(speaker, query)
+  if (query.kind === "dump") return dumpPage(speaker, query)
   return { kind: "speaker", speaker: speakerView(speaker) }
 }
 

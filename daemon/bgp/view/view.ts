@@ -3,6 +3,7 @@
  * must be neither one message nor one long stop of the routing thread.
  *
  *     neighbors.ts   sessions: state, counters, what was agreed on
+ *     dump.ts        a table as an MRT file
  *     routes.ts      tables: Loc-RIB, what a neighbour sent, what it is sent; why a path won or lost
  */
 import type { Family } from "../../plan/bgp.ts"
@@ -36,9 +37,16 @@ export interface RoutesQuery extends Asked, Page {
   readonly longer?: boolean
 }
 
+/** All paths of a table as octets of an MRT file. */
+export interface DumpQuery extends Asked, Page {
+  readonly kind: "dump"
+  readonly vrf: string
+}
+
 export type Query =
   | (Asked & { readonly kind: "speaker" })
   | RoutesQuery
+  | DumpQuery
   /** Of all speakers of a lab: what keeps it from being settled. */
   | { readonly kind: "settled"; readonly lab: string }
   /** Of the thread. */
@@ -136,6 +144,7 @@ export interface RoutesPage {
 export type Answer =
   | { readonly kind: "speaker"; readonly speaker: SpeakerView }
   | RoutesPage
+  | { readonly kind: "dump"; readonly octets: Uint8Array; readonly next?: string }
   | Settled
   | { readonly kind: "load"; readonly speakers: number; readonly heapOctets: number; readonly rssOctets: number; readonly busyMs: number }
   | { readonly kind: "nothing"; readonly reason: string }
