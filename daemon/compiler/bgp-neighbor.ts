@@ -261,7 +261,8 @@ const gracefulRestartOf = (layers: ReadonlyArray<SessionLayer>): BgpNeighborSpec
   return {
     enabled: given !== false,
     restartTimeS: parseSeconds(times["restart-time"] ?? 120)!,
-    longLivedStaleS: parseSeconds(times["long-lived"] ?? 0)!
+    longLivedStaleS: parseSeconds(times["long-lived"] ?? 0)!,
+    notification: times.notification ?? false
   }
 }
 

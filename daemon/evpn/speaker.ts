@@ -87,7 +87,7 @@ const specOf = ({ identity }: SpeakerParts, { address, asn, role }: Peer): BgpNe
   // The underlay may have routers between hosts.
   multihop: 255,
   routeReflectorClient: false,
-  gracefulRestart: { enabled: false, restartTimeS: 0, longLivedStaleS: 0 },
+  gracefulRestart: { enabled: false, restartTimeS: 0, longLivedStaleS: 0, notification: false },
   allowAsIn: 0,
   removePrivateAs: false,
   asOverride: false,

@@ -121,7 +121,13 @@ export interface BgpNeighborSpec {
   /** TCP MD5 (RFC 2385). */
   readonly password?: string
   readonly routeReflectorClient: boolean
-  readonly gracefulRestart: { readonly enabled: boolean; readonly restartTimeS: number; readonly longLivedStaleS: number }
+  readonly gracefulRestart: {
+    readonly enabled: boolean
+    readonly restartTimeS: number
+    readonly longLivedStaleS: number
+    /** Routes stay after a NOTIFICATION, too (RFC 8538): also those of a neighbour that has gone silent for good. */
+    readonly notification: boolean
+  }
   /** Own AS in the path, how often it is taken all the same. */
   readonly allowAsIn: number
   readonly removePrivateAs: boolean

@@ -89,10 +89,11 @@ const GracefulRestart = Schema.Union([
   Schema.Boolean,
   Schema.Struct({
     "restart-time": optional(seconds("How long neighbours keep our routes: 120s unless given", 1, 4095)),
-    "long-lived": optional(seconds("And after that as a last resort (RFC 9494)", 0, 16777215))
+    "long-lived": optional(seconds("And after that as a last resort (RFC 9494)", 0, 16777215)),
+    notification: optional(Truth("Also after a NOTIFICATION or when the hold timer has expired (RFC 8538): no unless true"))
   })
 ]).annotate({
-  expected: "true, false or {restart-time, long-lived}",
+  expected: "true, false or {restart-time, long-lived, notification}",
   description: "Forwarding goes on while the speaker restarts (RFC 4724); on unless false"
 })
 

@@ -65,7 +65,7 @@ const neighbor = (name: string, shutdown: boolean): BgpNeighborSpec => ({
   shutdown,
   multihop: 1,
   routeReflectorClient: false,
-  gracefulRestart: { enabled: true, restartTimeS: 120, longLivedStaleS: 0 },
+  gracefulRestart: { enabled: true, restartTimeS: 120, longLivedStaleS: 0, notification: false },
   allowAsIn: 0,
   removePrivateAs: false,
   asOverride: false,

@@ -14,7 +14,7 @@ export const neighborOf = (more: Partial<BgpNeighborSpec> & Pick<BgpNeighborSpec
   shutdown: false,
   multihop: 1,
   routeReflectorClient: false,
-  gracefulRestart: { enabled: false, restartTimeS: 120, longLivedStaleS: 0 },
+  gracefulRestart: { enabled: false, restartTimeS: 120, longLivedStaleS: 0, notification: true },
   allowAsIn: 0,
   removePrivateAs: false,
   asOverride: false,

@@ -335,7 +335,7 @@ router bgp 4200000002
 
   await t.test("keep FRR's routes when it crashes, and renew them when it is back", async (t) => {
     await frr.configure(`router bgp ${asn}\n bgp graceful-restart\n neighbor 10.0.0.1 timers connect 1`)
-    const gracefulRestart = { enabled: true, restartTimeS: 60, longLivedStaleS: 0 }
+    const gracefulRestart = { enabled: true, restartTimeS: 60, longLivedStaleS: 0, notification: true }
     const x = startSession(a, one, to("10.0.0.2", asn, { gracefulRestart }), { idleHoldS: 0.2 })
     await untilUp("the session", [x.session])
     await until("its End-of-RIB", () => x.heard.updates.some(({ length }) => length === 23))

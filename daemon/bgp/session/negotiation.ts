@@ -49,13 +49,13 @@ export const familiesOf = (neighbor: BgpNeighborSpec): ReadonlyArray<number> =>
   neighbor.families.map(({ family }) => (family === "ipv4" ? Family.ipv4Unicast : Family.ipv6Unicast))
 
 const restartCapabilities = (speaker: LocalSpeaker, neighbor: BgpNeighborSpec, families: ReadonlyArray<number>): Capability[] => {
-  const { enabled, restartTimeS, longLivedStaleS } = neighbor.gracefulRestart
+  const { enabled, notification, restartTimeS, longLivedStaleS } = neighbor.gracefulRestart
   if (!enabled) return []
   const forwardingPreserved = speaker.restarting
   const capability: Capability = {
     kind: "gracefulRestart",
     restarting: speaker.restarting,
-    notification: true,
+    notification,
     restartTimeS: Math.min(restartTimeS, 4095),
     families: families.map((family) => ({ family, forwardingPreserved }))
   }

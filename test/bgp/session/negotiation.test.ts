@@ -33,12 +33,14 @@ t.test("openFor", (t) => {
     "multiprotocol", "multiprotocol", "routeRefresh", "enhancedRouteRefresh", "extendedMessage", "fourOctetAs", "extendedNextHop",
     "addPath", "fqdn"
   ])
-  const graceful = toPeer({ gracefulRestart: { enabled: true, restartTimeS: 9999, longLivedStaleS: 60 } })
+  const graceful = toPeer({ gracefulRestart: { enabled: true, restartTimeS: 9999, longLivedStaleS: 60, notification: true } })
   const restarting = openFor({ ...speaker, restarting: true }, graceful, { isIpv6: false })
   t.match(restarting.capabilities.find(({ kind }) => kind === "gracefulRestart"), {
     restarting: true, notification: true, restartTimeS: 4095, families: [{ family: Family.ipv4Unicast, forwardingPreserved: true }]
   })
   t.ok(restarting.capabilities.some(({ kind }) => kind === "longLivedGracefulRestart"))
+  const silent = toPeer({ gracefulRestart: { ...graceful.gracefulRestart, notification: false } })
+  t.match(openFor(speaker, silent, { isIpv6: false }).capabilities.find(({ kind }) => kind === "gracefulRestart"), { notification: false })
   t.equal(openFor(speaker, toPeer({ localAs: { asn: 64999, prepend: true } }), { isIpv6: false }).asn, 64999)
   t.end()
 })

@@ -208,7 +208,7 @@ t.test("a second connection loses against an established session", async (t) => 
 })
 
 t.test("a restarting peer's connection replaces its established session", async (t) => {
-  const gracefulRestart = { enabled: true, restartTimeS: 60, longLivedStaleS: 0 }
+  const gracefulRestart = { enabled: true, restartTimeS: 60, longLivedStaleS: 0, notification: true }
   const openOf = (restarting: boolean): Uint8Array => OpenCodec.encode({
     asn: 65002, holdTimeS: 30, bgpIdentifier: 0x02020202,
     capabilities: [
