@@ -1,0 +1,78 @@
+/** What `weft bgp` prints, as whoever knows routers reads it. */
+import t from "tap"
+import type { BgpNeighbor, BgpPath } from "../../ctl/messages.ts"
+import { explainLines, marksOf, neighborLines, routeLine, routesHeading, summaryLines, upDown } from "../../ctl/render/bgp.ts"
+import { plain } from "../../ctl/terminal.ts"
+
+const nowMs = Date.parse("2026-01-02T00:00:00Z")
+const options = { width: Number.POSITIVE_INFINITY, style: plain, nowMs }
+
+const neighbor: BgpNeighbor = {
+  name: "203.0.113.2", description: "isp", vrf: "default", group: "", remoteAs: 64500, localAs: 65010, remoteAddress: "203.0.113.2",
+  localAddress: "203.0.113.1", remoteRouterId: "198.51.100.1", state: "Established", sinceMs: nowMs - 273_000, establishedCount: 1,
+  lastReset: "", messagesReceived: 14, messagesSent: 11, holdTimeS: 90, keepaliveS: 30, capabilities: ["4-octet AS numbers"],
+  families: [{ family: "ipv4", received: 3, accepted: 2, sent: 1, complete: true }], bfd: "none"
+}
+const down: BgpNeighbor = {
+  ...neighbor, name: "203.0.113.6", description: "", remoteAs: 64501, state: "Active", sinceMs: 0, establishedCount: 0,
+  lastReset: "connection refused", families: [{ family: "ipv4", received: 0, accepted: 0, sent: 0, complete: false }]
+}
+const path: BgpPath = {
+  prefix: "10.20.0.0/16", family: "ipv4", best: true, multipath: false, valid: true, stale: false, kind: "external", from: "203.0.113.2",
+  nextHop: "203.0.113.2", med: 50, localPref: 200, weight: 0, asPath: "64500 64510", origin: "igp", communities: ["64500:1", "no-export"],
+  pathId: 0, sinceMs: nowMs - 60_000, why: "best: higher local preference", more: []
+}
+const other: BgpPath = {
+  ...path, best: false, from: "203.0.113.6", nextHop: "203.0.113.6", asPath: "64501 64510", localPref: 100, communities: [],
+  why: "lost to 203.0.113.2 on local preference"
+}
+
+t.test("a summary has one line for each neighbor, and says why one is down", async (t) => {
+  const vrfs = [{ name: "default", table: 254, prefixes: 3, paths: 4 }]
+  const speaker = { lab: "branch", node: "fw", asn: 65010, routerId: "10.10.0.1", vrfs, neighbors: [neighbor, down], restarting: false }
+  t.strictSame(summaryLines(speaker, options), [
+    "branch/fw  AS 65010, router id 10.10.0.1",
+    "table default (kernel table 254): 3 prefixes, 4 paths",
+    "",
+    "IPv4 unicast",
+    "NEIGHBOR        AS  MSGRCVD  MSGSENT   UP/DOWN  STATE/PFXRCD  PFXSNT  DESCRIPTION",
+    "203.0.113.2  64500       14       11  00:04:33             2       1  isp",
+    "203.0.113.6  64501       14       11     never        Active       -",
+    "",
+    "203.0.113.6: connection refused"
+  ])
+  t.match(summaryLines({ ...speaker, neighbors: [] }, options).at(-1), "No neighbors")
+})
+
+t.test("routes have the marks and columns of show bgp", async (t) => {
+  t.strictSame([routesHeading(false, plain), routeLine(path, undefined), routeLine(other, path.prefix)], [
+    "    NETWORK            NEXT HOP          METRIC  LOCPRF  WEIGHT PATH",
+    "*>  10.20.0.0/16       203.0.113.2           50     200       0 64500 64510 i",
+    "*                      203.0.113.6           50     100       0 64501 64510 i"
+  ])
+  t.equal(marksOf({ ...path, best: false, multipath: true, kind: "internal" }), "*=i")
+  t.equal(marksOf({ ...path, best: false, valid: false, stale: true }), " S ")
+})
+
+t.test("a prefix is explained path by path", async (t) => {
+  t.strictSame(explainLines([path, other], options), [
+    "10.20.0.0/16: 2 paths",
+    "*>  64500 64510",
+    "      next hop 203.0.113.2 from 203.0.113.2, external",
+    "      origin igp, metric 50, localpref 200, weight 0, since 00:01:00",
+    "      communities 64500:1 no-export",
+    "      best: higher local preference",
+    "*   64501 64510",
+    "      next hop 203.0.113.6 from 203.0.113.6, external",
+    "      origin igp, metric 50, localpref 100, weight 0, since 00:01:00",
+    "      lost to 203.0.113.2 on local preference"
+  ])
+})
+
+t.test("a neighbor in full, and times as routers write them", async (t) => {
+  t.match(neighborLines(neighbor, options).join("\n"), /Established for 00:04:33, AS 64500 \(external\)[^]*3 prefixes received, 2 accepted, 1 sent/)
+  t.strictSame(
+    [0, nowMs, nowMs - 90_000_000, nowMs - 700_000_000].map((since) => upDown(since, nowMs)),
+    ["never", "00:00:00", "1d01h", "1w1d"]
+  )
+})
