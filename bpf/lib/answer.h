@@ -156,6 +156,9 @@ static __always_inline bool answers_nd(struct __sk_buff *skb, __u32 segment, __u
  */
 __noinline int answers(struct __sk_buff *skb, __u32 segment, __u64 now, bool here)
 {
+	/* Behind a tag are other networks, with addresses of their own. */
+	if (skb->vlan_present)
+		return false;
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return answers_arp(skb, segment, now, here);
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
