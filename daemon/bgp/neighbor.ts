@@ -11,6 +11,7 @@ import type { BgpNeighborSpec } from "../plan/bgp.ts"
 import type { SessionContext } from "../wire/bgp/context.ts"
 import { Family as WireFamily } from "../wire/bgp/iana.ts"
 import type { Open } from "../wire/bgp/open.ts"
+import { type Attachment, attachmentOf, isNextDoor } from "./attachment.ts"
 import type { BfdLink } from "./bfd-link.ts"
 import type { MonitorApi, NextHopsApi } from "./fib/api.ts"
 import type { Happening, ResetKind } from "./messages.ts"
@@ -19,7 +20,7 @@ import type { FamilyIndex, Outbound, RibSession } from "./rib/types.ts"
 import { FamilyIndex as Index } from "./rib/types.ts"
 import type { DownReason, Session, SessionCallbacks, StateName } from "./session/api.ts"
 import { isInPrefix, type LinkAddresses, linkOf } from "./link-addresses.ts"
-import type { Table } from "./table.ts"
+import { scopeOf, type Table } from "./table.ts"
 
 export interface NeighborParts {
   readonly table: Table
@@ -46,23 +47,31 @@ export class Neighbor implements SessionCallbacks {
   #remoteAs: number | undefined
   #bfdAddress: { readonly address: string; readonly ifname: string | undefined } | undefined
   #isPathDown = false
+  /** The link that it is on; undefined: on none, or it need not be on one. */
+  #attachment: Attachment | undefined
+  #isLost = false
   #lastReset = ""
+  readonly #unlisten: () => void
 
   constructor(spec: BgpNeighborSpec, parts: NeighborParts) {
     this.#parts = parts
     this.#spec = spec
     this.#peer = parts.table.rib.addPeer(ribPeerOf(spec, parts.setting()))
+    const look = (): void => this.#followLink()
+    this.#unlisten = parts.monitor.listen({ link: look, addresses: look })
   }
 
   /** A session that somebody else starts and ends. */
   adopt(session: Session): void {
     this.#session = session
+    this.#followLink()
     this.#watchPath()
   }
 
   /** Gives it its session and starts it. */
   attach(session: Session): void {
     this.#session = session
+    this.#followLink()
     if (this.#spec.shutdown) session.shutdown("")
     else session.start()
     this.#watchPath()
@@ -115,7 +124,10 @@ export class Neighbor implements SessionCallbacks {
       if (spec.shutdown) this.#session?.shutdown("")
       else this.#session?.start()
     }
-    if (!same(before.bfd, spec.bfd)) this.#watchPath()
+    if (!same(before.bfd, spec.bfd)) {
+      this.#followLink()
+      this.#watchPath()
+    }
     return true
   }
 
@@ -149,6 +161,7 @@ export class Neighbor implements SessionCallbacks {
 
   /** Ends it. `keep`: without a word, so that a peer that can keeps our routes while we restart. */
   close(how: "deconfigured" | "keep"): void {
+    this.#unlisten()
     this.#unwatchPath()
     const session = this.#session
     this.#session = undefined
@@ -234,15 +247,33 @@ export class Neighbor implements SessionCallbacks {
     return this.#spec.multihop <= 1 && (this.#spec.ttlSecurity ?? 1) <= 1
   }
 
+  /** An interface or its addresses changed: a neighbour next door comes and goes with its link (attachment.ts). */
+  #followLink(): void {
+    const session = this.#session
+    if (session === undefined) return
+    const isBound = isNextDoor(this.#spec, this.#spec.localAs?.asn ?? this.#parts.setting().asn)
+    if (!isBound && this.#attachment === undefined && !this.#isLost) return
+    const sought = { address: session.remoteAddress, ifname: session.ifname }
+    const found = isBound ? attachmentOf(this.#parts.monitor, scopeOf(this.table.spec), sought) : undefined
+    const before = this.#attachment
+    const wasLost = this.#isLost
+    this.#isLost = typeof found === "string"
+    this.#attachment = typeof found === "string" ? undefined : found
+    if (found !== undefined) session.attached(found)
+    if (this.#isLost !== wasLost || !same(before, this.#attachment)) this.#watchPath()
+  }
+
   #watchPath(): void {
     const { bfd: timers, remote, updateSource } = this.#spec
-    if (timers === undefined || this.#spec.shutdown) return this.#unwatchPath()
+    if (timers === undefined || this.#spec.shutdown || this.#isLost) return this.#unwatchPath()
     const session = this.#session
     const address = remote.kind === "address" ? remote.address : session?.remoteAddress
     // Of an unnumbered or dynamic neighbour it is known when the session is up for the first time.
     if (address === undefined) return
     const ifname = remote.kind === "address" ? remote.ifname : remote.kind === "interface" ? remote.ifname : session?.ifname
-    const local = remote.kind === "address" && !timers.multihop ? undefined : (session?.localAddress ?? updateSource)
+    // RFC 5881 3, 6: one hop is one interface, with its own address.
+    const on = timers.multihop ? undefined : this.#attachment
+    const local = on === undefined ? (session?.localAddress ?? updateSource) : on.address
     this.#bfdAddress = { address, ifname }
     const { minRxMs, minTxMs, multihop, multiplier } = timers
     this.#parts.bfd.watch(this.#parts.bfdId, {
@@ -250,7 +281,7 @@ export class Neighbor implements SessionCallbacks {
         netns: this.#parts.netnsPath,
         peer: address,
         ...(local === undefined || local.includes("%") ? {} : { local }),
-        ...(ifname === undefined || multihop ? {} : { ifname }),
+        ...(on === undefined ? {} : { ifname: on.ifname }),
         minTxMs,
         minRxMs,
         multiplier,
@@ -289,8 +320,8 @@ const spaceWhileRoom = 65_535
 
 const outboundOf = (session: Session): Outbound => ({
   space: () => (session.hasRoom() ? spaceWhileRoom : 0),
-  // The RIB writes into the same buffer again; the session keeps what it gets until it is written.
-  send: (bytes) => session.send(bytes.slice())
+  // The RIB writes into the same buffer again; the session keeps what it gets until it is written. Small messages share a pool.
+  send: (bytes) => session.send(Buffer.from(bytes))
 })
 
 /** Ourselves as next hop: the session's own address, and of the other family what the same interface has. */
