@@ -1,0 +1,124 @@
+/** What weft and FRR tell each other of a route: every attribute, in both directions, over external and internal sessions. */
+import t from "tap"
+import { FrrLab, family, neighbor, router } from "./bgp-frr-lab.ts"
+import { missingPeers } from "./bgp-peers.ts"
+import { needsRoot } from "./harness.ts"
+
+const [f1, f2, f1six] = ["10.0.1.2", "10.0.2.2", "2001:db8:1::2"]
+/** weft, as FRR sees it. */
+const [w1, w2, w1six] = ["10.0.1.1", "10.0.2.1", "2001:db8:1::1"]
+
+t.test("attributes with FRR", { skip: needsRoot || missingPeers("frr") }, async (t) => {
+  const lab = await FrrLab.start(t, "attributes", 2)
+
+  await t.test("IPv4 and IPv6, external and internal", async (t) => {
+    await lab.set(
+      {
+        as: 65001,
+        networks: ["10.1.0.0/24", "2001:db8:a::/48"],
+        neighbors: [{ peer: f1, as: 65002 }, { peer: f1six, as: 65002 }, { peer: f2, as: 65001, "next-hop-self": true }]
+      },
+      {
+        f1: router(65002, 1, neighbor(w1, 65001), neighbor(w1six, 65001),
+          family("ipv4", `neighbor ${w1} activate`, "network 10.2.0.0/24"),
+          family("ipv6", `neighbor ${w1six} activate`, "network 2001:db8:b::/48")),
+        f2: router(65001, 2, neighbor(w2, 65001),
+          family("ipv4", `neighbor ${w2} activate`, `neighbor ${w2} next-hop-self`, "network 10.3.0.0/24"))
+      }
+    )
+    await lab.up(f1, f1six, f2)
+    t.match(await lab.frrPath("f1", "10.1.0.0/24"), { aspath: { string: "65001" }, origin: "IGP", valid: true, nexthops: [{ ip: w1 }] })
+    t.match(await lab.frrPath("f1", "2001:db8:a::/48"), { aspath: { string: "65001" }, valid: true })
+    t.match(await lab.frrPath("f2", "10.1.0.0/24"), { aspath: { string: "Local" }, locPrf: 100, valid: true })
+    t.match(await lab.frrPath("f2", "10.2.0.0/24"), { aspath: { string: "65002" }, locPrf: 100, nexthops: [{ ip: w2 }] })
+    t.match(await lab.frrPath("f1", "10.3.0.0/24"), { aspath: { string: "65001" }, nexthops: [{ ip: w1 }] })
+    t.match(await lab.paths("10.2.0.0/24"), [{ asPath: "65002", nextHop: f1, kind: "external", best: true, from: f1 }])
+    t.match(await lab.paths("2001:db8:b::/48"), [{ asPath: "65002", nextHop: f1six, best: true }])
+    t.match(await lab.paths("10.3.0.0/24"), [{ asPath: "", nextHop: f2, kind: "internal", localPref: 100 }])
+    await lab.inKernel("weft", "10.2.0.0/24", /via 10\.0\.1\.2 dev f1 .*metric 20/)
+    await lab.inKernel("weft", "10.3.0.0/24", /via 10\.0\.2\.2 dev f2 .*metric 200/)
+    await lab.inKernel("weft", "2001:db8:b::/48", /via \S+ dev f1/)
+    await lab.inKernel("f1", "10.1.0.0/24", /via 10\.0\.1\.1 dev weft proto bgp/)
+    await lab.inKernel("f1", "2001:db8:a::/48", /via \S+ dev weft proto bgp/)
+    await lab.inKernel("f2", "10.2.0.0/24", /via 10\.0\.2\.1 dev weft proto bgp/)
+    t.match(await lab.neighbor(f1), { families: [{ family: "ipv4", received: 1, accepted: 1, sent: 2, complete: true }] })
+    const summary = (await lab.frr("f1").ask("show bgp ipv4 unicast summary json")) as { peers: Record<string, object> }
+    t.match(summary.peers[w1], { pfxRcd: 2, pfxSnt: 3, state: "Established" }, "FRR sends ours back, and counts it")
+  })
+
+  await t.test("communities of every sort, MED, origin, prepended paths, local preference and weight", async (t) => {
+    const sets = {
+      med: 77, origin: "incomplete", prepend: { as: 65001, times: 2 },
+      community: ["65001:42", "no-peer", "65001:1:2", "rt:65001:7", "soo:10.0.0.1:8"]
+    }
+    const map = [
+      "route-map mark permit 10", "set metric 88", "set origin egp", "set as-path prepend 65002 65009",
+      "set community 65002:42 no-peer", "set large-community 65002:1:2",
+      "set extcommunity rt 65002:7", "set extcommunity soo 10.0.0.2:8", "exit"
+    ]
+    await lab.set(
+      {
+        as: 65001,
+        networks: ["10.1.0.0/24"],
+        policies: {
+          marked: [{ permit: "any", set: sets }],
+          preferred: [{
+            permit: { community: ["65002:42", "65002:1:2", "rt:65002:7"], "as-path": "_65009$" },
+            set: { "local-preference": 300, weight: 9 }
+          }]
+        },
+        neighbors: [{ peer: f1, as: 65002, export: "marked", import: "preferred" }, { peer: f2, as: 65001, "next-hop-self": true }]
+      },
+      {
+        f1: [...map, router(65002, 1, neighbor(w1, 65001),
+          family("ipv4", `neighbor ${w1} activate`, `neighbor ${w1} route-map mark out`, "network 10.2.0.0/24"))].join("\n"),
+        f2: router(65001, 2, neighbor(w2, 65001), family("ipv4", `neighbor ${w2} activate`))
+      }
+    )
+    t.match(await lab.frrPath("f1", "10.1.0.0/24"), {
+      aspath: { string: "65001 65001 65001" }, metric: 77, origin: "incomplete", community: { string: "65001:42 no-peer" },
+      largeCommunity: { string: "65001:1:2" }, extendedCommunity: { string: "RT:65001:7 SoO:10.0.0.1:8" }
+    })
+    const [path] = await lab.paths("10.2.0.0/24")
+    t.match(path, { asPath: "65002 65002 65009", med: 88, origin: "egp", localPref: 300, weight: 9 })
+    t.same([...path!.communities].sort(), ["65002:1:2", "65002:42", "no-peer", "rt:65002:7", "soo:10.0.0.2:8"])
+    t.match(await lab.frrPath("f2", "10.2.0.0/24"), {
+      aspath: { string: "65002 65002 65009" }, locPrf: 300, metric: 88, origin: "EGP", community: { string: "65002:42 no-peer" },
+      largeCommunity: { string: "65002:1:2" }, extendedCommunity: { string: "RT:65002:7 SoO:10.0.0.2:8" }
+    }, "through weft nothing is lost")
+  })
+
+  await t.test("no-export, no-advertise and no-export of what weft bears itself", async (t) => {
+    const maps = ["no-export", "no-advertise"].map((name, i) =>
+      [`route-map wk permit ${10 * (i + 1)}`, `match ip address prefix-list wk${i}`, `set community ${name}`, "exit"].join("\n"))
+    const lists = [0, 1].map((i) => `ip prefix-list wk${i} permit 10.2.${i}.0/24`)
+    const f1text = router(65002, 1, neighbor(w1, 65001),
+      family("ipv4", `neighbor ${w1} activate`, `neighbor ${w1} route-map wk out`,
+        ...[0, 1, 2].map((i) => `network 10.2.${i}.0/24`)))
+    await lab.set(
+      {
+        as: 65001,
+        networks: [{ prefix: "10.1.0.0/24", policy: "kept" }, "10.1.1.0/24"],
+        policies: { kept: [{ permit: "any", set: { community: "no-export" } }] },
+        neighbors: [{ peer: f1, as: 65002 }, { peer: f2, as: 65003 }]
+      },
+      {
+        f1: [...lists, ...maps, "route-map wk permit 30", "exit", f1text].join("\n"),
+        f2: router(65003, 2, neighbor(w2, 65001), family("ipv4", `neighbor ${w2} activate`))
+      }
+    )
+    await lab.frrPath("f2", "10.2.2.0/24")
+    t.match(await lab.paths("10.2.0.0/24"), [{ communities: ["no-export"] }])
+    t.match(await lab.paths("10.2.1.0/24"), [{ communities: ["no-advertise"] }])
+    t.match(await lab.neighbor(f2), { families: [{ sent: 2 }] }, "10.1.1.0/24 and 10.2.2.0/24")
+    await lab.frrLacks("f2", "10.2.0.0/24")
+    await lab.frrLacks("f2", "10.2.1.0/24")
+    await lab.frrLacks("f2", "10.1.0.0/24")
+    await lab.weft({ as: 65001, neighbors: [{ peer: f1, as: 65002 }, { peer: f2, as: 65001, "next-hop-self": true }] })
+    const internal = router(65001, 2, neighbor(w2, 65001), family("ipv4", `neighbor ${w2} activate`))
+    await lab.frr("f2").configure(`no router bgp\n${internal}`)
+    await lab.frrPath("f2", "10.2.2.0/24")
+    t.match(await lab.frrPath("f2", "10.2.0.0/24"), { community: { string: "no-export" } }, "it may stay within the AS")
+    await lab.frrLacks("f2", "10.2.1.0/24")
+  })
+})
