@@ -40,6 +40,8 @@ export interface Client {
   readonly events: (request: { lab: string; follow: boolean; last: number }) => AsyncIterable<Message.Event>
   readonly exec: () => ExecCall
   readonly capture: (start: Message.CaptureStart) => CaptureCall
+  /** Reports until the caller leaves its loop. */
+  readonly flow: (request: Message.FlowRequest) => AsyncIterable<Message.FlowReports>
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
@@ -65,6 +67,7 @@ export const connect = async (address: string): Promise<Client> => {
   const { credentials, grpc, options, proto, target } = await channelTo(address)
   const labs = new proto.Labs(target, credentials, options)
   const nodes = new proto.Nodes(target, credentials, options)
+  const probes = new proto.Probes(target, credentials, options)
   const host = new proto.Host(target, credentials, options)
 
   return {
@@ -79,6 +82,7 @@ export const connect = async (address: string): Promise<Client> => {
     events: (request) => streamed<Message.Event>(labs, "Events", request),
     exec: () => execCall(nodes),
     capture: (start) => captureCall(nodes, start),
+    flow: (request) => streamed<Message.FlowReports>(probes, "Flow", request),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),
     bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),
@@ -94,6 +98,7 @@ export const connect = async (address: string): Promise<Client> => {
     close: () => {
       labs.close()
       nodes.close()
+      probes.close()
       host.close()
     }
   }
@@ -195,7 +200,7 @@ export const unreachable = (address: string, reason: string): Failure => {
 
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Host", Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {

@@ -39,6 +39,7 @@ const implementations: {
   routes: () => import("./commands/routes.ts"),
   bfd: () => import("./commands/bfd.ts"),
   bgp: () => import("./commands/bgp.ts"),
+  probe: () => import("./commands/probe.ts"),
   capture: () => import("./commands/capture.ts"),
   graph: () => import("./commands/graph.ts"),
   events: () => import("./commands/events.ts"),

@@ -40,7 +40,7 @@ import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
 import type { TunnelSpec } from "./plan/resource.ts"
-import { findNode, type NamedLab, reachableNodes } from "./reconciler/directory.ts"
+import { findNode, type NamedLab, nodeWithAddress, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort, tunnelOf } from "./reconciler/ports.ts"
 import { OneHost } from "./reconciler/one-host.ts"
@@ -66,6 +66,7 @@ import { makeHosts, onlyHost } from "./rpc/hosts.ts"
 import { makeLabs } from "./rpc/labs.ts"
 import { listenHandler } from "./rpc/listen.ts"
 import { makePeers } from "./rpc/peers-service.ts"
+import { makeProbes, type ProbesDependencies } from "./rpc/probes.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
 import { serve, serveTls } from "./rpc/server.ts"
 import { defaultTlsFiles, LiveMaterial, type TlsFiles } from "./rpc/tls-files.ts"
@@ -276,6 +277,14 @@ const reachDependencies = (directory: Directory, onlyLab: () => Promise<string>)
   ...(directory.forwarding === undefined ? {} : { forwarding: directory.forwarding })
 })
 
+const probesDependencies = (directory: Directory, reachability: ReachDependencies): ProbesDependencies => ({
+  ...reachability,
+  nodeOf: async (lab, address) => {
+    const entry = (await directory.labs()).find(({ name }) => name === lab)
+    return entry === undefined ? undefined : nodeWithAddress(entry, address)
+  }
+})
+
 /** The certificate to show to etcd: files of its own, else those of --listen. @throws Error that names the file */
 const etcdTls = ({ fleet, remote }: Config): EtcdTls | undefined => {
   const files = fleet?.etcdTls
@@ -412,6 +421,7 @@ const daemon = (config: Config) =>
     const capture = makeCapture(captureDependencies(directory, store))
     const reachability = reachDependencies(directory, () => control.onlyLab())
     const reach = reachHandler(reachability)
+    const probes = makeProbes(probesDependencies(directory, reachability))
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: {
@@ -422,6 +432,7 @@ const daemon = (config: Config) =>
         ...makeBfd({ ...bgpDependencies(directory, routing), states: (lab, node) => bfd.states(lab, node) }),
         ...makeBgp(bgpDependencies(directory, routing))
       },
+      Probes: probes.handlers,
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),
@@ -431,7 +442,8 @@ const daemon = (config: Config) =>
     }
     // What daemons ask each other is not for people: it is served on the network only.
     const listen = listenHandler(reachability)
-    const peers = fleet === undefined ? {} : { Peers: { ...makePeers({ fleet: fleet.fleet, events, host }), listen } }
+    const halves = { listen, respond: probes.respond }
+    const peers = fleet === undefined ? {} : { Peers: { ...makePeers({ fleet: fleet.fleet, events, host }), ...halves } }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     let endpoint = ""
     if (remote !== undefined) {
@@ -445,6 +457,7 @@ const daemon = (config: Config) =>
       if (remote === undefined) log("without --listen, nodes and links of other hosts cannot be looked at from here, nor ours from there")
       yield* acquire("Cannot start", () => fleet.register(endpoint), () => {})
     }
+    yield* Effect.addFinalizer(() => Effect.sync(() => probes.end()))
     // Before the servers close, so that clients get their last packets and the counts.
     yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))
     events.emit({ lab: "", type: "daemon.started", subject: config.instance, message: `instance ${config.instance} serves` })

@@ -279,6 +279,49 @@ export const specs = {
       { command: "weft bgp fw reset isp soft", description: "after a change of policy elsewhere" }
     ]
   },
+  probe: {
+    summary: "Send probes at a fixed spacing and say when they did not come back",
+    description:
+      "From a node to another one, or to an address. UDP probes are answered by the daemon in the destination node, ICMP ones by "
+      + "its kernel. An outage is a run of probes that did not come back, on whichever way they were lost; it is exact to the "
+      + "spacing. Exits 1 when any probe was lost.",
+    args: {
+      from: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
+      to: { kind: "required", summary: "a node of the same lab, or an address", complete: "node" }
+    },
+    flags: {
+      udp: { kind: "boolean", summary: "UDP probes (this is so without --icmp)" },
+      icmp: { kind: "boolean", summary: "ICMP echo, also to what is no node of the lab" },
+      ipv6: { kind: "boolean", summary: "to the node's IPv6 address" },
+      spacing: { kind: "string", metavar: "D", summary: "from one probe to the next: 1ms, 500us (default: 1ms)", complete: "none" },
+      duration: {
+        kind: "string",
+        short: "d",
+        metavar: "D",
+        summary: "end after this time: 10s, 5m (default: at Ctrl-C)",
+        complete: "none"
+      },
+      timeout: {
+        kind: "string",
+        metavar: "D",
+        summary: "a probe without an answer for so long is lost (default: 1s)",
+        complete: "none"
+      },
+      flows: {
+        kind: "string",
+        short: "n",
+        metavar: "N",
+        summary: "so many flows at once, from ports of their own: equal ways share them (default: 1)",
+        complete: "none"
+      },
+      output
+    },
+    examples: [
+      { command: "weft probe pc1 db", description: "until Ctrl-C, with a line that tells loss and current outage" },
+      { command: "weft probe pc1 batch --flows 8 --duration 30s", description: "over all of several equal ways" },
+      { command: "weft probe pc1 www --icmp -d 10s -o json | jq '.flows[].outages'", description: "for scripts" }
+    ]
+  },
   capture: {
     summary: "Record what passes interfaces of nodes, for Wireshark or to read",
     description:

@@ -20,7 +20,7 @@ import { notItsCertificate, notListening } from "./peer-failure.ts"
 export const forwardedBy = "weft-forwarded-by"
 export const onBehalfOf = "weft-on-behalf-of"
 
-export type Service = "Labs" | "Nodes" | "Host" | "Peers"
+export type Service = "Labs" | "Nodes" | "Probes" | "Host" | "Peers"
 
 export interface CallOptions {
   /** Who asked the daemon that asks now, for the other's log: printable ASCII. */
@@ -232,7 +232,7 @@ export class PeerClients {
     const target = `dns:${peer.endpoint}`
     const channel = new grpc.Channel(target, credentials, channelOptions)
     const client = (service: Service): grpc.Client => new this.#services[service](target, credentials, { channelOverride: channel })
-    const clients = { Labs: client("Labs"), Nodes: client("Nodes"), Host: client("Host"), Peers: client("Peers") }
+    const clients = { Labs: client("Labs"), Nodes: client("Nodes"), Probes: client("Probes"), Host: client("Host"), Peers: client("Peers") }
     return { endpoint: peer.endpoint, material, channel, clients }
   }
 

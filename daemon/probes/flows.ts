@@ -62,7 +62,7 @@ export interface FlowReport {
   readonly unreachable: number
   /** Milliseconds; all 0 without an answer. */
   readonly latency: { readonly min: number; readonly mean: number; readonly p50: number; readonly p99: number; readonly max: number }
-  /** In order; of very many the first 4096. */
+  /** In order, from the one that was asked for on; 4096 at most. */
   readonly outages: ReadonlyArray<Outage>
   readonly outageCount: number
   /** How long the oldest probe that is neither answered nor lost has been under way: an outage that may be beginning. */
@@ -131,10 +131,10 @@ export class Flows {
     )
   }
 
-  /** What the flow has seen so far. */
-  read(flow: number): FlowReport {
+  /** What the flow has seen so far. `from`: number of the first outage to be told of. */
+  read(flow: number, from = 0): FlowReport {
     const { counters, histogram, outages } = this
-    const copied = addon.probeRead(this.handle, flow, counters, histogram, outages, 0)
+    const copied = addon.probeRead(this.handle, flow, counters, histogram, outages, from)
     if (copied < 0) throw new Error(`There is no flow ${flow}`)
     const count = (name: keyof typeof Counter): number => counters[Counter[name]]!
     const nowMs = performance.timeOrigin + performance.now()

@@ -67,6 +67,14 @@ const findInLab = (labs: ReadonlyArray<NamedLab>, lab: string, node: string, her
   return withSuggestion(`No node "${node}" in lab "${lab}"`, node, entry.plan.nodes.map((info) => info.name))
 }
 
+/** The only node of a lab that has this address; undefined: none, or several. */
+export const nodeWithAddress = ({ plan }: NamedLab, address: string): string | undefined => {
+  const nodes = new Set(
+    plan.resources.flatMap(({ kind, spec }) => (kind === "address" && spec.address.split("/")[0] === address ? [spec.node] : []))
+  )
+  return nodes.size === 1 ? [...nodes][0] : undefined
+}
+
 export interface ReachableNode {
   readonly name: string
   readonly netnsPath: string

@@ -46,6 +46,8 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/BgpRoutes", look],
   ["/weft.v1.Nodes/BgpDump", look],
   ["/weft.v1.Nodes/BgpReset", change],
+  // It sends packets in the nodes.
+  ["/weft.v1.Probes/Flow", change],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],
   ["/weft.v1.Host/Hosts", look],
@@ -56,6 +58,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Peers/Events", ask],
   // It acts in nodes.
   ["/weft.v1.Peers/Listen", { role: "daemon", changes: true }],
+  ["/weft.v1.Peers/Respond", { role: "daemon", changes: true }],
   ["/grpc.health.v1.Health/Check", look],
   ["/grpc.health.v1.Health/Watch", look],
   ["/grpc.health.v1.Health/List", look]
@@ -135,7 +138,8 @@ export const callerOf = (call: Pick<grpc.ServerUnaryCall<unknown, unknown>, "get
 
 /** What a changing call is about: a node and its command, a topology file, a lab. */
 const aboutOf = (message: unknown): string => {
-  const { lab, neighbor, node, nodes, start, topology } = message as {
+  const { flows, lab, neighbor, node, nodes, start, topology } = message as {
+    readonly flows?: ReadonlyArray<{ readonly from: string; readonly to: string }>
     readonly lab?: string
     readonly node?: string
     readonly neighbor?: string
@@ -147,7 +151,7 @@ const aboutOf = (message: unknown): string => {
     ? [start.node, ...(start.argv ?? start.ports ?? [])]
     : topology
       ? [topology.filename, topology.lab]
-      : [lab, node, neighbor, ...(nodes ?? [])]
+      : [lab, node, neighbor, ...(nodes ?? []), ...(flows ?? []).flatMap(({ from, to }) => [from, to])]
   const text = printable(words.filter((word) => word !== undefined && word !== "").join(" "))
   return text.length > 200 ? `${text.slice(0, 200)}...` : text
 }

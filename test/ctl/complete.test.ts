@@ -25,6 +25,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
   t.strictSame(await values("exec", "-it", "--user", "nobody", "p"), ["node:p"])
   t.strictSame(await values("--daemon", "unix:/x", "inspect", "h"), ["lab:h"])
   t.strictSame(await values("graph", "-w", ""), ["path:"])
+  t.strictSame(await values("probe", "p", "--spacing", "1ms", "d"), ["node:d"])
   t.strictSame(await values("capture", "a:eth0", "-w", "-", "b"), ["port:b"])
   t.strictSame(await values("exec", "pc", "--", "-"), [], "what stands behind -- is not ours")
   t.strictSame(await values("events", "-f", ""), ["lab:"], "-f of events takes no value")
@@ -43,6 +44,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "routes",
     "bfd",
     "bgp",
+    "probe",
     "capture",
     "graph",
     "events",

@@ -1,0 +1,83 @@
+/** Flows of probes as lines: the one that changes while they run, and the table of outages at the end. Pure. */
+
+import { answers, type FlowState, outagesOf } from "../flows.ts"
+import type { Style } from "../terminal.ts"
+import { printable } from "../terminal.ts"
+import { table } from "./table.ts"
+
+/** `143.2 ms`, `0.043 ms`, `1.52 s`. */
+export const milliseconds = (ms: number): string => {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`
+  return `${ms >= 1 ? ms.toFixed(1) : ms.toFixed(3)} ms`
+}
+
+/** `12:03:55.123`, local time. */
+const clock = (ms: number): string => {
+  const at = new Date(ms)
+  return `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`
+}
+
+const total = (states: ReadonlyArray<FlowState>, of: "sent" | "received" | "lost" | "unsent"): number =>
+  states.reduce((sum, { report }) => sum + (report?.[of] ?? 0), 0)
+
+/** Of a hundred, as exact as it is worth. */
+const percent = (part: number, all: number): string => (all === 0 ? "0" : ((100 * part) / all).toFixed(part === 0 ? 0 : 2))
+
+const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`
+
+/** While they run. */
+export const liveLine = (states: ReadonlyArray<FlowState>, elapsedMs: number, style: Style): string => {
+  const lost = total(states, "lost")
+  const lossText = `${lost} lost (${percent(lost, total(states, "sent"))} %)`
+  const silent = states.filter((state) => !answers(state))
+  const sinceMs = Math.max(0, ...silent.map(({ lasting, report }) => lasting?.lengthMs ?? report?.pendingMs ?? 0))
+  const which = silent.length < states.length ? `${silent.length} of ${states.length} flows ` : ""
+  const now = silent.length === 0 ? style.green("answers") : style.red(`${which}silent for ${milliseconds(sinceMs)}`)
+  return `${(elapsedMs / 1000).toFixed(1)} s  ${total(states, "sent")} sent  ${lost === 0 ? lossText : style.yellow(lossText)}  ${now}`
+}
+
+const mostRows = 40
+
+/** At the end. */
+export const flowLines = (states: ReadonlyArray<FlowState>, { style, width }: { readonly style: Style; readonly width: number }) => {
+  const several = states.length > 1
+  const rows = states.flatMap((state, place) =>
+    outagesOf(state).map(({ lasts, lengthMs, lost, startMs }) => {
+      const length = `${milliseconds(lengthMs)}${lasts ? " and on" : ""}`
+      return { startMs, cells: [...(several ? [String(place + 1)] : []), clock(startMs), length, String(lost)] }
+    })
+  )
+  const sorted = rows.toSorted((a, b) => a.startMs - b.startMs).map(({ cells }) => cells)
+  const right = "right" as const
+  const columns = [
+    ...(several ? [{ title: "FLOW", align: right }] : []),
+    { title: "OUTAGE AT" }, { title: "LENGTH", align: right }, { title: "LOST", align: right }
+  ]
+  return [
+    ...(rows.length === 0 ? [] : table(columns, sorted.slice(0, mostRows), { width, style })),
+    ...(sorted.length > mostRows ? [style.dim(`and ${sorted.length - mostRows} more (-o json has all)`)] : []),
+    ...(rows.length === 0 ? [] : [""]),
+    ...summary(states, style)
+  ]
+}
+
+const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<string> => {
+  const [sent, lost, unsent] = [total(states, "sent"), total(states, "lost"), total(states, "unsent")]
+  const latencies = states.flatMap(({ report }) => (report?.latency && report.received > 0 ? [report.latency] : []))
+  const blindMs = Math.max(0, ...states.map(({ report }) => report?.blindMs ?? 0))
+  const errors = [...new Set(states.flatMap(({ report }) => (report?.error ? [report.error] : [])))]
+  const worst = (of: "p50" | "p99" | "max"): string => milliseconds(Math.max(...latencies.map((one) => one[of])))
+  const best = milliseconds(Math.min(...latencies.map(({ min }) => min)))
+  const verdict = lost === 0 ? style.green("none lost") : style.red(`${lost} lost (${percent(lost, sent)} %)`)
+  const outages = states.reduce((sum, { report }) => sum + (report?.outageCount ?? 0), 0)
+  return [
+    ...errors.map((error) => `${style.red("error:")} ${printable(error)}`),
+    `${sent} sent, ${total(states, "received")} answered, ${verdict}${outages === 0 ? "" : ` in ${plural(outages, "outage")}`}`,
+    ...(latencies.length === 0
+      ? []
+      : [`round trip: ${best} at least, median ${worst("p50")}, 99 % ${worst("p99")}, at most ${worst("max")}`]),
+    ...(unsent === 0
+      ? []
+      : [style.dim(`${unsent} could not be sent in time, ${milliseconds(blindMs)} at a stretch: outages may be off by that`)])
+  ]
+}
