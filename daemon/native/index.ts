@@ -335,6 +335,19 @@ export interface Addon {
     from: number
   ): number
 
+  // path_probe.cc: addresses are 4 or 16 octets
+  /** A connected UDP socket whose packets are never fragmented. */
+  pathOpen(netns: number, address: Uint8Array, port: number): number
+  /** Octets sent or a negative errno. `hops` 0: as many as usual. */
+  pathSend(descriptor: number, hops: number, packet: Uint8Array): number
+  /**
+   * Octets in `target` or a negative errno. `numbers`: 0 answer, 1 ICMP, 2 from this kernel; ICMP type, code, errno, MTU, length
+   * of the `address` it came from.
+   */
+  pathReceive(descriptor: number, target: Uint8Array, numbers: Int32Array, address: Uint8Array): number
+  /** A bound TCP socket, for a server. */
+  doorOpen(netns: number, any: Uint8Array, port: number): number
+
   // bfd.cc: sockets are closed by `bfdClose`, or with the engine
   bfdListen(engine: EngineHandle, netns: number, v6: boolean, port: number): number
   /** `[descriptor, ifindex]`; `local` and `ifname` may be empty. `start`: where the search for a source port begins. */

@@ -177,5 +177,6 @@ NAPI_MODULE_INIT() {
   weft::registerRouteSocket(env, exports);
   weft::registerBgpSocket(env, exports);
   weft::registerProbe(env, exports);
+  weft::registerPathProbe(env, exports);
   return exports;
 }

@@ -81,5 +81,6 @@ void registerBfd(napi_env env, napi_value exports);
 void registerRouteSocket(napi_env env, napi_value exports);
 void registerBgpSocket(napi_env env, napi_value exports);
 void registerProbe(napi_env env, napi_value exports);
+void registerPathProbe(napi_env env, napi_value exports);
 
 }  // namespace weft
