@@ -21,6 +21,8 @@ export interface BfdWatch {
 
 interface Watched extends BfdWatch {
   state: BfdState
+  /** Why it could not be had, as told. */
+  refusal?: string
 }
 
 const retryMs = 1000
@@ -97,7 +99,13 @@ export class BfdLink {
   #add(client: BfdClient, id: string, watched: Watched): void {
     client.add(id, watched.options).catch((error: unknown) => {
       if (this.#client !== client || this.#watched.get(id) !== watched) return
-      watched.failed(error instanceof Error ? error.message : String(error))
+      const reason = error instanceof Error ? error.message : String(error)
+      if (reason !== watched.refusal) watched.failed(reason)
+      watched.refusal = reason
+      // An address may not be ready yet (RFC 4862 5.4), another program may leave the port.
+      setTimeout(() => {
+        if (this.#client === client && this.#watched.get(id) === watched) this.#add(client, id, watched)
+      }, retryMs).unref()
     })
   }
 

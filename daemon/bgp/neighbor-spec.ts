@@ -65,7 +65,10 @@ const sessionFields = [
 
 /** Whether the session has to begin anew for `after` to hold: what OPENs agree on, or how the connection is made. */
 export const needsNewSession = (before: BgpNeighborSpec, after: BgpNeighborSpec): boolean =>
-  sessionFields.some((field) => !same(before[field], after[field])) || !same(agreed(before), agreed(after))
+  sessionFields.some((field) => !same(before[field], after[field])) ||
+  !same(agreed(before), agreed(after)) ||
+  // A session that was made to be shut down does not start.
+  (before.shutdown && !after.shutdown)
 
 const agreed = ({ families }: BgpNeighborSpec): ReadonlyArray<object> =>
   families.map(({ addPath, family }) => ({ family, receives: addPath?.receive ?? false, sends: (addPath?.send ?? 0) > 0 }))

@@ -8,10 +8,12 @@
  * `neighbor-spec.ts` says what of a topology's words the RIB gets, and what of a change needs a new session.
  */
 import type { BgpNeighborSpec } from "../plan/bgp.ts"
+import type { Capability } from "../wire/bgp/capabilities.ts"
 import type { SessionContext } from "../wire/bgp/context.ts"
 import { Family as WireFamily } from "../wire/bgp/iana.ts"
 import type { Open } from "../wire/bgp/open.ts"
-import { type Attachment, attachmentOf, isNextDoor } from "./attachment.ts"
+import * as RouteRefresh from "../wire/bgp/route-refresh.ts"
+import { type Attachment, attachmentOf, concerns, isNextDoor } from "./attachment.ts"
 import type { BfdLink } from "./bfd-link.ts"
 import type { MonitorApi, NextHopsApi } from "./fib/api.ts"
 import type { Happening, ResetKind } from "./messages.ts"
@@ -57,7 +59,7 @@ export class Neighbor implements SessionCallbacks {
     this.#parts = parts
     this.#spec = spec
     this.#peer = parts.table.rib.addPeer(ribPeerOf(spec, parts.setting()))
-    const look = (): void => this.#followLink()
+    const look = (index: number): void => this.#followLink(index)
     this.#unlisten = parts.monitor.listen({ link: look, addresses: look })
   }
 
@@ -140,8 +142,19 @@ export class Neighbor implements SessionCallbacks {
     const { rib } = this.table
     if (how === "hard") return this.#session?.reset("administrative")
     if (!this.isEstablished) return
-    if (how !== "soft-out") rib.refreshImport(this.#peer)
+    if (how !== "soft-out") {
+      rib.refreshImport(this.#peer)
+      this.#askAgain()
+    }
     if (how !== "soft-in") rib.refreshExport(this.#peer)
+  }
+
+  /** What we have of it was received right; it is asked all the same, for what was malformed or lost by a mistake of either. */
+  #askAgain(): void {
+    const session = this.#session
+    const open = session?.peerOpen
+    if (session?.context === undefined || open === undefined || !has(open, "routeRefresh")) return
+    for (const family of session.context.families) session.send(RouteRefresh.encode({ family, subtype: RouteRefresh.Subtype.request }))
   }
 
   /** The RIB has met an End-of-RIB marker of the neighbour's. */
@@ -238,7 +251,8 @@ export class Neighbor implements SessionCallbacks {
       isOnLink: (address) => link !== undefined && this.#isDirect() && link.prefixes.some((prefix) => isInPrefix(address, prefix)),
       outbound: outboundOf(session),
       isMultihop: !this.#isDirect(),
-      longLived: open.capabilities.some(({ kind }) => kind === "longLivedGracefulRestart")
+      longLived: has(open, "longLivedGracefulRestart"),
+      enhancedRefresh: has(open, "routeRefresh") && has(open, "enhancedRouteRefresh")
     }
   }
 
@@ -247,19 +261,22 @@ export class Neighbor implements SessionCallbacks {
     return this.#spec.multihop <= 1 && (this.#spec.ttlSecurity ?? 1) <= 1
   }
 
-  /** An interface or its addresses changed: a neighbour next door comes and goes with its link (attachment.ts). */
-  #followLink(): void {
+  /** A neighbour next door comes and goes with its link (attachment.ts). `index`: the link that changed; absent: look at all. */
+  #followLink(index?: number): void {
     const session = this.#session
     if (session === undefined) return
-    const isBound = isNextDoor(this.#spec, this.#spec.localAs?.asn ?? this.#parts.setting().asn)
-    if (!isBound && this.#attachment === undefined && !this.#isLost) return
-    const sought = { address: session.remoteAddress, ifname: session.ifname }
-    const found = isBound ? attachmentOf(this.#parts.monitor, scopeOf(this.table.spec), sought) : undefined
     const before = this.#attachment
     const wasLost = this.#isLost
+    const isBound = isNextDoor(this.#spec, this.#spec.localAs?.asn ?? this.#parts.setting().asn)
+    if (!isBound && before === undefined && !wasLost) return
+    const { monitor } = this.#parts
+    const scope = scopeOf(this.table.spec)
+    const sought = { address: session.remoteAddress, ifname: session.ifname }
+    if (index !== undefined && (wasLost ? !concerns(monitor, scope, sought, index) : before?.ifindex !== index)) return
+    const found = isBound ? attachmentOf(monitor, scope, sought) : undefined
     this.#isLost = typeof found === "string"
     this.#attachment = typeof found === "string" ? undefined : found
-    if (found !== undefined) session.attached(found)
+    session.attached(found ?? {})
     if (this.#isLost !== wasLost || !same(before, this.#attachment)) this.#watchPath()
   }
 
@@ -314,6 +331,8 @@ export class Neighbor implements SessionCallbacks {
     this.#session?.bfd("up")
   }
 }
+
+const has = (open: Open, kind: Capability["kind"]): boolean => open.capabilities.some((one) => one.kind === kind)
 
 /** How much the RIB may write ahead: a full message of the longest kind. */
 const spaceWhileRoom = 65_535

@@ -49,9 +49,9 @@ const minIntervalMs = 10
 
 const stateNameOf = (state: number): StateName => stateNames[state]!
 
-/** Who shares a session: RFC 5882 2 wants one for each path. An interface tells paths apart where addresses do not. */
+/** Who shares a session: RFC 5882 2 wants one for each path. One hop away that is an interface and an address (RFC 5881 3). */
 export const keyOf = ({ ifname = "", local = "", multihop, netns, peer }: BfdOptions): string =>
-  multihop ? `${netns} multihop ${local} ${peer}` : `${netns} ${isLinkLocal(peer) ? ifname : ""} ${peer}`
+  multihop ? `${netns} multihop ${local} ${peer}` : `${netns} ${ifname} ${peer}`
 
 const isLinkLocal = (peer: string): boolean => /^fe[89ab]/i.test(peer)
 

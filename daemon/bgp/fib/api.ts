@@ -55,6 +55,8 @@ export interface MonitorApi {
   links(): Iterable<LinkState>
   /** With prefix length, as configured. */
   addresses(index: number): ReadonlyArray<string>
+  /** Whether an interface is in a scope: by name, or because no other scope names it. */
+  belongs(scope: Scope, ifname: string): boolean
   /** Whether an address (without length) is the namespace's own. */
   isLocal(address: string): boolean
   /** The best foreign route for a prefix of a table (lowest metric). */
@@ -71,6 +73,8 @@ export interface ScopedNextHops {
    * connected network (a neighbour one hop away); otherwise the way to it may be found by any route.
    */
   track(address: string, ifname?: string, direct?: boolean): number
+  /** One more user of the way that connected and static routes of this table lead to a (canonical) prefix: perhaps an interface alone. */
+  trackRoute(prefix: string): number
   release(index: number): void
   isReachable(index: number): boolean
   /** IGP metric: 0 for connected, else the metric of the route that leads there. */

@@ -137,7 +137,6 @@ export class Monitor implements MonitorApi {
     return this.#overflows
   }
 
-  /** Whether an interface is in a scope: by name, or because no other scope names it. */
   belongs(scope: Scope, ifname: string): boolean {
     if (scope.ifnames.length > 0) return scope.ifnames.includes(ifname)
     return !this.#scopes.some(({ ifnames }) => ifnames.includes(ifname))

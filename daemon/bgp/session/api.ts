@@ -50,6 +50,7 @@ export interface DownReason {
     | "send-hold-timer"
     | "bfd"
     | "admin"
+    | "link"
     | "replaced"
   readonly notification?: Notification
   /** One line for people. */
@@ -149,6 +150,11 @@ export interface Session {
   shutdown(message: string): void
   /** `down` ends an established session at once (RFC 5882; RFC 9384). It may start again on `up`, or after the connect retry time. */
   bfd(state: "up" | "down"): void
+  /**
+   * The link that the neighbour is on, or none where it need not be on one of ours. A text: it is on none, and says why. Then there is no
+   * session and nobody is let in; one that was up ends at once. Before `start`, and at each change.
+   */
+  attached(link: { readonly ifname?: string } | string): void
   /** The neighbour's timers or other words of the topology changed; what OPENs agree upon holds from the next session on. */
   configure?(neighbor: BgpNeighborSpec): void
   /** An End-of-RIB marker of the family came. */

@@ -59,6 +59,7 @@ export class DynamicSessions {
     this.#options.created(session)
     session.start()
     session.accept(connection)
+    this.#look(session, session.state)
   }
 
   #create(address: string): NeighborSession {

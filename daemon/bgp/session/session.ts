@@ -149,6 +149,10 @@ export class NeighborSession implements Session, Host {
   #lastSent: (Notification & { readonly at: number }) | undefined
   #lastReceived: (Notification & { readonly at: number }) | undefined
   #lastError: string | undefined
+  /** Why the neighbour cannot be there now: the link that it is on is down. */
+  #lack: string | undefined
+  /** The link that it is on. */
+  #linkName: string | undefined
   /** What ends the session now is BFD's or an operator's doing: nothing of the peer's is kept. */
   #isFinal = false
 
@@ -216,7 +220,7 @@ export class NeighborSession implements Session, Host {
       this.#unnumbered ??= new Unnumbered(netns, remote.ifname, this.clock, (address, ifindex) => this.#found(address, ifindex))
     }
     this.#expect()
-    this.#main.feed({ _tag: "ManualStart" })
+    if (this.#lack === undefined) this.#main.feed({ _tag: "ManualStart" })
   }
 
   send(octets: Uint8Array): void {
@@ -257,10 +261,30 @@ export class NeighborSession implements Session, Host {
   }
 
   bfd(state: "up" | "down"): void {
-    if (state === "up") return this.#main.state._tag === "Idle" && this.#isStarted ? this.#main.feed({ _tag: "AutomaticStart" }) : undefined
+    if (state === "up") return this.#canStart && this.#main.state._tag === "Idle" ? this.#main.feed({ _tag: "AutomaticStart" }) : undefined
     if (this.state !== "Established") return
     const error = this.#hard(bgpError(ErrorCode.cease, CeaseError.bfdDown))
     this.#end({ _tag: "AutomaticStop", error, restart: this.#config.connectRetryS }, true)
+  }
+
+  attached(link: { readonly ifname?: string } | string): void {
+    const lackBefore = this.#lack
+    const linkBefore = this.#linkName
+    const isLost = typeof link === "string"
+    this.#lack = isLost ? link : undefined
+    this.#linkName = isLost ? undefined : link.ifname
+    // The connection is bound to an interface that the neighbour is not on any more.
+    const hasMoved = !isLost && linkBefore !== undefined && link.ifname !== undefined && linkBefore !== link.ifname
+    if (isLost ? lackBefore === undefined : hasMoved) {
+      // The peer may still hear it, by another way; where nobody hears it, it does no harm.
+      this.#end({ _tag: "ManualStop", error: this.#hard(bgpError(ErrorCode.cease, 0)) }, true)
+    }
+    if (isLost) this.#lastError = link
+    else if (this.#canStart && (lackBefore !== undefined || hasMoved)) this.#main.feed({ _tag: "ManualStart" })
+  }
+
+  get #canStart(): boolean {
+    return this.#isStarted && this.#lack === undefined && !this.neighbor.shutdown
   }
 
   endOfRib(family: number): void {
@@ -312,7 +336,7 @@ export class NeighborSession implements Session, Host {
 
   /** A connection from this peer: for `DynamicSessions`, which listens for its sessions. */
   accept(connection: Connection): void {
-    if (this.#isClosed || !this.#isStarted) return connection.close()
+    if (this.#isClosed || !this.#isStarted || this.#lack !== undefined) return connection.close()
     try {
       this.#protect(connection)
     } catch (error) {
@@ -423,8 +447,7 @@ export class NeighborSession implements Session, Host {
     this.#stale.feed({ _tag: "Down", retained })
     this.#isFinal = false
     this.#options.callbacks.down(this, {
-      kind: downKind(cause),
-      text: causeText(cause),
+      ...(this.#lack === undefined ? { kind: downKind(cause), text: causeText(cause) } : { kind: "link", text: this.#lack }),
       ...(cause._tag === "Sent" || cause._tag === "Received"
         ? { notification: { ...cause.error, text: NotificationCodec.describe(cause.error) } }
         : {}),
@@ -520,7 +543,7 @@ export class NeighborSession implements Session, Host {
   /** The way out: the neighbour's interface, or that of its VRF if there is only one. */
   #device(): string {
     const { devices = [] } = this.#options
-    return this.ifname ?? (devices.length === 1 ? devices[0]! : "")
+    return this.ifname ?? this.#linkName ?? (devices.length === 1 ? devices[0]! : "")
   }
 
   #countSent(type: number): void {
