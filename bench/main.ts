@@ -10,6 +10,7 @@ type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) =>
 
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   "bgp-rib": () => import("./bgp/rib.ts"),
+  "bgp-speakers": () => import("./bgp/speakers.ts"),
   datapath: () => import("./datapath.ts"),
   deploy: () => import("./deploy.ts"),
   engine: () => import("./engine.ts"),
