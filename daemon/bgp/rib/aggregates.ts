@@ -5,7 +5,7 @@
  * together from all contributors again after changes, in slices. `summaryOnly` hides contributors from neighbours, not from the FIB.
  */
 import { Origin, SegmentType } from "../../wire/bgp/iana.ts"
-import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import * as Ip from "../../wire/ip.ts"
 import type { AttributeTable } from "./attribute-table.ts"
 import { BitSet } from "./columns.ts"
@@ -155,6 +155,7 @@ export class Aggregates {
     const table = this.#rib.tables[aggregate.family]
     const seen = new Set<number>()
     const asns = new Set<number>()
+    let common: ReadonlyArray<number> | undefined
     const communities = new Set<number>()
     let origin: number = Origin.igp
     for (let prefix = 0; prefix < table.prefixes.limit; prefix++) {
@@ -164,17 +165,32 @@ export class Aggregates {
       seen.add(table.bestSet[prefix]!)
       const attributes = this.#rib.sets.get(table.bestSet[prefix]!)
       for (const segment of attributes.asPath) for (const asn of segment.asns) asns.add(asn)
+      common = commonStart(common, leadingSequence(attributes.asPath))
       for (const community of attributes.communities) communities.add(community)
       origin = Math.max(origin, attributes.origin)
     }
-    const sorted = [...asns].toSorted((a, b) => a - b)
-    const asPath = Array.from({ length: Math.ceil(sorted.length / 255) }, (_, i) => (
-      { type: SegmentType.asSet, asns: sorted.slice(255 * i, 255 * (i + 1)) }
-    ))
+    for (const asn of common ?? []) asns.delete(asn)
+    const asPath = [
+      ...segmentsOf(SegmentType.asSequence, common ?? []),
+      ...segmentsOf(SegmentType.asSet, [...asns].toSorted((a, b) => a - b))
+    ]
     const all = [...communities].toSorted((a, b) => a - b)
     this.#originate(aggregate, { ...plain(this.#rib.options), origin, asPath, communities: all, atomicAggregate: false })
   }
 }
+
+const leadingSequence = ([first]: AsPath): ReadonlyArray<number> => (first?.type === SegmentType.asSequence ? first.asns : [])
+
+/** RFC 4271 F.6: what all paths begin with stays a sequence. */
+const commonStart = (one: ReadonlyArray<number> | undefined, other: ReadonlyArray<number>): ReadonlyArray<number> => {
+  if (one === undefined) return other
+  const end = one.findIndex((asn, i) => asn !== other[i])
+  return end === -1 ? one : one.slice(0, end)
+}
+
+/** A segment has at most 255 AS numbers. */
+const segmentsOf = (type: number, asns: ReadonlyArray<number>): AsPath =>
+  Array.from({ length: Math.ceil(asns.length / 255) }, (_, i) => ({ type, asns: asns.slice(255 * i, 255 * (i + 1)) }))
 
 /** RFC 4271 5.1.6, 5.1.7: what was lost of the paths is marked, and by whom. */
 const plain = ({ asn, routerId }: RibOptions): PathAttributes => ({
