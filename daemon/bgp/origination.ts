@@ -11,6 +11,7 @@ import { familyOf, parsePrefix } from "../wire/ip.ts"
 import type { ForeignRoute, MonitorApi, Scope } from "./fib/api.ts"
 import type { CompiledPolicy } from "./policy/policy.ts"
 import type { Rib } from "./rib/rib.ts"
+import { withTargets } from "./rib/route-targets.ts"
 import { FamilyIndex, type RibPolicy, Source } from "./rib/types.ts"
 
 export interface OriginationParts {
@@ -103,7 +104,8 @@ export class Origination {
   /** False: the policy refuses it. */
   #tell(prefix: string, source: Source, policyName: string | undefined, attributes: PathAttributes): boolean {
     const policy = policyName === undefined ? undefined : this.#policies.get(policyName)
-    const passed = policy === undefined ? attributes : applied(policy, prefix, source, attributes)
+    const targeted = withTargets(attributes, this.#rib.options.exportTargets ?? [])
+    const passed = policy === undefined ? targeted : applied(policy, prefix, source, targeted)
     if (passed === undefined) return false
     this.#rib.originate(prefix, source, passed)
     return true

@@ -3,7 +3,8 @@
  *
  * Changes of its spec disturb as little as they can. New policies are applied to routes that are there; neighbours come and
  * go alone, and have a new session only where the OPENs or the connection would be others; timers hold from the next
- * session on. Another AS, router id or cluster makes all of it anew.
+ * session on. How it decides, its cluster and its tables change under sessions that stay, but for those of a table that gets other
+ * interfaces. Another AS or router id makes all of it anew.
  *
  * A speaker that finds routes of BGP in its namespace had a predecessor that ended without a word: it restarts gracefully
  * (RFC 4724 4.1). It selects nothing until its neighbours have told everything, or `deferralS` have passed, and only then
@@ -17,7 +18,7 @@ import { Neighbor } from "./neighbor.ts"
 import { NeighborGroup } from "./neighbor-group.ts"
 import { type PeerSetting, same, wireFamilies, wireFamilyOf } from "./neighbor-spec.ts"
 import { type CompiledPolicy, compilePolicies } from "./policy/policy.ts"
-import type { RibOptions } from "./rib/types.ts"
+import type { RibOptions, RibSetting } from "./rib/types.ts"
 import { RouteNews } from "./route-news.ts"
 import type { Scheduler } from "./scheduler.ts"
 import type { LocalSpeaker } from "./session/api.ts"
@@ -43,6 +44,10 @@ const dottedNumber = (dotted: string): number => dotted.split(".").reduce((numbe
 const ribOptionsOf = (spec: BgpSpec): Omit<RibOptions, "nextHops" | "fib" | "events"> => ({
   asn: spec.asn,
   routerId: dottedNumber(spec.routerId),
+  ...settingOf(spec)
+})
+
+const settingOf = (spec: BgpSpec): RibSetting => ({
   clusterId: dottedNumber(spec.clusterId ?? spec.routerId),
   multipath: spec.multipath,
   alwaysCompareMed: spec.alwaysCompareMed,
@@ -125,19 +130,19 @@ export class Speaker {
   /** Becomes what `spec` says. False: it takes another speaker in its place. */
   change(spec: BgpSpec): boolean {
     const before = this.#spec
-    if (before.asn !== spec.asn || before.routerId !== spec.routerId || before.clusterId !== spec.clusterId) return false
-    const isRearranged = !same(before.vrfs.map(scopeOf), spec.vrfs.map(scopeOf))
-    const isDecidedOtherwise =
-      !same(before.multipath, spec.multipath) ||
-      before.alwaysCompareMed !== spec.alwaysCompareMed ||
-      before.gracefulShutdown !== spec.gracefulShutdown
-    // Other interfaces or another kernel table: routes would have to move from one RIB to another.
-    if (isRearranged || isDecidedOtherwise) return false
+    if (before.asn !== spec.asn || before.routerId !== spec.routerId) return false
     const arePoliciesNew = !same(before.policies, spec.policies) || !same(before.prefixLists, spec.prefixLists)
     if (arePoliciesNew) this.#policies = compilePolicies(spec)
     this.#spec = spec
+    const isRearranged = !same(before.vrfs.map(scopeOf), spec.vrfs.map(scopeOf))
+    if (isRearranged) this.#ground.nextHops.setScopes(spec.vrfs.map(scopeOf))
+    this.#changeTables(before)
     this.#originate()
     this.#changeNeighbors(spec.neighbors, arePoliciesNew)
+    this.#retireTables()
+    for (const table of this.#tables.values()) table.importFrom(this.#tables.values())
+    // What looped by the cluster before was not kept.
+    if (before.clusterId !== spec.clusterId) for (const one of this.neighbors()) one.reset("soft-in")
     return true
   }
 
@@ -174,6 +179,46 @@ export class Speaker {
     for (const neighbor of this.#spec.neighbors) this.#addNeighbor(neighbor)
   }
 
+  /** Tables that are new, and what changed of those that stay. Sessions of a table whose interfaces are others are made anew. */
+  #changeTables(before: BgpSpec): void {
+    const isDecidedOtherwise = !same(settingOf(before), settingOf(this.#spec))
+    for (const vrf of this.#spec.vrfs) {
+      const table = this.#tables.get(vrf.name)
+      const old = table?.spec
+      if (table === undefined || old === undefined) {
+        const opened = this.#openTable(vrf.name)
+        if (this.#deferral !== undefined) opened.rib.hold(true)
+        this.#tables.set(vrf.name, opened)
+        continue
+      }
+      if (isDecidedOtherwise || old.table !== vrf.table || !same(old.exportTargets, vrf.exportTargets)) {
+        table.configure(vrf, settingOf(this.#spec))
+      }
+      if (!same(old.ifnames, vrf.ifnames)) this.#dropNeighbors(({ spec }) => spec.vrf === vrf.name)
+    }
+  }
+
+  /** Tables that the topology has no more; their neighbours have gone before. */
+  #retireTables(): void {
+    const wanted = new Set(this.#spec.vrfs.map(({ name }) => name))
+    for (const [name, table] of [...this.#tables]) {
+      if (wanted.has(name)) continue
+      this.#tables.delete(name)
+      table.retire()
+    }
+  }
+
+  #dropNeighbors(isMeant: (one: Neighbor | NeighborGroup) => boolean): void {
+    for (const map of [this.#neighbors, this.#groups]) {
+      for (const [name, one] of [...map]) {
+        if (!isMeant(one)) continue
+        one.close("deconfigured")
+        map.delete(name)
+        this.#deferral?.forget(name)
+      }
+    }
+  }
+
   #openTable(name: string): Table {
     const spec = this.#spec.vrfs.find((vrf) => vrf.name === name)!
     const { fib, monitor, nextHops } = this.#ground
@@ -195,18 +240,12 @@ export class Speaker {
 
   #changeNeighbors(specs: ReadonlyArray<BgpNeighborSpec>, arePoliciesNew: boolean): void {
     const wanted = new Map(specs.map((spec) => [spec.name, spec]))
-    for (const map of [this.#neighbors, this.#groups]) {
-      for (const [name, one] of [...map]) {
-        const spec = wanted.get(name)
-        if (spec !== undefined && (same(spec, one.spec) || one.change(spec))) {
-          if (arePoliciesNew) one.applySetting()
-          continue
-        }
-        one.close("deconfigured")
-        map.delete(name)
-        this.#deferral?.forget(name)
-      }
-    }
+    this.#dropNeighbors((one) => {
+      const spec = wanted.get(one.spec.name)
+      const stays = spec !== undefined && (same(spec, one.spec) || one.change(spec))
+      if (stays && arePoliciesNew) one.applySetting()
+      return !stays
+    })
     for (const spec of specs) if (!this.#neighbors.has(spec.name) && !this.#groups.has(spec.name)) this.#addNeighbor(spec)
     this.#maySelect()
   }

@@ -1,13 +1,23 @@
 /** A table (VRF) of a speaker: its RIB with what the kernel has of it, and what it says of itself. */
 import type { BgpVrfSpec } from "../plan/bgp.ts"
+import { parse as parseCommunity } from "../wire/bgp/communities.ts"
 import type { FibApi, MonitorApi, NextHopsApi, Scope } from "./fib/api.ts"
+import { same } from "./neighbor-spec.ts"
 import { Origination } from "./origination.ts"
 import type { CompiledPolicy } from "./policy/policy.ts"
-import { Rib } from "./rib/rib.ts"
-import type { FamilyIndex, RibOptions } from "./rib/types.ts"
+import { type Import, Rib } from "./rib/rib.ts"
+import type { FamilyIndex, RibOptions, RibSetting } from "./rib/types.ts"
 import type { Scheduler, Task } from "./scheduler.ts"
 
 export const scopeOf = ({ ifnames, name, table }: BgpVrfSpec): Scope => ({ name, table, ifnames })
+
+/** Route targets as extended communities. */
+export const targetsOf = (texts: ReadonlyArray<string>): ReadonlyArray<bigint> =>
+  texts.map((text) => {
+    const community = parseCommunity(`rt:${text}`)
+    if (community?.kind !== "extended") throw new Error(`"${text}" is no route target`)
+    return community.value
+  })
 
 export interface TableParts {
   readonly monitor: MonitorApi
@@ -27,7 +37,8 @@ export class Table implements Task {
   readonly rib: Rib
   readonly #parts: TableParts
   readonly #origination: Origination
-  readonly #imports: Array<() => void> = []
+  readonly #imports = new Map<Table, Import>()
+  #importTargets: ReadonlySet<bigint>
   #spec: BgpVrfSpec
 
   constructor(spec: BgpVrfSpec, parts: TableParts, events: TableEvents) {
@@ -35,8 +46,10 @@ export class Table implements Task {
     const scope = scopeOf(spec)
     this.#spec = spec
     this.#parts = parts
+    this.#importTargets = new Set(targetsOf(spec.importTargets))
     this.rib = new Rib({
       ...options,
+      exportTargets: targetsOf(spec.exportTargets),
       nextHops: nextHops.scope(scope),
       fib: fib.table(spec.table),
       events: { wanted: () => scheduler.wake(this), ...events }
@@ -58,18 +71,47 @@ export class Table implements Task {
     this.#origination.set(spec, scopeOf(spec), policies)
   }
 
-  /** Takes the routes of other tables whose export targets are among the import targets. */
+  /** Another kernel table or other export targets, and how the speaker decides. The rest of `spec` is for `originate`. */
+  configure(spec: BgpVrfSpec, setting: RibSetting): void {
+    const before = this.#spec
+    this.#spec = spec
+    if (before.table !== spec.table) this.rib.moveTo(this.#parts.fib.table(spec.table))
+    this.rib.configure({ ...setting, exportTargets: targetsOf(spec.exportTargets) })
+  }
+
+  /** Takes the routes of other tables that bear one of the import targets. */
   importFrom(others: Iterable<Table>): void {
-    for (const stop of this.#imports.splice(0)) stop()
-    for (const other of others) {
-      if (other === this) continue
-      const targets = other.spec.exportTargets.filter((target) => this.#spec.importTargets.includes(target))
-      if (targets.length > 0) this.#imports.push(this.rib.importFrom(other.rib, (attributes) => attributes))
+    const { importTargets } = this.#spec
+    const targets = new Set(targetsOf(importTargets))
+    const areNew = !same([...this.#importTargets].map(String), [...targets].map(String))
+    this.#importTargets = targets
+    const wanted = new Set(importTargets.length === 0 ? [] : [...others].filter((other) => other !== this))
+    for (const [other, imported] of [...this.#imports]) {
+      if (wanted.has(other)) {
+        if (areNew) imported.again()
+        continue
+      }
+      imported.stop()
+      this.#imports.delete(other)
+    }
+    for (const other of wanted) {
+      if (!this.#imports.has(other)) this.#imports.set(other, this.rib.importFrom(other.rib, () => this.#importTargets))
     }
   }
 
+  /** Has no routes of its own and of other tables any more. What it has of neighbours goes with them; `run` empties the kernel. */
+  retire(): void {
+    for (const imported of this.#imports.values()) imported.stop()
+    this.#imports.clear()
+    const nothing = { networks: [], aggregates: [], redistribute: [] }
+    this.#origination.set({ ...this.#spec, ...nothing }, scopeOf(this.#spec), new Map())
+    this.#origination.close()
+    this.rib.close()
+  }
+
   close(): void {
-    for (const stop of this.#imports.splice(0)) stop()
+    for (const imported of this.#imports.values()) imported.stop()
+    this.#imports.clear()
     this.#origination.close()
     this.#parts.scheduler.forget(this)
   }

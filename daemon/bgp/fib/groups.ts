@@ -257,9 +257,8 @@ export class Groups {
     for (const object of this.#read().values()) {
       this.#takenIds.add(object.id)
       if (object.members === undefined) {
-        if (object.gateway !== undefined) {
-          this.#adopted.singles.set(object.id, { gateway: object.gateway, ifindex: object.index, isClaimed: false })
-        }
+        const gateway = object.gateway ?? (Nexthop.isV6(object) ? "::" : "0.0.0.0")
+        if (!object.isBlackhole) this.#adopted.singles.set(object.id, { gateway, ifindex: object.index, isClaimed: false })
         continue
       }
       const installation = this.#newInstallation({ id: object.id, isAlive: true, routes: 0, group: -1, resilient: object.resilient })

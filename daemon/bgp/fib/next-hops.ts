@@ -15,7 +15,7 @@ import type { FamilyIndex, LinkState, NextHopsApi, Scope, ScopedNextHops } from 
 import { Interest } from "./interest.ts"
 import type { Monitor } from "./monitor.ts"
 
-/** A gateway on an interface. */
+/** A gateway on an interface; 0.0.0.0 or ::, where what is sought is on the link itself. */
 export interface Way {
   readonly gateway: string
   readonly octets: Uint8Array
@@ -42,6 +42,8 @@ interface Tracked {
   readonly octets: Uint8Array
   readonly ifname: string | undefined
   readonly direct: boolean
+  /** The way to a prefix by this table's own routes is meant, not an address: its length. */
+  readonly routeLength: number | undefined
   scope: Scope
   references: number
   ways: ReadonlyArray<Way>
@@ -51,6 +53,7 @@ interface Tracked {
   reason: string
 }
 
+type Sought = Pick<Tracked, "address" | "ifname" | "direct" | "routeLength">
 type Found = Pick<Tracked, "ways" | "metric" | "through" | "reason">
 
 /** More ways than this to one next hop are not used. */
@@ -61,8 +64,8 @@ const isSameWays = (a: ReadonlyArray<Way>, b: ReadonlyArray<Way>): boolean =>
   a.length === b.length &&
   a.every((way, i) => way.gateway === b[i]!.gateway && way.ifindex === b[i]!.ifindex && way.weight === b[i]!.weight)
 
-const keyOf = (scope: string, address: string, ifname: string | undefined, direct: boolean): string =>
-  `${scope}\n${address}\n${ifname ?? ""}\n${direct}`
+const keyOf = (scope: string, { address, direct, ifname, routeLength }: Sought): string =>
+  `${scope}\n${address}\n${ifname ?? ""}\n${direct}\n${routeLength ?? ""}`
 
 /** Of what is down; empty: on any interface, in any scope. */
 const blockKey = (address: string, ifname = "", scope = ""): string => `${address}%${ifname}%${scope}`
@@ -114,7 +117,11 @@ export class NextHops implements NextHopsApi {
   scope(scope: Scope): ScopedNextHops {
     const current = (): Scope => this.#scopes.find(({ name }) => name === scope.name) ?? scope
     return {
-      track: (address, ifname, direct = false) => this.#track(current(), address, ifname, direct),
+      track: (address, ifname, direct = false) => this.#track(current(), { address, ifname, direct, routeLength: undefined }),
+      trackRoute: (prefix) => {
+        const [address = "", length] = prefix.split("/")
+        return this.#track(current(), { address, ifname: undefined, direct: true, routeLength: Number(length) })
+      },
       release: (index) => this.release(index),
       isReachable: (index) => this.isReachable(index),
       metric: (index) => this.metric(index),
@@ -151,7 +158,7 @@ export class NextHops implements NextHopsApi {
   release(index: number): void {
     const tracked = this.#tracked[index]
     if (tracked === undefined || --tracked.references > 0) return
-    this.#byKey.delete(keyOf(tracked.scope.name, tracked.address, tracked.ifname, tracked.direct))
+    this.#byKey.delete(keyOf(tracked.scope.name, tracked))
     this.#interest.remove(tracked.octets, tracked)
     this.#stale.delete(index)
     this.#tracked[index] = undefined
@@ -186,8 +193,9 @@ export class NextHops implements NextHopsApi {
     this.#resolve(indexes)
   }
 
-  #track(scope: Scope, address: string, ifname: string | undefined, direct: boolean): number {
-    const key = keyOf(scope.name, address, ifname, direct)
+  #track(scope: Scope, sought: Sought): number {
+    const { address, direct } = sought
+    const key = keyOf(scope.name, sought)
     const known = this.#byKey.get(key)
     if (known !== undefined) {
       this.#tracked[known]!.references++
@@ -196,7 +204,7 @@ export class NextHops implements NextHopsApi {
     const octets = parse(address)
     if (octets === undefined) throw new Error(`Cannot track the next hop "${address}": it is no address`)
     const index = this.#free.pop() ?? this.#tracked.length
-    const tracked: Tracked = { address, octets, ifname, direct, scope, references: 1, ...unreachable("") }
+    const tracked: Tracked = { ...sought, octets, scope, references: 1, ...unreachable("") }
     this.#tracked[index] = tracked
     this.#byKey.set(key, index)
     if (!direct && !isLinkLocal(octets)) this.#interest.add(octets, tracked)
@@ -277,6 +285,7 @@ export class NextHops implements NextHopsApi {
 
   #look(index: number, tracked: Tracked): Found {
     const { address, octets, ifname, scope } = tracked
+    if (tracked.routeLength !== undefined) return this.#byTable(tracked, tracked.routeLength)
     if (isLinkLocal(octets)) return this.#onInterface(tracked)
     if (this.#monitor.isLocal(address)) return unreachable(`${address} is this node's own`)
     const connected = this.#connected(scope, octets, ifname)
@@ -300,6 +309,21 @@ export class NextHops implements NextHopsApi {
     }
     if (own !== undefined && own.length === best) return this.#byOwn(index, own.winners)
     return unreachable("no route")
+  }
+
+  /** As the table's connected and static routes go to all of a prefix. */
+  #byTable({ address, octets, scope }: Tracked, length: number): Found {
+    const none = format(new Uint8Array(octets.length))
+    const connected = this.#connected(scope, octets, undefined)
+    const foreign = this.#monitor.longestForeign(scope.table, octets)
+    const isConnected = connected !== undefined && connected.length <= length && connected.length >= (foreign?.length ?? -1)
+    const found = isConnected ? [{ ifindex: connected.ifindex, weight: 1 }] : foreign !== undefined && foreign.length <= length ? foreign.route.ways : []
+    const ways = found.slice(0, maxWays).map(({ ifindex, weight, ...way }: { gateway?: string; ifindex: number; weight: number }) => {
+      const gateway = way.gateway ?? none
+      return { gateway, octets: parse(gateway)!, ifindex, weight }
+    })
+    if (ways.length === 0) return unreachable(`the table ${scope.name} has no route to ${address}/${length}`)
+    return { ways, metric: 0, through: [], reason: `as in the table ${scope.name}, dev ${this.#monitor.link(ways[0]!.ifindex)?.name ?? ""}` }
   }
 
   #onInterface({ address, octets, ifname, scope }: Tracked): Found {

@@ -59,6 +59,16 @@ export class Aggregates {
     this.#all = [...kept, ...specs.filter((spec) => !known.has(key(spec))).map((spec) => this.#begin(spec))]
   }
 
+  /** What they bear has changed. */
+  renew(): void {
+    for (const aggregate of this.#all) if (aggregate.count > 0 && !aggregate.spec.asSet) this.#originate(aggregate, plain(this.#rib.options))
+    for (const aggregate of this.#all) {
+      if (aggregate.count === 0 || !aggregate.spec.asSet || aggregate.isGathering) continue
+      aggregate.isGathering = true
+      this.#rib.start(this.#gather(aggregate))
+    }
+  }
+
   bestChanged(table: FamilyTable, prefix: number): void {
     for (const aggregate of this.#all) {
       if (aggregate.family === table.family && this.#isBelow(table, prefix, aggregate)) this.#count(aggregate, table, prefix)
@@ -193,9 +203,9 @@ const segmentsOf = (type: number, asns: ReadonlyArray<number>): AsPath =>
   Array.from({ length: Math.ceil(asns.length / 255) }, (_, i) => ({ type, asns: asns.slice(255 * i, 255 * (i + 1)) }))
 
 /** RFC 4271 5.1.6, 5.1.7: what was lost of the paths is marked, and by whom. */
-const plain = ({ asn, routerId }: RibOptions): PathAttributes => ({
+const plain = ({ asn, exportTargets = [], routerId }: RibOptions): PathAttributes => ({
   origin: Origin.igp, asPath: [], atomicAggregate: true, aggregator: { asn, address: dotted(routerId) }, communities: [],
-  extendedCommunities: [], largeCommunities: [], clusterList: [], unknown: []
+  extendedCommunities: exportTargets, largeCommunities: [], clusterList: [], unknown: []
 })
 
 const dotted = (id: number): string => [id >>> 24, (id >>> 16) & 255, (id >>> 8) & 255, id & 255].join(".")

@@ -18,6 +18,7 @@ import { type DecodedAttributes, type PathAttributes, Severity } from "../../wir
 import { attributeKeyInto, decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
 import { grownCapacity, growI32, growU16, growU32, growU8, initialCapacity } from "./columns.ts"
 import { OctetArena } from "./octet-arena.ts"
+import { isRouteTarget } from "./route-targets.ts"
 import type { NextHops } from "./types.ts"
 
 /** What a set says, in bits. */
@@ -33,7 +34,8 @@ export const SetFlag = {
   hasMed: 256,
   /** The exported next hop is this router's address towards the neighbour, or the neighbour's own. */
   nextHopSelf: 512,
-  nextHopPeer: 1024
+  nextHopPeer: 1024,
+  hasTargets: 2048
 } as const
 
 /** RFC 1997, 3765, 8326, 9494. */
@@ -66,6 +68,8 @@ interface Scope {
   readonly ifname: string | undefined
   readonly direct: boolean
   readonly nextHops: NextHops
+  /** Of routes of this router that another table has: the prefix, to which that table's own routes lead the way. */
+  readonly route: string | undefined
 }
 
 export interface InternOptions {
@@ -120,6 +124,7 @@ export class AttributeTable {
   #newest = 0
   #newestAttributes: PathAttributes | undefined
   readonly #scopes: Array<Scope>
+  readonly #routeScopes = new Map<NextHops, Map<string, number>>()
   #scratch: Uint8Array<ArrayBuffer> = new Uint8Array(512)
   readonly #asn: number
   readonly #nextHops: NextHops
@@ -127,7 +132,7 @@ export class AttributeTable {
   constructor(asn: number, nextHops: NextHops) {
     this.#asn = asn
     this.#nextHops = nextHops
-    this.#scopes = [{ ifname: undefined, direct: false, nextHops }]
+    this.#scopes = [{ ifname: undefined, direct: false, nextHops, route: undefined }]
   }
 
   get capacity(): number {
@@ -136,14 +141,30 @@ export class AttributeTable {
 
   /** A number for where next hops of a session are looked for: link-local ones on `ifname`; `direct`: one hop away. */
   scope(ifname: string | undefined, direct: boolean, nextHops = this.#nextHops): number {
-    const found = this.#scopes.findIndex((scope) => scope.ifname === ifname && scope.direct === direct && scope.nextHops === nextHops)
-    return found >= 0 ? found : this.#scopes.push({ ifname, direct, nextHops }) - 1
+    const found = this.#scopes.findIndex((scope) =>
+      scope.ifname === ifname && scope.direct === direct && scope.nextHops === nextHops && scope.route === undefined)
+    return found >= 0 ? found : this.#scopes.push({ ifname, direct, nextHops, route: undefined }) - 1
   }
 
   /** The scope here that finds next hops as `set` of another table does: for routes that are taken over from there. */
   scopeLike(other: AttributeTable, set: number): number {
     const { direct, ifname, nextHops } = other.#scopes[other.scopeOf(set)]!
     return this.scope(ifname, direct, nextHops)
+  }
+
+  /**
+   * The scope in which routes of this router to `prefix` lead the way that the other table's own routes do. 0 when there are more than
+   * a key can number: such routes are told and not put into the kernel.
+   */
+  scopeOfRoute(other: AttributeTable, prefix: string): number {
+    const nextHops = other.#nextHops
+    const known = this.#routeScopes.get(nextHops)?.get(prefix)
+    if (known !== undefined) return known
+    if (this.#scopes.length > 0xffff) return 0
+    const number = this.#scopes.push({ ifname: undefined, direct: false, nextHops, route: prefix }) - 1
+    const ofTable = this.#routeScopes.get(nextHops) ?? new Map<string, number>()
+    this.#routeScopes.set(nextHops, ofTable.set(prefix, number))
+    return number
   }
 
   /**
@@ -262,12 +283,19 @@ export class AttributeTable {
     const known = this.#nextHop[set]!
     if (known > 0) return known - 1
     const { linkLocalNextHop, nextHop } = this.#nextHopNames[this.#nextHopName[set]!]!
-    if (nextHop === undefined || nextHop === "0.0.0.0" || nextHop === "::") return -1
     const scope = this.#scopes[this.scopeOf(set)]!
+    if (nextHop === undefined || nextHop === "0.0.0.0" || nextHop === "::") return this.#ownRoute(set, scope)
     const linkLocal = linkLocalNextHop ?? (/^fe[89ab]/i.test(nextHop) ? nextHop : undefined)
     const index = linkLocal !== undefined && scope.ifname !== undefined
       ? scope.nextHops.track(linkLocal, scope.ifname, true)
       : scope.nextHops.track(nextHop, undefined, scope.direct)
+    this.#nextHop[set] = index + 1
+    return index
+  }
+
+  #ownRoute(set: number, { nextHops, route }: Scope): number {
+    if (route === undefined || nextHops.trackRoute === undefined) return -1
+    const index = nextHops.trackRoute(route)
     this.#nextHop[set] = index + 1
     return index
   }
@@ -339,6 +367,7 @@ export class AttributeTable {
     const mode = (key[0]! >>> modeShift) & 3
     let flags = mode === 1 ? SetFlag.nextHopSelf : mode === 2 ? SetFlag.nextHopPeer : 0
     for (const community of attributes.communities) flags |= wellKnown.get(community) ?? 0
+    if (attributes.extendedCommunities.some(isRouteTarget)) flags |= SetFlag.hasTargets
     if (attributes.localPref !== undefined) flags |= SetFlag.hasLocalPref
     if (attributes.med !== undefined) flags |= SetFlag.hasMed
     this.flags[set] = flags

@@ -60,7 +60,8 @@ export const unreachable = 0xffff_ffff
 export class Decision {
   readonly #pool: PathPool
   readonly #sets: AttributeTable
-  readonly #options: DecisionOptions
+  /** May be replaced; what was decided before is to be looked at again. */
+  options: DecisionOptions
   readonly #metricOf: (set: number) => number
   facts: PeerFacts
   /** The path that is best now, or -1. */
@@ -75,7 +76,7 @@ export class Decision {
     this.#sets = sets
     this.facts = facts
     this.#metricOf = metricOf
-    this.#options = options
+    this.options = options
   }
 
   /** Positive: the second path is better, by that `Step`; negative: the first. `withMed`: MED counts between these two. */
@@ -112,7 +113,7 @@ export class Decision {
 
   /** Whether the two may differ only in MED steps that do not count: MED counts always, or both have one neighbour AS. */
   #countsMed(a: number, b: number): boolean {
-    return this.#options.alwaysCompareMed || this.#neighborAs(a) === this.#neighborAs(b)
+    return this.options.alwaysCompareMed || this.#neighborAs(a) === this.#neighborAs(b)
   }
 
   #neighborAs(path: number): number {
@@ -149,7 +150,7 @@ export class Decision {
       if (this.compare(paths[0]!, paths[1]!, this.#countsMed(paths[0]!, paths[1]!)) > 0) swap(paths, 0, 1)
       return paths[0]!
     }
-    if (!this.#options.alwaysCompareMed) this.#groupByNeighbor(paths, count)
+    if (!this.options.alwaysCompareMed) this.#groupByNeighbor(paths, count)
     // The best of each group, then the best of these.
     let winner = 0
     for (let begin = 0; begin < count;) {
@@ -173,7 +174,7 @@ export class Decision {
 
   /** By the best's rules: whether `other` may share its traffic (FRR: equal up to the IGP metric, and the same AS_PATH if not relaxed). */
   isMultipath(best: number, other: number): boolean {
-    const { asPathRelax } = this.#options.multipath
+    const { asPathRelax } = this.options.multipath
     const step = Math.abs(this.compare(best, other, this.#countsMed(best, other)))
     if (step < Step.oldest) return false
     const p = this.#pool.peer[best]!
@@ -186,7 +187,7 @@ export class Decision {
 
   /** How many paths may share traffic with this best. */
   maxPaths(best: number): number {
-    const { ebgp, ibgp } = this.#options.multipath
+    const { ebgp, ibgp } = this.options.multipath
     return this.facts.isExternal[this.#pool.peer[best]!] === 1 ? ebgp : ibgp
   }
 

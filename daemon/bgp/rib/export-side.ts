@@ -142,7 +142,7 @@ export class ExportSide {
     const key = [
       config.isExternal, remoteAs, config.localAs, config.localAsPrepend, config.routeReflectorClient, config.removePrivateAs,
       config.asOverride, config.sendCommunities, of.nextHopSelf, of.defaultOriginate, this.#policyNumber(of.exportPolicy),
-      session.longLived === true, link, places === 0 ? "" : `${peer.index} ${places}`
+      session.longLived === true, clusterId, gracefulShutdown, link, places === 0 ? "" : `${peer.index} ${places}`
     ].join("|")
     const known = this.#groups[family].get(key)
     if (known !== undefined) return known

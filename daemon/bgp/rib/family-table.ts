@@ -55,7 +55,7 @@ export class FamilyTable {
   accepted: Uint32Array = new Uint32Array(firstPeer)
   readonly sets: AttributeTable
   readonly #nextHops: NextHops
-  readonly #fib: FibSink
+  #fib: FibSink
   readonly #lists = new Map<string, number>()
   readonly octets = new Uint8Array(16)
   /** Candidates of the last `decide` or `candidates`, ranked as far as was asked. */
@@ -171,6 +171,20 @@ export class FamilyTable {
     pool.give(path)
     sets.release(received!)
     sets.release(chosen!)
+    this.dirty.add(prefix)
+  }
+
+  /** Prefixes get into another table of the kernel when they are decided about; the caller has all of them decided. */
+  moveTo(fib: FibSink): void {
+    this.#fib = fib
+  }
+
+  /** Takes a prefix out of `fib`, where it was until now; it is decided about again. */
+  leave(prefix: number, fib: FibSink): void {
+    if (this.fib[prefix] === 0) return
+    this.fib[prefix] = 0
+    this.prefixes.octetsInto(prefix, this.octets, 0)
+    fib.unset(this.family, this.octets, 0, this.prefixes.lengthOf(prefix))
     this.dirty.add(prefix)
   }
 

@@ -7,6 +7,7 @@
 import type { AttributeTable } from "./attribute-table.ts"
 import { SetFlag } from "./attribute-table.ts"
 import type { FamilyTable } from "./family-table.ts"
+import { withTargets } from "./route-targets.ts"
 import { type PolicyResult, type RibOptions, type RibPeer, type RibSession, Source } from "./types.ts"
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 
@@ -25,7 +26,7 @@ interface Importer {
 /** Import classes are given out per attribute table: numbers of 16 bits, 0 is none. */
 const classes = new WeakMap<AttributeTable, { readonly shared: Map<string, number>; next: number }>()
 
-const classOf = (sets: AttributeTable, peer: ImportPeer, family: 0 | 1): number => {
+const classOf = ({ options, sets }: Importer, peer: ImportPeer, family: 0 | 1): number => {
   const known = peer.importClass[family]
   if (known !== 0) return known
   let given = classes.get(sets)
@@ -36,7 +37,9 @@ const classOf = (sets: AttributeTable, peer: ImportPeer, family: 0 | 1): number 
     classes.set(sets, given)
   }
   const { config } = peer
-  const key = config.families[family]?.importPolicy === undefined ? `${config.isExternal} ${config.localAs} ${config.allowAsIn}` : undefined
+  const isPlain = config.families[family]?.importPolicy === undefined
+  const common = `${config.isExternal} ${config.localAs} ${config.allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
+  const key = isPlain ? common : undefined
   const number = (key === undefined ? undefined : given.shared.get(key)) ?? given.next++
   if (key !== undefined) given.shared.set(key, number)
   peer.importClass[family] = number
@@ -54,7 +57,7 @@ export const importSet = (rib: Importer, peer: ImportPeer, table: FamilyTable, s
   if (peer.session !== undefined && sets.nextHopText(set) === peer.session.nextHopSelf[table.family]) return -1
   const policy = peer.config.families[table.family]?.importPolicy
   if (policy?.usesPrefix === true) return prefix < 0 ? 0 : evaluate(rib, peer, table, set, prefix)
-  const number = classOf(sets, peer, table.family)
+  const number = classOf(rib, peer, table.family)
   let result: number
   if (sets.importClass[set] === number) result = sets.importResult[set]!
   else {
@@ -78,15 +81,16 @@ const isLoop = ({ options, sets }: Importer, { config }: ImportPeer, set: number
 }
 
 /** The result has a reference for the caller. */
-const evaluate = ({ sets }: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
+const evaluate = ({ options: { exportTargets = [] }, sets }: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
   const policy = peer.config.families[table.family]?.importPolicy
   const isShutDown = peer.config.isExternal && (sets.flags[set]! & SetFlag.gracefulShutdown) !== 0
-  if (policy === undefined && !isShutDown) {
+  if (policy === undefined && !isShutDown && exportTargets.length === 0) {
     sets.retain(set)
     return set
   }
   const received = sets.get(set)
-  const result = policy === undefined ? { attributes: received } : applyPolicy(peer, table, received, prefix)
+  const targeted = withTargets(received, exportTargets)
+  const result = policy === undefined ? { attributes: targeted } : applyPolicy(peer, table, targeted, prefix)
   if (result === undefined) return 0
   const attributes = withNextHop(result, received, peer)
   // RFC 8326 4.2: least preference, for our AS too; judged by what the policy has left of the communities.

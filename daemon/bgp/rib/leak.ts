@@ -2,11 +2,15 @@
  * Routes between tables of one speaker: a table takes over the best paths of another one, as routes of its own with the other's next
  * hops. What was taken over goes no further, so that two tables that import from each other do not feed each other.
  *
- * Limit: routes of the other table that lead to an interface, not to a next hop, are announced and not put into the kernel.
+ * Networks, connected and static routes of the other table lead the way that they lead there: to an interface, or by its gateway. One that
+ * leads nowhere there (a network without a route) is not taken. An aggregate is told and leads nowhere: what it is made of does.
  */
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
-import type { AttributeTable } from "./attribute-table.ts"
+import { format } from "../../wire/ip.ts"
+import { type AttributeTable, SetFlag } from "./attribute-table.ts"
+import { firstPeer } from "./decision.ts"
 import type { FamilyTable } from "./family-table.ts"
+import { bearsOneOf } from "./route-targets.ts"
 import { type FamilyIndex, Source } from "./types.ts"
 
 interface From {
@@ -22,7 +26,8 @@ interface Into extends From {
 export interface LeakOptions {
   /** Tells this import's paths from others' in the table. */
   readonly number: number
-  readonly accepts: (attributes: PathAttributes) => PathAttributes | undefined
+  /** Route targets of the routes to take, as they are now. */
+  readonly targets: () => ReadonlySet<bigint>
 }
 
 export class Leak {
@@ -38,13 +43,13 @@ export class Leak {
 
   /** The best path of a prefix in the other table may be another. */
   follow(family: FamilyIndex, prefix: number): void {
-    const { accepts, number } = this.#options
+    const { number } = this.#options
     const from = this.#from.tables[family]
     const into = this.#into.tables[family]
     const best = from.best[prefix]!
     const isOwn = best >= 0 && from.pool.peer[best] !== Source.table
     const set = isOwn ? from.bestSet[prefix]! : 0
-    const attributes = set === 0 ? undefined : accepts(this.#from.sets.get(set))
+    const attributes = set === 0 ? undefined : this.#accepted(set)
     from.prefixes.octetsInto(prefix, from.octets, 0)
     const length = from.prefixes.lengthOf(prefix)
     if (attributes === undefined) {
@@ -52,9 +57,20 @@ export class Leak {
       if (found >= 0) this.#into.removeLocal(family, found, Source.table, number)
       return
     }
-    const taken = this.#into.sets.intern(attributes, { scope: this.#into.sets.scopeLike(this.#from.sets, set) })
+    const source = from.pool.peer[best]!
+    const isOurs = source < firstPeer && source !== Source.aggregate
+    const scope = isOurs
+      ? this.#into.sets.scopeOfRoute(this.#from.sets, `${format(from.octets.subarray(0, family === 0 ? 4 : 16))}/${length}`)
+      : this.#into.sets.scopeLike(this.#from.sets, set)
+    const taken = this.#into.sets.intern(attributes, { scope })
     this.#into.putLocal(family, into.prefixAt(from.octets, 0, length), Source.table, { set: taken, pathId: number })
     this.#into.sets.release(taken)
+  }
+
+  #accepted(set: number): PathAttributes | undefined {
+    if ((this.#from.sets.flags[set]! & SetFlag.hasTargets) === 0) return undefined
+    const attributes = this.#from.sets.get(set)
+    return bearsOneOf(attributes, this.#options.targets()) ? attributes : undefined
   }
 
   /** Everything that the other table has, in slices. */

@@ -34,7 +34,9 @@ import { importSet, type ImportPeer } from "./import-side.ts"
 import { Leak } from "./leak.ts"
 import { PathFlag } from "./path-pool.ts"
 import { Peer, PeerFactTable } from "./peer.ts"
-import { type FamilyIndex, type PathView, type RibOptions, type RibPeer, type RibSession, Source, type ViewPage } from "./types.ts"
+import {
+  type FamilyIndex, type FibSink, type PathView, type RibOptions, type RibPeer, type RibSession, type RibSetting, Source, type ViewPage
+} from "./types.ts"
 import * as Views from "./views.ts"
 import * as Walks from "./walks.ts"
 
@@ -59,6 +61,13 @@ const stride = 64
 const wireFamilies = [Family.ipv4Unicast, Family.ipv6Unicast] as const
 const familyIndexes: ReadonlyArray<FamilyIndex> = [0, 1]
 
+/** Routes taken over from another table. */
+export interface Import {
+  /** Looks at all of them again: other targets. */
+  again(): void
+  stop(): void
+}
+
 /** A job in slices: goes on from each `yield`. `peer`: whose, -1: nobody's. */
 interface Job {
   readonly peer: number
@@ -66,7 +75,7 @@ interface Job {
 }
 
 export class Rib {
-  readonly options: RibOptions
+  options: RibOptions
   readonly sets: AttributeTable
   readonly tables: readonly [FamilyTable, FamilyTable]
   readonly exports: ExportSide
@@ -83,6 +92,7 @@ export class Rib {
   #imports = 0
   /** Next hops that changed and whose routes were not looked for yet. */
   #changedNextHops = new Set<number>()
+  readonly #unlisten: () => void
   #held = false
   // What `#visit*` work on: one UPDATE at a time.
   #bytes: Uint8Array = new Uint8Array(0)
@@ -103,7 +113,7 @@ export class Rib {
     this.exports = new ExportSide(this)
     this.#aggregates = new Aggregates(this)
     this.sets.onFree = (set) => this.exports.forget(set)
-    nextHops.onChange((index) => this.#nextHopChanged(index))
+    this.#unlisten = nextHops.onChange((index) => this.#nextHopChanged(index))
   }
 
   // ---- neighbours ------------------------------------------------------------------------------------------------------
@@ -273,16 +283,48 @@ export class Rib {
     this.options.events.wanted()
   }
 
-  /** Takes the other table's best paths as `accepts` says of their attributes. Returns how to stop. */
-  importFrom(other: Rib, accepts: (attributes: PathAttributes) => PathAttributes | undefined): () => void {
-    const leak = new Leak(this, other, { number: ++this.#imports, accepts })
+  /** Takes the other table's best paths that bear one of `targets`. */
+  importFrom(other: Rib, targets: () => ReadonlySet<bigint>): Import {
+    const leak = new Leak(this, other, { number: ++this.#imports, targets })
     const follow = (family: FamilyIndex, prefix: number): void => leak.follow(family, prefix)
     other.#followers.add(follow)
     this.#start(-1, leak.all())
-    return () => {
-      other.#followers.delete(follow)
-      this.#start(-1, leak.none())
+    return {
+      again: () => this.#start(-1, leak.all()),
+      stop: () => {
+        other.#followers.delete(follow)
+        this.#start(-1, leak.none())
+      }
     }
+  }
+
+  /** Decides and tells as the new words say: what changes is worked off by `run`, sessions stay. */
+  configure(setting: RibSetting): void {
+    const before = this.options
+    this.options = { ...before, ...setting }
+    const { alwaysCompareMed, multipath } = setting
+    for (const { decision } of this.tables) decision.options = { alwaysCompareMed, multipath }
+    this.#start(-1, Walks.redecideAll(this.tables))
+    const areTargetsNew = before.exportTargets?.join() !== setting.exportTargets?.join()
+    if (areTargetsNew) this.#aggregates.renew()
+    for (const peer of this.peers) {
+      if (peer === undefined) continue
+      if (areTargetsNew || before.clusterId !== setting.clusterId) this.refreshImport(peer.index)
+      if (peer.session !== undefined) this.exports.reattach(peer)
+    }
+  }
+
+  /** Writes into another table of the kernel, and takes out what it has written into the one before. */
+  moveTo(fib: FibSink): void {
+    const { fib: before } = this.options
+    this.options = { ...this.options, fib }
+    for (const table of this.tables) table.moveTo(fib)
+    this.#start(-1, Walks.leaveAll(this.tables, before))
+  }
+
+  /** Nothing is to be heard of next hops any more. */
+  close(): void {
+    this.#unlisten()
   }
 
   // ---- work ------------------------------------------------------------------------------------------------------------

@@ -112,6 +112,11 @@ export interface NextHops {
   isReachable(index: number): boolean
   /** IGP metric; 0 for connected. */
   metric(index: number): number
+  /**
+   * One more user of the way that this table's own routes (connected, static) lead to a prefix: `10.0.0.0/24`, a canonical one. For
+   * routes of this router that another table takes over.
+   */
+  trackRoute?(prefix: string): number
   /** Calls `listener` when reachability or metric of an index changed; returns how to stop. */
   onChange(listener: (index: number) => void): () => void
 }
@@ -132,14 +137,23 @@ export interface FibSink {
   hasSpace(): boolean
 }
 
-export interface RibOptions {
-  readonly asn: number
-  /** Unsigned 32 bits. */
-  readonly routerId: number
+/** What may change while the RIB runs. */
+export interface RibSetting {
   readonly clusterId: number
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
   readonly gracefulShutdown: boolean
+  /**
+   * Route targets that the table's routes bear, as extended communities (RFC 4360 4). They take the place of those that neighbours sent,
+   * before policies. Empty: routes bear what they came with.
+   */
+  readonly exportTargets?: ReadonlyArray<bigint>
+}
+
+export interface RibOptions extends RibSetting {
+  readonly asn: number
+  /** Unsigned 32 bits. */
+  readonly routerId: number
   readonly nextHops: NextHops
   readonly fib: FibSink
   readonly events: RibEvents

@@ -7,7 +7,7 @@ import type { FamilyTable } from "./family-table.ts"
 import { importSet } from "./import-side.ts"
 import { PathFlag } from "./path-pool.ts"
 import type { Peer } from "./peer.ts"
-import type { RibOptions } from "./types.ts"
+import type { FibSink, RibOptions } from "./types.ts"
 
 /** RFC 9494 2. */
 const llgrStale = 0xffff_0006
@@ -67,6 +67,26 @@ export function* reimport(
     else {
       table.rechoose(path, chosen)
       rib.sets.release(chosen)
+    }
+  }
+}
+
+/** All prefixes are to be looked at again. */
+export function* redecideAll(tables: ReadonlyArray<FamilyTable>): Generator<undefined, void> {
+  for (const { dirty, first, prefixes } of tables) {
+    for (let prefix = 0; prefix < prefixes.limit; prefix++) {
+      if ((prefix & 4095) === 4095) yield
+      if (prefixes.has(prefix) && first[prefix]! >= 0) dirty.add(prefix)
+    }
+  }
+}
+
+/** Takes everything out of a table of the kernel, as far as it was put there before the tables moved on. */
+export function* leaveAll(tables: ReadonlyArray<FamilyTable>, fib: FibSink): Generator<undefined, void> {
+  for (const table of tables) {
+    for (let prefix = 0; prefix < table.prefixes.limit; prefix++) {
+      if ((prefix & 4095) === 4095) yield
+      if (table.prefixes.has(prefix)) table.leave(prefix, fib)
     }
   }
 }

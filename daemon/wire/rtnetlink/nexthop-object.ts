@@ -66,13 +66,17 @@ const header = (out: Writer, family: number, protocol: number, flags: number): v
   out.u32(flags)
 }
 
-/** A gateway of 4 or 16 octets on an interface. It is taken as on the link: who asks has looked. Returns the sequence number. */
+/**
+ * A gateway of 4 or 16 octets on an interface. It is taken as on the link: who asks has looked. With 0.0.0.0 or :: there is no gateway:
+ * what is sent is for somebody on the link. Returns the sequence number.
+ */
 export const addSingle = (out: Writer, flags: number, id: number, protocol: number, gateway: Uint8Array, index: number): number => {
   const sequence = out.begin(newNexthop, flags)
-  header(out, addressFamily(gateway), protocol, RTNH_F_ONLINK)
+  const hasGateway = gateway.some((octet) => octet !== 0)
+  header(out, addressFamily(gateway), protocol, hasGateway ? RTNH_F_ONLINK : 0)
   out.attributeU32(NHA_ID, id)
   out.attributeU32(NHA_OIF, index)
-  out.attribute(NHA_GATEWAY, gateway)
+  if (hasGateway) out.attribute(NHA_GATEWAY, gateway)
   out.end()
   return sequence
 }

@@ -2,6 +2,7 @@
 import t from "tap"
 import { Family } from "../../../daemon/wire/bgp/iana.ts"
 import type { RibPolicy } from "../../../daemon/bgp/rib/types.ts"
+import type { PathAttributes } from "../../../daemon/wire/bgp/path-attributes.ts"
 import { anyFamily, attributes, peerConfig, type PeerOptions, type TestPeer, TestRib } from "./rib-harness.ts"
 
 const pathOf = (peer: TestPeer, prefix: string): ReadonlyArray<number> | undefined => {
@@ -321,24 +322,34 @@ t.test("Rib originates a default route towards a neighbour, and local routes wit
   t.end()
 })
 
-t.test("Rib.importFrom takes best paths over and lets them go", (t) => {
+const target = 0x0002_fde8_0000_0001n
+const otherTarget = 0x0002_fde8_0000_0002n
+
+t.test("Rib.importFrom takes best paths that bear its targets over and lets them go", (t) => {
   const red = new TestRib()
   const blue = new TestRib()
   const from = red.peer(external)
   const to = blue.peer(sink)
-  from.announce(["10.1.0.0/16", "10.2.0.0/16"], attributes({ path: [65001] }))
+  const bearing = (...extendedCommunities: bigint[]): PathAttributes => ({ ...attributes({ path: [65001] }), extendedCommunities })
+  from.announce(["10.1.0.0/16", "10.2.0.0/16"], bearing(target))
+  from.announce(["10.3.0.0/16"], bearing())
   red.settle()
-  const stop = blue.rib.importFrom(red.rib, (given) => (given.med === 1 ? undefined : given))
+  let targets = new Set([target])
+  const imported = blue.rib.importFrom(red.rib, () => targets)
   const settle = (): void => {
     red.settle()
     blue.settle()
   }
   settle()
   t.strictSame([...to.routes.keys()].toSorted(), ["10.1.0.0/16", "10.2.0.0/16"])
-  from.announce(["10.1.0.0/16"], attributes({ path: [65001], med: 1 }))
+  from.announce(["10.1.0.0/16"], bearing(otherTarget))
   settle()
   t.strictSame([...to.routes.keys()], ["10.2.0.0/16"])
-  stop()
+  targets = new Set([otherTarget])
+  imported.again()
+  settle()
+  t.strictSame([...to.routes.keys()], ["10.1.0.0/16"])
+  imported.stop()
   settle()
   t.equal(to.routes.size, 0)
   t.end()
