@@ -138,6 +138,8 @@ export class Rib {
     this.refreshImport(index)
     if (peer.session !== undefined) this.exports.reattach(peer)
     this.options.events.wanted()
+    // A limit may be lower now. Last, for the session may end by it.
+    if (peer.session !== undefined) for (const table of this.tables) this.#checkMaxPrefix(peer, table)
   }
 
   removePeer(index: number): void {
@@ -154,6 +156,7 @@ export class Rib {
     if (peer.session !== undefined) this.sessionDown(index, familyIndexes)
     this.#finishJobs(index)
     peer.session = session
+    peer.isOverLimit.fill(false)
     peer.scope = this.sets.scope(session.ifname, peer.config.isExternal && session.isMultihop !== true)
     peer.renewImport()
     this.#facts.set(index, peer.config, session)
@@ -503,11 +506,11 @@ export class Rib {
 
   #checkMaxPrefix(peer: Peer, table: FamilyTable): void {
     const most = peer.config.families[table.family]?.maxPrefix
-    if (most === undefined) return
     const count = table.received[peer.index]!
-    const isOver = count > most
-    if (isOver && !peer.isOverLimit[table.family]) this.options.events.maxPrefix?.(peer.index, table.family, count)
+    const wasOver = peer.isOverLimit[table.family]
+    const isOver = most !== undefined && count > most
     peer.isOverLimit[table.family] = isOver
+    if (isOver && !wasOver) this.options.events.maxPrefix?.(peer.index, table.family, count)
   }
 
   // ---- jobs ------------------------------------------------------------------------------------------------------------

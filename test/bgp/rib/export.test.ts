@@ -368,6 +368,26 @@ t.test("Rib counts prefixes and tells once when there are too many", (t) => {
   t.end()
 })
 
+t.test("Rib tells of too many prefixes in each session, and when the limit becomes lower", (t) => {
+  const told: number[] = []
+  const lab = new TestRib({ events: { wanted: () => {}, maxPrefix: (_peer, _family, count) => told.push(count) } })
+  const config = { ...external, families: [{ ...anyFamily, maxPrefix: 2 }, anyFamily] } as const
+  const from = lab.peer(config)
+  const announceThree = (): void => from.announce(["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"], attributes({ path: [65001] }))
+  announceThree()
+  t.strictSame(told, [3])
+  from.down()
+  lab.settle()
+  from.up()
+  announceThree()
+  t.strictSame(told, [3, 3], "the next session, with all of them in one message")
+  lab.rib.updatePeer(from.index, peerConfig(65000, { ...config, families: [{ ...anyFamily, maxPrefix: 3 }, anyFamily] }))
+  t.strictSame(told, [3, 3])
+  lab.rib.updatePeer(from.index, peerConfig(65000, { ...config, families: [{ ...anyFamily, maxPrefix: 1 }, anyFamily] }))
+  t.strictSame(told, [3, 3, 3], "a lower limit, while nothing comes")
+  t.end()
+})
+
 t.test("Rib.hold lets nothing out before it ends", (t) => {
   const lab = new TestRib()
   lab.rib.hold(true)
