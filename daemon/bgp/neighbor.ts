@@ -122,6 +122,8 @@ export class Neighbor implements SessionCallbacks {
     this.#spec = spec
     this.applySetting()
     if (!same(before.timers, spec.timers)) this.#session?.configure?.(spec)
+    // Whoever was turned away for a limit may try again under another one at once.
+    if (!this.isEstablished && !same(limitsOf(before), limitsOf(spec))) this.#session?.reset("configuration")
     if (before.shutdown !== spec.shutdown) {
       if (spec.shutdown) this.#session?.shutdown("")
       else this.#session?.start()
@@ -331,6 +333,8 @@ export class Neighbor implements SessionCallbacks {
     this.#session?.bfd("up")
   }
 }
+
+const limitsOf = ({ families }: BgpNeighborSpec): ReadonlyArray<object> => families.map(({ maxPrefix }) => maxPrefix ?? {})
 
 const has = (open: Open, kind: Capability["kind"]): boolean => open.capabilities.some((one) => one.kind === kind)
 

@@ -125,13 +125,23 @@ const causeText = (cause: Cause): string => {
   }
 }
 
+const configOf = (options: SessionOptions, { passive, timers }: BgpNeighborSpec): Config => ({
+  passive: passive || options.isDynamic === true,
+  connectRetryS: timers.connectRetryS,
+  idleHoldS: options.idleHoldS ?? 1,
+  idleHoldMaxS: options.idleHoldMaxS ?? 60,
+  // RFC 9687 6.
+  sendHoldS: options.sendHoldS ?? (timers.holdTimeS === 0 ? 0 : Math.max(480, 2 * timers.holdTimeS)),
+  isSecond: false
+})
+
 export class NeighborSession implements Session, Host {
-  readonly neighbor: BgpNeighborSpec
+  neighbor: BgpNeighborSpec
   readonly clock: Clock
   readonly sent = noCounters()
   readonly received = noCounters()
   readonly #options: SessionOptions
-  readonly #config: Config
+  #config: Config
   #main: Machine
   #second: Machine | undefined
   /** A connection that came in and that no machine has taken yet. */
@@ -162,15 +172,7 @@ export class NeighborSession implements Session, Host {
     this.neighbor = neighbor
     this.clock = options.clock ?? systemClock
     this.#since = this.clock.now()
-    const { connectRetryS, holdTimeS } = neighbor.timers
-    this.#config = {
-      passive: neighbor.passive || options.isDynamic === true,
-      connectRetryS,
-      idleHoldS: options.idleHoldS ?? 1,
-      idleHoldMaxS: options.idleHoldMaxS ?? 60,
-      sendHoldS: options.sendHoldS ?? (holdTimeS === 0 ? 0 : Math.max(480, 2 * holdTimeS)),
-      isSecond: false
-    }
+    this.#config = configOf(options, neighbor)
     this.#main = new Machine(this, this.#config)
     this.#stale = new StaleRoutes(this.clock, (family, what) => options.callbacks.stale(this, family, what))
     if (neighbor.remote.kind === "address") this.#address = neighbor.remote.address
@@ -285,6 +287,12 @@ export class NeighborSession implements Session, Host {
 
   get #canStart(): boolean {
     return this.#isStarted && this.#lack === undefined && !this.neighbor.shutdown
+  }
+
+  configure(neighbor: BgpNeighborSpec): void {
+    this.neighbor = neighbor
+    this.#config = configOf(this.#options, neighbor)
+    this.#main.config = this.#config
   }
 
   endOfRib(family: number): void {

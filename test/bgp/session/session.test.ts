@@ -169,6 +169,24 @@ t.test("what is no BGP, or comes too early, gets the right NOTIFICATION", async 
   }
 })
 
+t.test("other timers hold from the next session on", async (t) => {
+  const { dial, session } = await waiting(t)
+  const holdTimeOf = async (): Promise<number> => {
+    const { got, socket } = await dial()
+    socket.write(Uint8Array.of(...open, ...keepalive))
+    await until("it is up", () => session.state === "Established")
+    const message = got().find(([type]) => type === 1)![1]
+    const decoded = OpenCodec.decode(message, 0, message.length)
+    if (decoded.ok) session.configure({ ...session.neighbor, timers: { ...session.neighbor.timers, holdTimeS: 12, keepaliveS: 4 } })
+    t.equal(session.state, "Established")
+    socket.destroy()
+    await until("it waits again", () => session.state === "Active")
+    return decoded.ok ? decoded.value.holdTimeS : -1
+  }
+  t.equal(await holdTimeOf(), 90)
+  t.equal(await holdTimeOf(), 12)
+})
+
 t.test("a flood of UPDATEs in one piece lets other sessions live", async (t) => {
   let count = 0
   const busy = await waiting(t, {}, {
