@@ -16,6 +16,8 @@ import * as Hosts from "../demo/hosts.ts"
 import { leftoversOf } from "../demo/leftovers.ts"
 import { fewestHosts, hostsOf, mostHosts, placed } from "../demo/placement.ts"
 import { showPacket } from "../demo/packet.ts"
+import { ends, flowCount, showFailover } from "../demo/failover.ts"
+import { converge } from "../demo/routing.ts"
 import { hostsIn, showAddresses, showHosts, showMatrix, showTunnels, surprisesOf, whatToTry } from "../demo/show.ts"
 import { interruption, stepper } from "../demo/steps.ts"
 import type { Step } from "../demo/steps.ts"
@@ -53,12 +55,12 @@ export const run = async (input: InputOf<typeof specs.demo>, context: Context): 
   const hosts = hostCountOf(input.hosts, context)
   const made: Made = {}
   const interrupted = interruption()
-  const step = stepper((input.keep ? 5 : 7) + (hosts > 1 ? 2 : 0))
+  const step = stepper((input.keep ? 7 : 9) + (hosts > 1 ? 2 : 0))
   const problems: Array<string> = []
   let failure: unknown
 
   const where = hosts > 1 ? `,\non ${hosts} hosts with tunnels between them` : ""
-  print(`${style.bold("weft demo")}: an office, an IDC and an AWS VPC, joined by private links and by the internet${where}\n`)
+  print(`${style.bold("weft demo")}: an office, an IDC and an AWS VPC, joined by private links\nand by the internet${where}\n`)
   try {
     problems.push(...(await tour(context, { hosts, made, interrupted, step })))
   } catch (error) {
@@ -132,6 +134,11 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
     ({ planned }) => `Deploy it: ${figures(planned) || "nothing to do, it runs already"}`
   )
 
+  await step(
+    "BGP",
+    async () => Promise.race([converge(client, await client.inspect(lab)), interrupted]),
+    ({ sessions, watched }) => `BGP between the sites: ${sessions} sessions up, ${watched} of them watched by BFD`
+  )
   const inspected = await Promise.race([hosts > 1 ? inspectTunnels(client) : client.inspect(lab), interrupted])
   const problems: Array<string> = []
   if (hosts > 1) {
@@ -147,6 +154,12 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
     )
   }
   problems.push(...(await prove(client, inspected, journey)))
+  await step(
+    "Failover",
+    async () => problems.push(...(await Promise.race([showFailover(client, topology, lab), interrupted]))),
+    () => `Cut a tunnel under traffic: ${ends.from} → ${ends.to}, ${flowCount} flows, a probe each per ms`,
+    "before"
+  )
   await step(
     "Draw",
     async () => save(drawing, draw(inspected, "svg")),

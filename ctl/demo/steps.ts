@@ -21,7 +21,7 @@ export const stepper = (total: number): Step => {
     try {
       const result = await work()
       if (titled === undefined)
-        print(`${head} ${title(result).padEnd(62)} ${style.dim(duration(performance.now() - start).padStart(8))}`)
+        print(`${head} ${title(result).padEnd(62 - (String(number).length - 1))} ${style.dim(duration(performance.now() - start).padStart(8))}`)
       else print("")
       return result
     } catch (error) {
