@@ -17,6 +17,7 @@ import * as HostLimits from "../linux/host-limits.ts"
 import * as Memory from "../linux/memory.ts"
 import type { EventLog } from "../observe/events.ts"
 import { diff, type Observed, type Step } from "../plan/diff.ts"
+import { handOver } from "../plan/handover.ts"
 import { kindOrder } from "../plan/order.ts"
 import type { Kind, Plan, Remembered, Resource } from "../plan/resource.ts"
 import { allocateVnis, vnisOf } from "../plan/vni.ts"
@@ -283,7 +284,7 @@ export class Reconciler {
     return this.converge(committed, { ...watch, planned: () => {} })
   }
 
-  /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. */
+  /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. Before BGP replaces routes it settles. */
   private async converge(entry: LabEntry, watch: Watch): Promise<Outcome> {
     let changed = 0
     let failures: ReadonlyArray<Failure> = []
@@ -292,22 +293,28 @@ export class Reconciler {
       const result = await this.observing(entry.plan, entry, async (lab) => {
         const steps = diff(entry.plan, await observe(lab))
         if (round === 0) this.begin(entry, steps, watch)
-        if (steps.length === 0) return { steps, failures: [] }
-        if (round === maxRounds) return { steps, failures: steps.map(didNotSettle) }
-        const failed = await apply(lab, steps, (step, error) => this.report(entry.name, watch.report, step, error))
+        if (steps.length === 0) return { steps, failures: [], isHandingOver: false }
+        if (round === maxRounds) return { steps, failures: steps.map(didNotSettle), isHandingOver: false }
+        const { later, now } = handOver(steps)
+        const failed = await apply(lab, now, (step, error) => this.report(entry.name, watch.report, step, error))
         await lab.save()
-        return { steps, failures: failed }
+        return { steps: now, failures: failed, isHandingOver: later.length > 0 }
       })
       failures = result.failures
       changed += round === maxRounds ? 0 : result.steps.length - failures.length
       if (result.steps.length === 0 || failures.length > 0) break
+      if (result.isHandingOver) await this.settled(entry, watch)
     }
     if (failures.length === 0 && changed > 0 && watch !== silent) {
-      await settleSessions(this.daemon.routing, entry.plan, { note: watch.note, isOver: () => this.closing })
+      await this.settled(entry, watch)
     }
     await this.settle(entry, failures, changed)
     await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
+  }
+
+  private settled({ plan }: LabEntry, { note }: Watch): Promise<void> {
+    return settleSessions(this.daemon.routing, plan, { note, isOver: () => this.closing })
   }
 
   /** The machine's shared limits follow what all labs need together. */

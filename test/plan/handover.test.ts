@@ -1,0 +1,26 @@
+import t from "tap"
+import type { Step } from "../../daemon/plan/diff.ts"
+import { handOver } from "../../daemon/plan/handover.ts"
+
+const steps = (...words: ReadonlyArray<string>): ReadonlyArray<Step> =>
+  words.map((word) => {
+    const [action, kind] = word.split(" ")
+    return { action, kind, id: word, node: "r", attributes: [], reason: "", implied: false } as unknown as Step
+  })
+
+const split = (...words: ReadonlyArray<string>): readonly [now: ReadonlyArray<string>, later: ReadonlyArray<string>] => {
+  const { later, now } = handOver(steps(...words))
+  return [now.map(({ id }) => id), later.map(({ id }) => id)]
+}
+
+t.test("handOver removes last where a speaker starts or changes", (t) => {
+  t.strictSame(split("create port", "create bgp", "remove route", "remove port"), [["create port", "create bgp"], ["remove route", "remove port"]])
+  t.strictSame(split("update bgp", "remove route"), [["update bgp"], ["remove route"]])
+  t.end()
+})
+
+t.test("handOver changes nothing where none does", (t) => {
+  t.strictSame(split("create route", "remove bgp", "remove route"), [["create route", "remove bgp", "remove route"], []])
+  t.strictSame(split("update route", "remove port"), [["update route", "remove port"], []])
+  t.end()
+})
