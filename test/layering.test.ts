@@ -24,6 +24,11 @@ const layers: Readonly<Record<string, Layer>> = {
   topology: { layers: ["wire"], packages: ["yaml", "effect", ...pureNode], why: "it is pure: text in, Topology out" },
   plan: { layers: ["wire"], packages: pureNode, why: "it is pure: plans in, steps out" },
   compiler: { layers: ["wire", "topology", "plan"], packages: pureNode, why: "it is pure: Topology in, Plan out" },
+  checks: {
+    layers: ["wire", "topology", "plan"],
+    packages: ["effect", ...pureNode],
+    why: "a check asks a lab by a small interface and knows nothing of who answers"
+  },
   bfd: { layers: ["wire"], packages: [], why: "it is pure: packets and times in, packets and times out" },
   datapath: { layers: ["wire", "native", "bfd"], packages: "any", why: "the packet path knows frames and system calls only" },
   linux: { layers: ["wire", "native"], packages: "any", why: "it offers the kernel to all and knows no plan" },
@@ -40,7 +45,7 @@ const layers: Readonly<Record<string, Layer>> = {
   },
   store: { layers: ["wire", "plan", "topology"], packages: "any", why: "it keeps data and does not act on it" },
   observe: { layers: ["wire", "plan", "linux"], packages: "any", why: "it watches the kernel and decides nothing" },
-  probes: { layers: ["wire", "plan", "linux", "native"], packages: "any", why: "it sends and measures, in nodes that exist already" },
+  probes: { layers: ["wire", "plan", "linux", "native", "checks"], packages: "any", why: "it sends and measures, in nodes that exist already" },
   reconciler: {
     layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "bgp", "store", "observe"],
     packages: "any",
@@ -57,7 +62,7 @@ const layers: Readonly<Record<string, Layer>> = {
     why: "it tells other hosts what this one's networks know, and the networks what others tell; labs are not its business",
   },
   rpc: {
-    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "probes", "bgp", "evpn", "reconciler", "fleet"],
+    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "checks", "probes", "bgp", "evpn", "reconciler", "fleet"],
     packages: "any",
     why: "it turns messages into calls and never touches the kernel itself",
   },
@@ -65,7 +70,7 @@ const layers: Readonly<Record<string, Layer>> = {
 
 /** From `effect`, a pure layer takes what describes and checks values, and nothing that runs. */
 const pureEffect = /^(Schema\w*|Option|Result|Predicate|Data|Equal|Hash|Order|Array|Record|String|Number|Struct|Tuple|pipe|flow)$/
-const pureLayers = ["topology", "compiler", "plan", "wire"]
+const pureLayers = ["topology", "compiler", "plan", "wire", "checks"]
 
 /** The one way from the command line tool into the daemon: checking a file needs no daemon, only the same compiler. */
 const ctlMayImport = ["daemon/compiler/load.ts", "daemon/topology/diagnostic.ts"]
