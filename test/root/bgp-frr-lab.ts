@@ -23,6 +23,15 @@ export const patienceMs = 30_000
 type Bgp = Readonly<Record<string, unknown>>
 type FrrName = "f1" | "f2" | "f3"
 
+/** More of a lab, on top of what all have. */
+export interface FrrLabExtra {
+  /** Links have IPv4 only, and there is no lan. */
+  readonly isPlain?: boolean
+  readonly nodes?: Readonly<Record<string, object>>
+  readonly links?: ReadonlyArray<object>
+  readonly networks?: Readonly<Record<string, object>>
+}
+
 /** One path of `show bgp ... PREFIX json`, as far as tests look at it. */
 export interface FrrPath {
   readonly aspath?: { readonly string: string }
@@ -82,11 +91,13 @@ export class FrrLab {
   readonly #world: World
   readonly #peers = new Map<string, Peer>()
   readonly #count: number
-  readonly #extra: Readonly<Record<string, unknown>>
+  readonly #extra: FrrLabExtra
   readonly #configured = new Set<string>()
   readonly #options: FrrOptions
+  /** What the topology says of FRR's nodes now. */
+  #nodes: Readonly<Partial<Record<FrrName, object>>> = {}
 
-  private constructor(weftd: Weftd, label: string, count: number, options: FrrOptions, extra: Readonly<Record<string, unknown>>) {
+  private constructor(weftd: Weftd, label: string, count: number, options: FrrOptions, extra: FrrLabExtra) {
     this.weftd = weftd
     this.name = weftd.name(label)
     this.#world = new World(`frr-${label}`)
@@ -95,13 +106,13 @@ export class FrrLab {
     this.#extra = extra
   }
 
-  /** weft and `count` nodes with FRR that have no configuration yet. `extra`: more of the lab, on top. */
+  /** weft and `count` nodes with FRR that have no configuration yet. */
   static async start(
     t: Test,
     label: string,
     count: number,
     options: FrrOptions = {},
-    extra: Readonly<Record<string, unknown>> = {}
+    extra: FrrLabExtra = {}
   ): Promise<FrrLab> {
     const weftd = await Weftd.start(`frr-${label}`)
     const lab = new FrrLab(weftd, label, count, options, extra)
@@ -123,32 +134,25 @@ export class FrrLab {
 
   topology(bgp: Bgp | undefined): TopologyObject {
     const names = this.#names()
-    const { links = [], networks = {}, nodes = {}, ...rest } = this.#extra as {
-      readonly nodes?: Readonly<Record<string, object>>
-      readonly links?: ReadonlyArray<object>
-      readonly networks?: object
-    }
+    const { isPlain = false, links = [], networks = {}, nodes = {} } = this.#extra
     const timers = { hold: "9s", keepalive: "3s", "connect-retry": "1s" }
     const weft = { kind: "router", loopback: ["10.255.0.1", "2001:db8:ffff::1"], ...nodes["weft"] }
+    const lan = { cidr: ["10.0.100.0/24", "2001:db8:100::/64"], ports: ["weft", ...names].map((name) => `${name}:lan`) }
     return {
       name: this.name,
-      ...rest,
       nodes: {
         ...nodes,
         weft: bgp === undefined ? weft : { ...weft, bgp: { derive: false, "router-id": "10.255.0.1", timers, ...bgp } },
-        ...Object.fromEntries(names.map((name) => [name, { kind: "router", ...nodes[name] }]))
+        ...Object.fromEntries(names.map((name) => [name, { kind: "router", ...nodes[name], ...this.#nodes[name as FrrName] }]))
       },
       links: [
         ...names.map((name, i) => ({
           endpoints: [`weft:${name}`, `${name}:weft`],
-          cidr: [`10.0.${i + 1}.0/24`, `2001:db8:${i + 1}::/64`]
+          cidr: isPlain ? `10.0.${i + 1}.0/24` : [`10.0.${i + 1}.0/24`, `2001:db8:${i + 1}::/64`]
         })),
         ...links
       ],
-      networks: {
-        lan: { cidr: ["10.0.100.0/24", "2001:db8:100::/64"], ports: ["weft", ...names].map((name) => `${name}:lan`) },
-        ...networks
-      }
+      networks: { ...(isPlain ? {} : { lan }), ...networks }
     }
   }
 
@@ -175,20 +179,29 @@ export class FrrLab {
     return peer
   }
 
-  /** New configurations for both sides, from scratch for each FRR: sessions start anew. FRRs without one speak no BGP. */
-  async set(bgp: Bgp, frr: Readonly<Partial<Record<FrrName, string>>>): Promise<void> {
+  /**
+   * New configurations for both sides, from scratch for each FRR: sessions start anew. FRRs without one speak no BGP.
+   * `nodes`: what the topology says of FRR's nodes.
+   */
+  async set(
+    bgp: Bgp,
+    frr: Readonly<Partial<Record<FrrName, string>>>,
+    nodes: Readonly<Partial<Record<FrrName, object>>> = {}
+  ): Promise<void> {
+    this.#nodes = nodes
     const names = Array.from(this.#peers.keys()) as ReadonlyArray<FrrName>
     await Promise.all(names.filter((name) => this.#configured.has(name)).map((name) => this.frr(name).configure("no router bgp")))
     this.#configured.clear()
-    await this.weft(bgp)
-    await Promise.all(
-      names.flatMap((name) => {
+    // Side by side: a deploy waits for sessions with nodes of the lab.
+    await Promise.all([
+      this.weft(bgp),
+      ...names.flatMap((name) => {
         const text = frr[name]
         if (text === undefined) return []
         this.#configured.add(name)
         return [this.frr(name).configure(text)]
       })
-    )
+    ])
   }
 
   /** Another configuration for weft only. */

@@ -34,12 +34,13 @@ const speakerView = (speaker: Speaker): SpeakerView => {
     const sum = (field: "prefixes" | "paths"): number => counts.reduce((total, count) => total + count[field], 0)
     return { name, table, prefixes: sum("prefixes"), paths: sum("paths") }
   })
+  const ranges = new Map(Array.from(speaker.groups, ({ members, spec: { name } }) => Array.from(members, (one) => [one, name] as const)).flat())
   return {
     ...place,
     asn: spec.asn,
     routerId: spec.routerId,
     vrfs,
-    neighbors: Array.from(speaker.neighbors(), (one) => neighborView(one, spec)),
+    neighbors: Array.from(speaker.neighbors(), (one) => neighborView(one, spec, ranges.get(one))),
     restarting: speaker.isRestarting
   }
 }

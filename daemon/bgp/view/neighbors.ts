@@ -29,14 +29,15 @@ const sessionPart = (status: SessionStatus) => ({
   sinceMs: Date.now() - status.sinceMs
 })
 
-export const neighborView = (one: Neighbor, speaker: BgpSpec): NeighborView => {
+/** `range`: what a dynamic neighbour has come from. */
+export const neighborView = (one: Neighbor, speaker: BgpSpec, range = ""): NeighborView => {
   const { spec } = one
   const status = one.session?.status()
   return {
     name: spec.name,
     description: spec.description ?? "",
     vrf: spec.vrf,
-    group: spec.remote.kind === "prefix" ? spec.remote.prefix : "",
+    group: range,
     remoteAs: status?.remoteAs ?? (typeof spec.remoteAs === "number" ? spec.remoteAs : spec.remoteAs === "internal" ? speaker.asn : 0),
     localAs: spec.localAs?.asn ?? speaker.asn,
     remoteAddress: status?.remoteAddress ?? (spec.remote.kind === "address" ? spec.remote.address : ""),
