@@ -6,7 +6,11 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Routing } from "../bgp/routing.ts"
 import type { MissingSession, Settled } from "../bgp/view/view.ts"
-import type { Plan } from "../plan/resource.ts"
+import type { BgpNeighborSpec } from "../plan/bgp.ts"
+import type { LinkProfile } from "../plan/link-profile.ts"
+import type { Plan, SegmentSpec } from "../plan/resource.ts"
+import * as Ip from "../wire/ip.ts"
+import { covers } from "../wire/prefix.ts"
 
 /** How long sessions between nodes of the lab may take. */
 const patienceMs = 30_000
@@ -29,19 +33,42 @@ export interface SessionsWatch {
 
 /**
  * Sessions that can come up: both ends are speakers of ours and neither is shut down, or the other is a node with a speaker of
- * its own, a container most likely. What is outside of the lab is not there.
+ * its own, a container most likely. What is outside of the lab is not there, nor what is behind a link that passes nothing.
  */
-const waitedFor = (plan: Plan): ((session: MissingSession) => boolean) => {
+export const waitedFor = (plan: Plan): ((session: MissingSession) => boolean) => {
   const specs = plan.resources.flatMap((resource) => (resource.kind === "bgp" ? [resource.spec] : []))
   const ours = new Set(specs.map(({ node }) => node))
   const others = new Set(plan.nodes.map(({ name }) => name).filter((name) => !ours.has(name)))
+  const isCut = cutOff(plan)
   const keys = specs.flatMap(({ neighbors, node }) =>
     neighbors
+      .filter((neighbor) => !isCut(node, neighbor))
       .filter(({ description, expected, shutdown }) => expected === true || (!shutdown && others.has(description ?? "")))
       .map(({ name }) => `${node} ${name}`)
   )
   const wanted = new Set(keys)
   return ({ neighbor, node }) => wanted.has(`${node} ${neighbor}`)
+}
+
+const passesNothing = ({ down, loss }: LinkProfile): boolean => down === true || (loss?.kind === "random" && loss.probability === 1)
+
+const isCutLink = ({ profiles }: SegmentSpec): boolean =>
+  profiles !== undefined && (passesNothing(profiles.aToB) || passesNothing(profiles.bToA))
+
+/** Whether a neighbour is next door over a link that the topology has cut. */
+const cutOff = ({ resources }: Plan): ((node: string, neighbor: BgpNeighborSpec) => boolean) => {
+  const ports = new Set(resources.flatMap(({ kind, spec }) => (kind === "segment" && isCutLink(spec) ? spec.ports : [])))
+  if (ports.size === 0) return () => false
+  const onThem = resources.flatMap(({ kind, spec }) => {
+    if (kind !== "address" || !ports.has(`${spec.node}:${spec.ifname}`)) return []
+    const prefix = Ip.parsePrefix(spec.address)
+    return prefix === undefined ? [] : [{ node: spec.node, ...prefix }]
+  })
+  return (node, { remote }) => {
+    if (remote.kind === "interface") return ports.has(`${node}:${remote.ifname}`)
+    const peer = remote.kind === "address" ? Ip.parse(remote.address) : undefined
+    return peer !== undefined && onThem.some((own) => own.node === node && covers(own.address, own.length, peer))
+  }
 }
 
 const describe = ({ description, neighbor, node, reason, state }: MissingSession): string => {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import type { ChildProcess } from "node:child_process"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import t from "tap"
+import t, { type Test } from "tap"
 import { checkout, needsRoot, until } from "./harness.ts"
 import { environment, run, sh, type Output } from "./daemon-harness.ts"
 
@@ -30,6 +30,20 @@ const machine = (): Readonly<Record<string, ReadonlyArray<string>>> => ({
   processes: lines("ps", "-eo", "args").filter((args) => args.includes("--instance demo") || args.includes(`${hostsFolder}/`))
 })
 
+/** The story of the cut: measured, bounded, and over. */
+const failedOver = (t: Test, stdout: string): void => {
+  t.match(stdout, /BGP between the sites: 7 sessions up, 7 of them watched by BFD/)
+  t.match(stdout, /B>\* 10\.30\.0\.0\/16 \[20\] via 169\.254\.1\d\.1, vpn-aws\d\n +via 169\.254\.1\d\.1, vpn-aws\d\n/, "two equal ways")
+  const cut = /Cut vpn-aws-(\d) silently/.exec(stdout)?.[1]
+  t.match(stdout, /flow \d: outage +[\d.]+ m?s, \d+ probes lost/)
+  t.match(stdout, /BFD on fw: 169\.254\.1\d\.1 down, /)
+  const after = /BGP on fw: [^]*?\n +(B>\* [^]*?)packets\/s/.exec(stdout)?.[1] ?? ""
+  t.notMatch(after, `vpn-aws${cut}`, "the route does not go there any more")
+  const measured = Number(/Measured now, with BFD and ECMP: (\d+) ms/.exec(stdout)?.[1])
+  t.ok(measured > 0 && measured <= 2000, `${measured} ms`)
+  t.match(stdout, /Heal vpn-aws-\d: both tunnels in use after/)
+}
+
 t.test("demo", { skip: needsRoot || occupied }, async (t) => {
   const cwd = mkdtempSync(join(tmpdir(), "weft-test-demo-"))
   t.teardown(() => rmSync(cwd, { recursive: true }))
@@ -44,6 +58,7 @@ t.test("demo", { skip: needsRoot || occupied }, async (t) => {
     t.match(stdout, /every host to every host: 42 pairs/)
     t.match(stdout, /pc1 10\.10\.0\.2 → www .* arrives as 203\.0\.113\.1 +✓ NAT/)
     t.match(stdout, /pc1 10\.10\.0\.2 → app .* arrives as 10\.10\.0\.2 +✓ no NAT/)
+    failedOver(t, stdout)
     t.match(stdout, /Everything worked/)
     t.match(readFileSync(join(cwd, "weft-demo.svg"), "utf8"), /^<svg[^]*idc-r1[^]*<\/svg>\s*$|<\?xml/)
     t.same(machine(), before)
@@ -51,7 +66,8 @@ t.test("demo", { skip: needsRoot || occupied }, async (t) => {
 
   for (const [when, step] of [
     ["right at the start", /weft demo/],
-    ["half-way", /Deploy it/]
+    ["half-way", /Deploy it/],
+    ["while the tunnel is cut", /Cut vpn-aws/]
   ] as const) {
     t.test(`Ctrl-C ${when}: everything is removed`, async (t) => {
       let seen = ""
@@ -75,6 +91,7 @@ t.test("demo", { skip: needsRoot || occupied }, async (t) => {
     t.match(stdout, /the underlay carries 10\.99\.0\.1:\d+ > 10\.99\.0\.2:4789 UDP/)
     t.match(stdout, /every host to every host: 42 pairs/)
     t.match(stdout, /pc1 10\.10\.0\.2 → www .* arrives as 203\.0\.113\.1 +✓ NAT/)
+    failedOver(t, stdout)
     t.match(stdout, /Everything worked/)
     t.match(readFileSync(join(cwd, "weft-demo.svg"), "utf8"), />idc · host2<[^]*tunnel between hosts/)
     t.same(machine(), before)
