@@ -24,7 +24,7 @@ import { Groups } from "./groups.ts"
 import type { Monitor } from "./monitor.ts"
 import type { NextHops } from "./next-hops.ts"
 import { protocol } from "./protocol.ts"
-import { metricOf, RouteSet } from "./route-set.ts"
+import { placeOf, RouteSet } from "./route-set.ts"
 import { type RouteSocket, SlicedDump } from "./route-socket.ts"
 import { dumpEntries, newRoute, scan, type Entry, type Scanned } from "../../wire/rtnetlink/route-entry.ts"
 import { parsePrefix } from "../../wire/ip.ts"
@@ -293,10 +293,9 @@ export class Fib implements FibApi {
     const family: FamilyIndex = found.isV6 ? 1 : 0
     const installation = found.type === blackhole ? 0 : this.#groups.adoptedInstallation(found.nexthop)
     if (installation < 0) return
-    const isInternal = found.metric === metricOf(family, RouteKind.internal)
-    const kind = found.type === blackhole ? RouteKind.discard : isInternal ? RouteKind.internal : RouteKind.external
+    const place = placeOf(family, found.metric, found.type === blackhole)
     const [bytes, at] = found.destinationAt < 0 ? [anyAddress, 0] : [body, found.destinationAt]
-    this.#setsOf(found.table)[family].adopt(bytes, at, found.length, installation, kind)
+    this.#setsOf(found.table)[family].adopt(bytes, at, found.length, installation, place)
   }
 
   #startSweep(): void {

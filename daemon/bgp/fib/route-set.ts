@@ -2,7 +2,8 @@
  * The routes of one kernel table and family: what is wanted, what is there, and a queue of those where the two differ.
  *
  * A route is made so that it fails where somebody else's route has the place (same prefix, table and metric), and replaced only when
- * the one there is known to be ours. A failure waits: for the foreign route to go, or for a second try.
+ * the one there is known to be ours. Where a place is taken, the route stands aside with a metric of 1 more, so that it is there when the
+ * other goes; then it moves to its place. Any other failure waits for a second try.
  */
 import { format } from "../../wire/ip.ts"
 import { IfThere, RouteBatch, type Common } from "../../wire/rtnetlink/route-batch.ts"
@@ -20,7 +21,18 @@ const ipv6Base = 1024
 
 export const metricOf = (family: FamilyIndex, kind: RouteKind): number => distances[kind] + (family === 1 ? ipv6Base : 0)
 
-const Flag = { queued: 1, stale: 2, failed: 4, kindShift: 4, kindMask: 0x30 } as const
+/** A kind, and `aside` added where somebody else has its place. */
+type RoutePlace = 0 | 1 | 2 | 4 | 5 | 6
+const aside = 4
+
+/** The place of a route that was found in the kernel. */
+export const placeOf = (family: FamilyIndex, metric: number, isDiscard: boolean): RoutePlace => {
+  const isInternal = metric >= metricOf(family, RouteKind.internal)
+  const kind = isDiscard ? RouteKind.discard : isInternal ? RouteKind.internal : RouteKind.external
+  return (metric === metricOf(family, kind) ? kind : kind + aside) as RoutePlace
+}
+
+const Flag = { queued: 1, stale: 2, failed: 4, aside: 8, placeShift: 4, placeMask: 0x70 } as const
 const Operation = { add: 0, replace: 1, remove: 2 } as const
 /** The kernel lacks memory for now, or somebody holds what it needs. */
 const passing = new Set(["ENOBUFS", "ENOMEM", "EBUSY", "EAGAIN"])
@@ -43,9 +55,9 @@ export class RouteSet {
   readonly #batch = new RouteBatch(sendOctets)
   readonly #batchEntry = new Int32Array(maxRequests)
   readonly #batchBefore = new Int32Array(maxRequests)
-  readonly #batchKindBefore = new Uint8Array(maxRequests)
+  readonly #batchPlaceBefore = new Uint8Array(maxRequests)
   readonly #batchOperation = new Uint8Array(maxRequests)
-  readonly #common: { readonly [kind in RouteKind]: Common }
+  readonly #common: { readonly [place in RoutePlace]: Common }
   #queue: number[] = []
   #queueAt = 0
   #scanAt = Infinity
@@ -61,13 +73,13 @@ export class RouteSet {
     this.family = family
     this.#host = host
     this.prefixes = new PrefixTable(family === 0 ? 4 : 16)
-    const common = (kind: RouteKind): Common => ({
+    const common = (kind: RouteKind, more = 0): Common => ({
       protocol,
       table,
-      metric: metricOf(family, kind),
+      metric: metricOf(family, kind) + more,
       type: kind === RouteKind.discard ? RTN_BLACKHOLE : RTN_UNICAST
     })
-    this.#common = { 0: common(0), 1: common(1), 2: common(2) }
+    this.#common = { 0: common(0), 1: common(1), 2: common(2), 4: common(0, 1), 5: common(1, 1), 6: common(2, 1) }
   }
 
   get wanted(): number {
@@ -117,15 +129,16 @@ export class RouteSet {
   }
 
   /** A route that a predecessor left, written with `installation`. */
-  adopt(bytes: Uint8Array, at: number, length: number, installation: number, kind: RouteKind): void {
+  adopt(bytes: Uint8Array, at: number, length: number, installation: number, place: RoutePlace): void {
     const { prefixes } = this
     const entry = prefixes.findOrAdd(bytes, at, length)
     // A predecessor that died while it changed a route's metric has left both.
     if (prefixes.installed[entry]! >= 0) {
-      if (this.#batch.hasSpace && this.#batch.count < maxRequests) this.#remove(entry, kind)
+      if (this.#batch.hasSpace && this.#batch.count < maxRequests) this.#remove(entry, place)
       return
     }
-    this.#install(entry, installation, kind)
+    this.#install(entry, installation, place)
+    if (place >= aside) prefixes.flags[entry]! |= Flag.aside
     if (prefixes.wanted[entry]! < 0) prefixes.flags[entry]! |= Flag.stale
     else this.#enqueue(entry)
   }
@@ -170,8 +183,15 @@ export class RouteSet {
     const entry = prefixes.find(bytes, 0, length)
     if (entry < 0) return
     const isInstalled = prefixes.installed[entry]! >= 0
-    const isHere = isInstalled && metric === this.#common[this.#kind(entry)].metric
+    const place = this.#place(entry)
+    const isHere = isInstalled && metric === this.#common[place].metric
     if (isNew ? !isOurs && isHere : isOurs && isHere) this.#uninstall(entry)
+    const isLeft = !isNew && !isOurs && place >= aside && metric === this.#common[(place - aside) as RoutePlace].metric
+    if (isLeft && (prefixes.flags[entry]! & Flag.aside) !== 0) {
+      prefixes.flags[entry]! &= ~Flag.aside
+      this.#enqueue(entry)
+      return
+    }
     if (!isNew && !isOurs && !this.#taken.delete(entry)) return
     prefixes.flags[entry]! &= ~Flag.failed
     this.#enqueue(entry)
@@ -211,15 +231,15 @@ export class RouteSet {
     this.#host.groups.release(before)
   }
 
-  #kind(entry: number): RouteKind {
-    return ((this.prefixes.flags[entry]! & Flag.kindMask) >> Flag.kindShift) as RouteKind
+  #place(entry: number): RoutePlace {
+    return ((this.prefixes.flags[entry]! & Flag.placeMask) >> Flag.placeShift) as RoutePlace
   }
 
-  #install(entry: number, installation: number, kind: RouteKind): void {
+  #install(entry: number, installation: number, place: RoutePlace): void {
     const { prefixes } = this
     this.#host.groups.written(installation)
     prefixes.installed[entry] = installation
-    prefixes.flags[entry] = (prefixes.flags[entry]! & ~Flag.kindMask) | (kind << Flag.kindShift)
+    prefixes.flags[entry] = (prefixes.flags[entry]! & ~Flag.placeMask) | (place << Flag.placeShift)
   }
 
   #uninstall(entry: number): void {
@@ -255,55 +275,56 @@ export class RouteSet {
     const installed = prefixes.installed[entry]!
     if (installed >= 0 && !groups.installation(installed).isAlive) this.#uninstall(entry)
     const before = prefixes.installed[entry]!
-    const kindBefore = this.#kind(entry)
+    const placeBefore = this.#place(entry)
     const wanted = prefixes.wanted[entry]!
     const group = wanted < 0 ? undefined : groups.group(wanted)
     const target = group === undefined ? -1 : groups.current(group)
     if (target < 0) {
-      if (before >= 0) this.#remove(entry, kindBefore)
+      if (before >= 0) this.#remove(entry, placeBefore)
       this.#uninstall(entry)
+      prefixes.flags[entry]! &= ~Flag.aside
       if (wanted < 0) prefixes.remove(entry)
       return
     }
-    const { kind } = group!
-    if (before === target && kindBefore === kind) return
-    const isSamePlace = before >= 0 && this.#common[kindBefore].metric === this.#common[kind].metric
-    this.#add(entry, isSamePlace, target, kind, { before, kindBefore })
-    if (before >= 0 && !isSamePlace) this.#remove(entry, kindBefore)
+    const place = (group!.kind + ((prefixes.flags[entry]! & Flag.aside) === 0 ? 0 : aside)) as RoutePlace
+    if (before === target && placeBefore === place) return
+    const isSamePlace = before >= 0 && this.#common[placeBefore].metric === this.#common[place].metric
+    this.#add(entry, isSamePlace, target, place, { before, placeBefore })
+    if (before >= 0 && !isSamePlace) this.#remove(entry, placeBefore)
   }
 
   #add(
     entry: number,
     isReplacement: boolean,
     target: number,
-    kind: RouteKind,
-    { before, kindBefore }: { readonly before: number; readonly kindBefore: RouteKind }
+    place: RoutePlace,
+    { before, placeBefore }: { readonly before: number; readonly placeBefore: RoutePlace }
   ): void {
     const { prefixes } = this
     const { groups } = this.#host
     const { octets, width } = prefixes
     const flags = isReplacement ? IfThere.replace : IfThere.fail
     const { id } = groups.installation(target)
-    const sequence = this.#batch.add(flags, octets, entry * width, prefixes.length(entry), width === 16, this.#common[kind], id)
-    this.#note(sequence, entry, isReplacement ? Operation.replace : Operation.add, { before: isReplacement ? before : -1, kindBefore })
+    const sequence = this.#batch.add(flags, octets, entry * width, prefixes.length(entry), width === 16, this.#common[place], id)
+    this.#note(sequence, entry, isReplacement ? Operation.replace : Operation.add, { before: isReplacement ? before : -1, placeBefore })
     // The installation before is kept until the answer is known: this one may be refused.
     if (isReplacement) groups.written(before)
     this.#uninstall(entry)
-    this.#install(entry, target, kind)
+    this.#install(entry, target, place)
   }
 
-  #remove(entry: number, kind: RouteKind): void {
+  #remove(entry: number, place: RoutePlace): void {
     const { prefixes } = this
     const { octets, width } = prefixes
-    const sequence = this.#batch.remove(octets, entry * width, prefixes.length(entry), width === 16, this.#common[kind])
-    this.#note(sequence, entry, Operation.remove, { before: -1, kindBefore: kind })
+    const sequence = this.#batch.remove(octets, entry * width, prefixes.length(entry), width === 16, this.#common[place])
+    this.#note(sequence, entry, Operation.remove, { before: -1, placeBefore: place })
   }
 
-  #note(sequence: number, entry: number, operation: number, { before, kindBefore }: { before: number; kindBefore: RouteKind }): void {
+  #note(sequence: number, entry: number, operation: number, { before, placeBefore }: { before: number; placeBefore: RoutePlace }): void {
     this.#batchEntry[sequence] = entry
     this.#batchOperation[sequence] = operation
     this.#batchBefore[sequence] = before
-    this.#batchKindBefore[sequence] = kindBefore
+    this.#batchPlaceBefore[sequence] = placeBefore
   }
 
   /** False: the kernel takes nothing now; the batch is kept. */
@@ -332,9 +353,15 @@ export class RouteSet {
       if (code !== "ESRCH" && code !== "ENOENT") this.#host.failed(`remove ${code}`, `cannot remove a route: ${code} ${detail}`.trimEnd())
       return
     }
+    const isAside = this.#place(entry) >= aside
     this.#uninstall(entry)
     const before = this.#batchBefore[sequence]!
-    if (before >= 0) this.#install(entry, before, this.#batchKindBefore[sequence] as RouteKind)
+    if (before >= 0) this.#install(entry, before, this.#batchPlaceBefore[sequence] as RoutePlace)
+    if (code === "EEXIST" && !isAside) {
+      this.prefixes.flags[entry]! |= Flag.aside
+      this.#enqueue(entry)
+      return
+    }
     this.prefixes.flags[entry]! |= Flag.failed
     if (code === "EEXIST") this.#taken.add(entry)
     else this.#failures.add(entry)
