@@ -4,8 +4,9 @@
  *     pc1 -- fw ==vpn-aws-1== vpc-router -- batch       flows of UDP probes, one each per ms; batch answers
  *              ==vpn-aws-2==                            both routers spread flows over both tunnels
  *
- * The tunnel with more of the traffic is cut. The cut is a change of the lab like any other: it is deployed with `down: true` at the link, which drops every packet and leaves
- * the interfaces up on both sides. So nobody is told, and BFD has to notice. To heal it is to deploy the lab as it was.
+ * The tunnel with more of the traffic is cut. That is a change of the lab like any other: it is deployed with `down: true` at the
+ * link, which drops every packet and leaves the interfaces up on both sides. So nobody is told, and BFD has to notice. To heal is to
+ * deploy the lab as it was.
  */
 
 import { setTimeout as wait } from "node:timers/promises"
@@ -143,7 +144,8 @@ const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<ReadonlyArray<st
   print("")
   const hold = neighbor?.holdTimeS ?? 0
   print(`${indent}BGP alone notices such a cut when its hold time is over: up to ${hold} s here.`)
-  print(`${indent}Measured now, with BFD and ECMP: ${style.bold(style.green(`${Math.round(longestMs)} ms`))}, the longest outage of any flow`)
+  const measured = style.bold(style.green(`${Math.round(longestMs)} ms`))
+  print(`${indent}Measured now, with BFD and ECMP: ${measured}, the longest outage of any flow`)
   return [
     ...(lostOf(states) > lostBefore ? [] : [`no flow lost anything, though ${link} was cut`]),
     ...(longestMs <= boundMs ? [] : [`the outage lasted ${milliseconds(longestMs)}: more than ${boundMs / 1000} s is no failover`])

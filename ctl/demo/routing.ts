@@ -29,7 +29,9 @@ export const converge = async (client: Client, { lab, nodes }: InspectResponse):
     if (neighbors.length > 0 && neighbors.every((one) => isUp(one) && isComplete(one))) {
       return { sessions: neighbors.length / 2, watched: neighbors.filter(({ bfd }) => bfd === "up").length / 2 }
     }
-    if (performance.now() > deadline) throw new Failure(Exit.failed, `BGP did not come up within ${patienceMs / 1000} s: ${missing(speakers)}`)
+    if (performance.now() > deadline) {
+      throw new Failure(Exit.failed, `BGP did not come up within ${patienceMs / 1000} s: ${missing(speakers)}`)
+    }
     await wait(pollMs)
   }
 }

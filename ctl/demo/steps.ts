@@ -20,8 +20,8 @@ export const stepper = (total: number): Step => {
     if (titled === "before") print(`${head} ${title(undefined as never)}`)
     try {
       const result = await work()
-      if (titled === undefined)
-        print(`${head} ${title(result).padEnd(62 - (String(number).length - 1))} ${style.dim(duration(performance.now() - start).padStart(8))}`)
+      const took = style.dim(duration(performance.now() - start).padStart(8))
+      if (titled === undefined) print(`${head} ${title(result).padEnd(63 - String(number).length)} ${took}`)
       else print("")
       return result
     } catch (error) {

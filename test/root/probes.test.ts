@@ -50,7 +50,8 @@ t.test("flows of one daemon", { skip: needsRoot }, async (t) => {
 
   await t.test("count what comes back, by UDP and ICMP, IPv4 and IPv6, to nodes and addresses", async (t) => {
     const flows = [
-      spec("a", "b"), spec("a", "b", { protocol: "icmp" }), spec("a", "b", { ipv6: true }), spec("a", "b", { ipv6: true, protocol: "icmp" }),
+      spec("a", "b"), spec("a", "b", { protocol: "icmp" }),
+      spec("a", "b", { ipv6: true }), spec("a", "b", { ipv6: true, protocol: "icmp" }),
       spec("b", "10.1.0.2"), spec("b", "10.1.0.1", { protocol: "icmp" }), spec("a", "r", { spacingMs: 5, payload: 1000 })
     ]
     const states = await watch(client, { lab, flows, reportMs: 50 }, ({ until: reported }) =>
