@@ -233,6 +233,7 @@ const showRates = (rates: Rates): void => {
 const showRoute = async ({ client, lab, states }: Scene): Promise<void> => {
   const style = styleOf(process.stdout)
   const route = await routeTo(client, `${lab}/${near}`, states[0]?.report?.address ?? "")
+  print(`${indent}${near}'s way to ${ends.to} (weft routes ${near} ${states[0]?.report?.address ?? ends.to}):`)
   for (const line of route === undefined ? ["no route"] : routeLines(route, style)) print(indent + line)
 }
 

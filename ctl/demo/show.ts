@@ -70,8 +70,8 @@ export const showMatrix = (lab: InspectResponse, results: ReadonlyArray<ReachRes
   const rows = hosts.map((host) => ({ name: host.name, site: spread ? `${host.host} ${siteOf(host)}` : siteOf(host) }))
   print("")
   for (const line of matrixLines(rows, results, { width: roomOf(), style, expected })) print(indent + line)
-  print(style.dim(`${indent}✓✓ = answers ping and TCP, round trip in ms; ✗✗ from the internet is right:`))
-  print(style.dim(`${indent}nobody out there knows the private addresses`))
+  print(style.dim(`${indent}✓✓ = answers ping and TCP, round trip in ms; ✗✗ from the internet is`))
+  print(style.dim(`${indent}right: nobody out there knows the private addresses`))
   print("")
   const wanted = hosts.length * (hosts.length - 1)
   const missing = results.length === wanted ? [] : [`${wanted - results.length} of ${wanted} pairs were not tried`]
