@@ -17,7 +17,7 @@
  * `npm run bench -- bgp-speakers [--speakers 10,100,1000] [--as pod|router] [--patience 300] [--check]`
  */
 import { execFileSync } from "node:child_process"
-import { closeSync, openSync, readFileSync } from "node:fs"
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs"
 import { parseArgs, type ParseArgsConfig } from "node:util"
 import { addon } from "../../daemon/native/index.ts"
 import * as Netns from "../../daemon/linux/netns.ts"
@@ -130,6 +130,17 @@ const tableOf = (lab: string, node: string): number => {
 const statusOf = (pid: number, field: string): number =>
   Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024
 
+/** CPU seconds of the busiest threads, for progress. */
+const threadsOf = (pid: number): string => {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const [head, tail] = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8").split(") ") as [string, string]
+    const fields = tail.split(" ")
+    return { name: head.slice(head.indexOf("(") + 1), seconds: (Number(fields[11]) + Number(fields[12])) / 100 }
+  })
+  const busiest = threads.toSorted((a, b) => b.seconds - a.seconds).slice(0, 4)
+  return busiest.map(({ name, seconds }) => `${name} ${seconds.toFixed(1)} s`).join(", ")
+}
+
 /** CPU seconds of all threads of a process. */
 const cpuOf = (pid: number): number => {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
@@ -155,14 +166,16 @@ const measure = async (count: number, asOf: "pod" | "router", patienceMs: number
       deployS = (performance.now() - began) / 1000
       console.error(`deployed after ${deployS.toFixed(1)} s`)
     })
-    const [complete] = await Promise.all([converged(lab, name, began + patienceMs), deploying])
-    const convergedS = (performance.now() - began) / 1000
+    const converging = converged(lab, name, began + patienceMs).then((complete) => ({ complete, at: performance.now() }))
+    const [{ at, complete }] = await Promise.all([converging, deploying])
+    const convergedS = (at - began) / 1000
     const { lost } = counted
     const cpuS = cpuOf(weftd.pid) - cpuBefore
     if (complete < count) {
       const cost = `${lost} sessions lost, ${cpuS.toFixed(0)} CPU s, ${statusOf(weftd.pid, "VmHWM").toFixed(0)} MiB`
       throw new Error(`${complete} of ${count} routers have all routes after ${convergedS.toFixed(0)} s: ${cost}`)
     }
+    console.error(`converged after ${convergedS.toFixed(1)} s; CPU by thread: ${threadsOf(weftd.pid)}`)
     await pause(2000)
     const sample = { deployS, convergedS, cpuS, peakMiB: statusOf(weftd.pid, "VmHWM"), restMiB: statusOf(weftd.pid, "VmRSS"), lost }
     void listening

@@ -45,3 +45,7 @@ export const isInPrefix = (address: string, prefix: string): boolean => {
   const rest = network.length & 7
   return rest === 0 || ((octets[whole]! ^ network.address[whole]!) & (0xff00 >> rest) & 0xff) === 0
 }
+
+/** Whether a link with these addresses has room for more than the two ends of a session. Link-local addresses do not count. */
+export const hasRoomForOthers = (prefixes: ReadonlyArray<string>): boolean =>
+  prefixes.some((prefix) => !isLinkLocal(prefix) && Number(prefix.slice(prefix.indexOf("/") + 1)) < (prefix.includes(":") ? 127 : 31))

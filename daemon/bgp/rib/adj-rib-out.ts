@@ -14,7 +14,7 @@
 import type { AttributeTable } from "./attribute-table.ts"
 import { BitSet, growU16, growU32, IndexQueue } from "./columns.ts"
 import { firstPeer } from "./decision.ts"
-import { afterPolicy, beforePolicy, type ExportSource, type ExportTarget, mayExport } from "./export-rewrite.ts"
+import { afterPolicy, beforePolicy, type ExportSource, type ExportTarget, mayExport, plainPrepend } from "./export-rewrite.ts"
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import type { PrefixTable } from "./prefix-table.ts"
 import { type FamilyIndex, type RibPolicy, type RibSession, Source } from "./types.ts"
@@ -40,6 +40,8 @@ export class ExportGroup {
   count = 0
   readonly #table: ExportTable
   readonly #policy: RibPolicy | undefined
+  /** AS numbers before each path, where nothing else happens to routes of external neighbours. */
+  readonly #prepend: ReadonlyArray<number> | undefined
   /** By set: what became of it + 1 (1: denied), and of which kind of source. */
   #memo: Uint32Array<ArrayBuffer>
   #memoSource: Uint16Array<ArrayBuffer>
@@ -49,6 +51,7 @@ export class ExportGroup {
     this.key = key
     this.target = target
     this.#policy = policy
+    this.#prepend = policy === undefined ? plainPrepend(target) : undefined
     this.#table = table
     this.out = new Uint32Array(table.prefixes.capacity)
     this.from = new Uint16Array(table.prefixes.capacity)
@@ -149,6 +152,10 @@ export class ExportGroup {
 
   #rewrite(set: number, peer: number, source: ExportSource, prefix: number): number {
     const { family, prefixes, sets } = this.#table
+    if (this.#prepend !== undefined && !source.isLocal && source.isExternal) {
+      const forwarded = sets.internForwarded(set, this.#prepend)
+      if (forwarded !== 0) return forwarded
+    }
     const before = beforePolicy(sets.get(set), source, this.target)
     prefixes.octetsInto(prefix, this.#octets, 0)
     const meta = { family, source: peer < firstPeer ? peer as Source : Source.peer }

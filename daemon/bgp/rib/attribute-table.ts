@@ -16,6 +16,7 @@ import { makeContext, attributeContext, type SessionContext } from "../../wire/b
 import { Attribute, Family, SegmentType } from "../../wire/bgp/iana.ts"
 import { type DecodedAttributes, type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import { attributeKeyInto, decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
+import { addedOctets, forwardInto, withNextHopInto } from "../../wire/bgp/block.ts"
 import { grownCapacity, growI32, growU16, growU32, growU8, initialCapacity } from "./columns.ts"
 import { OctetArena } from "./octet-arena.ts"
 import { isRouteTarget } from "./route-targets.ts"
@@ -44,6 +45,10 @@ const wellKnown = new Map([
   [0xffff_ff04, SetFlag.noPeer], [0xffff_0000, SetFlag.gracefulShutdown], [0xffff_0006, SetFlag.llgrStale], [0xffff_0007, SetFlag.noLlgr]
 ])
 
+/** What communities say, which all neighbours hear alike. */
+const forwardedFlags = SetFlag.noExport | SetFlag.noAdvertise | SetFlag.noExportSubconfed | SetFlag.noPeer |
+  SetFlag.gracefulShutdown | SetFlag.llgrStale | SetFlag.noLlgr
+
 export const defaultLocalPref = 100
 /** How many decoded sets are kept. */
 const decodedLimit = 4096
@@ -56,6 +61,8 @@ const viaMpReach = 4
 const isIpv6 = 8
 const noNextHop = 16
 const modeShift = 5
+/** Of a set that goes to neighbours with this router as next hop: 4-octet AS numbers, no next hop in it. */
+const forwardedForm = 1 | viaMpReach | noNextHop | (1 << modeShift)
 
 const families = [Family.ipv4Unicast, Family.ipv6Unicast]
 const contexts = [0, 1, 2, 3].map((bits) =>
@@ -219,6 +226,56 @@ export class AttributeTable {
   }
 
   /**
+   * The set of what external neighbours are sent of a received one (wire/bgp/block.ts) with this router as next hop, and one reference for
+   * the caller: what `intern` would find for it, without decoding. 0: it has something that must be looked at.
+   */
+  internForwarded(received: number, asns: ReadonlyArray<number>): number {
+    const place = this.#place[received]!
+    const chunk = this.#arena.chunk(place)
+    const at = this.#arena.offset(place)
+    const size = this.#size[received]!
+    const form = chunk[at]!
+    if ((form & 1) === 0) return 0
+    const needed = size + addedOctets(asns.length) + 2
+    if (needed > this.#scratch.length) this.#scratch = new Uint8Array(needed * 2)
+    const key = this.#scratch
+    const blockEnd = at + size - ((form & viaMpReach) === 0 ? 0 : 1 + chunk[at + 3]!)
+    let end = forwardInto(chunk, at + headerLength + 1, blockEnd, asns, key, headerLength + 1)
+    if (end < 0) return 0
+    this.#header(forwardedForm, 0, 0, 0)
+    key[headerLength] = 0
+    key[end++] = 0
+    const hash = hashOf(key, end)
+    const found = this.#lookup(key, end, hash)
+    if (found > 0) {
+      this.#refs[found]!++
+      return found
+    }
+    const set = this.#store(end, hash)
+    // Only what is read of a set that is on its way out; such a one never takes part in a decision.
+    this.flags[set] = (this.flags[received]! & forwardedFlags) | SetFlag.nextHopSelf
+    this.origin[set] = this.origin[received]!
+    this.localPref[set] = defaultLocalPref
+    this.med[set] = this.weight[set] = this.originatorId[set] = this.clusterLength[set] = this.ownAs[set] = 0
+    this.pathLength[set] = this.pathLength[received]! + asns.length
+    this.pathHash[set] = 0
+    this.neighborAs[set] = asns[0]!
+    this.#nextHopName[set] = 0
+    return set
+  }
+
+  /** The octets of a set's attributes with `nextHop` (4 octets) as NEXT_HOP, valid until the next call; undefined: it must be encoded. */
+  blockOf(set: number, nextHop: Uint8Array): Uint8Array | undefined {
+    const place = this.#place[set]!
+    const chunk = this.#arena.chunk(place)
+    const at = this.#arena.offset(place)
+    if (chunk[at] !== forwardedForm) return undefined
+    const size = this.#size[set]!
+    if (size + 8 > this.#scratch.length) this.#scratch = new Uint8Array(2 * (size + 8))
+    return this.#scratch.subarray(0, withNextHopInto(chunk, at + headerLength + 1, at + size - 1, nextHop, this.#scratch))
+  }
+
+  /**
    * Lets go of next hops that no set has any more. Call it when no decision is due: until then the FIB may have been told of an index
    * that must not mean another next hop.
    */
@@ -343,6 +400,15 @@ export class AttributeTable {
 
   /** Makes a set of what is in the scratch. */
   #add(end: number, hash: number, attributes: PathAttributes): number {
+    const set = this.#store(end, hash)
+    this.#describe(set, attributes)
+    this.#newest = set
+    this.#newestAttributes = attributes
+    return set
+  }
+
+  /** A set with the octets in the scratch, and nothing in its columns. */
+  #store(end: number, hash: number): number {
     const set = this.#free.pop() ?? this.limit++
     if (set >= this.capacity) this.#grow(set + 1)
     const place = this.#arena.take(end)
@@ -355,9 +421,6 @@ export class AttributeTable {
     this.#hash[set] = hash
     this.#refs[set] = 1
     this.count++
-    this.#describe(set, attributes)
-    this.#newest = set
-    this.#newestAttributes = attributes
     this.#slot(set)
     return set
   }

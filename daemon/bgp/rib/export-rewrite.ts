@@ -51,6 +51,16 @@ export const mayExport = (flags: number, source: ExportSource, { config, longLiv
   return config.isExternal || source.isLocal || source.isExternal || source.isClient || config.routeReflectorClient
 }
 
+/**
+ * The AS numbers that go before the path of every route, where that is all that happens to it but what `AttributeTable.internForwarded` leaves
+ * out: no policy, no third party's next hop, nothing to be taken out of it. Undefined: look at each.
+ */
+export const plainPrepend = ({ asn, config, gracefulShutdown, isOnLink, nextHopSelf }: ExportTarget): ReadonlyArray<number> | undefined => {
+  const isPlain = config.isExternal && !gracefulShutdown && !config.removePrivateAs && !config.asOverride && config.sendCommunities
+  if (!isPlain || (isOnLink !== undefined && !nextHopSelf)) return undefined
+  return config.localAs !== asn && config.localAsPrepend ? [config.localAs, asn] : [config.localAs]
+}
+
 /** The attributes as the export policy sees them. */
 export const beforePolicy = (attributes: PathAttributes, source: ExportSource, target: ExportTarget): PathAttributes => {
   const { localPref, med, originatorId, clusterList, ...rest } = attributes

@@ -6,6 +6,7 @@
  */
 import { encodeAttributes } from "../../wire/bgp/attributes.ts"
 import { Family } from "../../wire/bgp/iana.ts"
+import * as Ip from "../../wire/ip.ts"
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import { encodeEndOfRib, UpdateWriter } from "../../wire/bgp/update-writer.ts"
 import type { Member } from "./adj-rib-out.ts"
@@ -69,6 +70,8 @@ export class Packer {
   readonly #mraiMs: number
   readonly #writer: UpdateWriter
   readonly #maxMessage: number
+  /** This router's IPv4 address towards the neighbour, if attributes that are ready can be sent with it. */
+  readonly #self: Uint8Array | undefined
   readonly #ids: Uint32Array
   readonly #exported: Uint32Array
   #prefix: Uint32Array = new Uint32Array(0)
@@ -85,6 +88,9 @@ export class Packer {
     this.#mraiMs = mraiMs
     this.#writer = new UpdateWriter(member.session.context)
     this.#maxMessage = member.session.context.extendedMessage ? 65535 : 4096
+    const self = member.session.nextHopSelf[member.family]
+    const isPlain = member.family === 0 && self !== undefined && !self.includes(":") && member.session.context.asn4
+    this.#self = isPlain ? Ip.parse(self) : undefined
     this.#ids = new Uint32Array(member.places)
     this.#exported = new Uint32Array(member.places)
   }
@@ -306,6 +312,8 @@ export class Packer {
 
   /** The attribute block and, for MP_REACH_NLRI, the next hop as the neighbour gets them; undefined: there is no way to say it. */
   #nextHop(set: number): { readonly block: Uint8Array; readonly octets: Uint8Array | undefined } | undefined {
+    const ready = this.#self === undefined ? undefined : this.#sets.blockOf(set, this.#self)
+    if (ready !== undefined) return { block: ready, octets: undefined }
     const attributes = advertisedAttributes(this.member, this.#sets, set)
     if (attributes.nextHop === undefined) return undefined
     const { context } = this.member.session
