@@ -40,7 +40,7 @@ export interface Ground {
 /** @throws Error with what the namespace refuses */
 export const openGround = ({ netns, spec }: NewSpeaker, scheduler: Scheduler, { drained, report }: GroundEvents): Ground => {
   const task: Task = { run: (budgetMs) => forwarding.fib.run(budgetMs) }
-  const wanted = (): void => scheduler.wake(task)
+  const wanted = (): void => scheduler.wakeLater(task)
   const forwarding = openForwarding(netns, spec.vrfs.map(scopeOf), { wanted, drained, report })
   const transport = new Transport(netns, { warn: report })
   wanted()

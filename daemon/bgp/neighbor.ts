@@ -21,7 +21,7 @@ import { familyIndexOf, needsNewSession, type PeerSetting, ribPeerOf, same, wire
 import type { FamilyIndex, Outbound, RibSession } from "./rib/types.ts"
 import { FamilyIndex as Index } from "./rib/types.ts"
 import type { DownReason, Session, SessionCallbacks, StateName } from "./session/api.ts"
-import { isInPrefix, type LinkAddresses, linkOf } from "./link-addresses.ts"
+import { hasRoomForOthers, isInPrefix, type LinkAddresses, linkOf } from "./link-addresses.ts"
 import { scopeOf, type Table } from "./table.ts"
 
 export interface NeighborParts {
@@ -250,7 +250,10 @@ export class Neighbor implements SessionCallbacks {
       nextHopSelf: nextHopsSelf(local, link, context),
       ...(link?.linkLocal === undefined || !this.#isDirect() ? {} : { linkLocal: link.linkLocal }),
       ...(link === undefined ? {} : { ifname: link.ifname }),
-      isOnLink: (address) => link !== undefined && this.#isDirect() && link.prefixes.some((prefix) => isInPrefix(address, prefix)),
+      // With nobody else on the link nobody else can be a next hop there, and neighbours on different links can be sent the same.
+      ...(link === undefined || !this.#isDirect() || !hasRoomForOthers(link.prefixes)
+        ? {}
+        : { isOnLink: (address: string) => link.prefixes.some((prefix) => isInPrefix(address, prefix)) }),
       outbound: outboundOf(session),
       isMultihop: !this.#isDirect(),
       longLived: has(open, "longLivedGracefulRestart"),

@@ -4,6 +4,9 @@
  *
  * Whoever has work is woken and gets a slice; who has more left goes to the end of the queue. After `turnMs` the thread
  * goes back to its event loop, so that a keepalive, a session of BFD that is down or a question waits no longer than that.
+ *
+ * Who can wait (`wakeLater`) gets a slice when nobody else wants one, or after `laterMs`: the kernel's routes are written when what
+ * has come is decided, not for each neighbour's word about it.
  */
 
 /** Something that works in slices. */
@@ -14,11 +17,15 @@ export interface Task {
 
 const turnMs = 5
 const sliceMs = 1
+const laterMs = 500
 
 export class Scheduler {
   #ready: Task[] = []
   #next: Task[] = []
   readonly #waiting = new Set<Task>()
+  readonly #later = new Set<Task>()
+  /** Since when the first of them has waited. */
+  #laterSince = 0
   #isTurnDue = false
   #busyMs = 0
 
@@ -30,13 +37,22 @@ export class Scheduler {
     this.#arrange()
   }
 
+  /** There is work for `task` that may become more, or less, while others work. */
+  wakeLater(task: Task): void {
+    if (this.#later.has(task) || this.#waiting.has(task)) return
+    if (this.#later.size === 0) this.#laterSince = performance.now()
+    this.#later.add(task)
+    this.#arrange()
+  }
+
   /** `task` has ended: it gets no slice any more. */
   forget(task: Task): void {
     this.#waiting.delete(task)
+    this.#later.delete(task)
   }
 
   get isBusy(): boolean {
-    return this.#waiting.size > 0
+    return this.#waiting.size + this.#later.size > 0
   }
 
   /** How long slices have run in all, ms. */
@@ -54,6 +70,8 @@ export class Scheduler {
     this.#isTurnDue = false
     const began = performance.now()
     const end = began + turnMs
+    // Between the turn in which everybody else was through and this one the event loop has looked for more.
+    if (this.#later.size > 0 && (this.#waiting.size === 0 || began - this.#laterSince > laterMs)) this.#wakeAll()
     let now = began
     while (now < end) {
       const task = this.#ready.pop() ?? this.#refill()
@@ -63,7 +81,12 @@ export class Scheduler {
       now = performance.now()
     }
     this.#busyMs += now - began
-    if (this.#waiting.size > 0) this.#arrange()
+    if (this.isBusy) this.#arrange()
+  }
+
+  #wakeAll(): void {
+    for (const task of this.#later) this.wake(task)
+    this.#later.clear()
   }
 
   /** The next round, in the order in which it was asked for. */
