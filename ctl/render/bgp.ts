@@ -115,7 +115,7 @@ export const routesLegend = (style: Style): string =>
   style.dim("Marks: * valid, > best, = multipath, S stale, i internal    Origin: i igp, e egp, ? incomplete")
 
 export const marksOf = ({ best, kind, multipath, stale, valid }: BgpPath): string =>
-  `${valid ? "*" : " "}${best ? ">" : multipath ? "=" : stale ? "S" : " "}${kind === "internal" ? "i" : " "}`
+  `${stale ? "S" : valid ? "*" : " "}${best ? ">" : multipath ? "=" : " "}${kind === "internal" ? "i" : " "}`
 
 const originLetter: Readonly<Record<string, string>> = { igp: "i", egp: "e", incomplete: "?" }
 

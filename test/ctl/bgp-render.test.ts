@@ -51,7 +51,8 @@ t.test("routes have the marks and columns of show bgp", async (t) => {
     "*                      203.0.113.6           50     100       0 64501 64510 i"
   ])
   t.equal(marksOf({ ...path, best: false, multipath: true, kind: "internal" }), "*=i")
-  t.equal(marksOf({ ...path, best: false, valid: false, stale: true }), " S ")
+  t.equal(marksOf({ ...path, stale: true }), "S> ", "as show bgp has it: in place of the star")
+  t.equal(marksOf({ ...path, best: false, valid: false, stale: true }), "S  ")
 })
 
 t.test("a prefix is explained path by path", async (t) => {
