@@ -9,7 +9,11 @@ import { type Import, Rib } from "./rib/rib.ts"
 import type { FamilyIndex, RibOptions, RibSetting } from "./rib/types.ts"
 import type { Scheduler, Task } from "./scheduler.ts"
 
-export const scopeOf = ({ ifnames, name, table }: BgpVrfSpec): Scope => ({ name, table, ifnames })
+/** Of a scope, no interface at all: none has such a name. An empty list means those that no other scope names. */
+const noInterface = ["/"]
+
+export const scopeOf = ({ ifnames, name, table }: BgpVrfSpec): Scope =>
+  ({ name, table, ifnames: ifnames.length === 0 && name !== "default" ? noInterface : ifnames })
 
 /** Route targets as extended communities. */
 export const targetsOf = (texts: ReadonlyArray<string>): ReadonlyArray<bigint> =>
