@@ -25,6 +25,8 @@ export interface Peer {
   configure(text: string): Promise<void>
   /** What it has logged. */
   log(): string
+  /** FRR: ends bgpd alone, as a crash does; zebra and its routes stay. The promise's value starts bgpd again, without configuration. */
+  crashBgpd?(): Promise<() => Promise<void>>
   stop(crash?: boolean): Promise<void>
 }
 
@@ -70,6 +72,11 @@ class Processes {
     }
     child.on("error", (error) => (this.#log += `${argv[0]}: ${error.message}\n`))
     return child
+  }
+
+  /** One that was ended on purpose. */
+  forget(child: ChildProcess): void {
+    this.#children.splice(this.#children.indexOf(child), 1)
   }
 
   async run(argv: ReadonlyArray<string>, input = ""): Promise<string> {
@@ -136,14 +143,18 @@ export const startFrr = async (world: World, namespace: Namespace, configuration
   // Debian's FRR runs as nobody who is not in its group frrvty, root included.
   execFileSync("chown", ["-R", "frr:frr", directory])
   const daemons = ["zebra", "staticd", "bgpd", ...(options.daemons ?? []).filter((name) => name !== "staticd")]
-  for (const name of daemons) {
-    // zebra first: the others look for its socket once in a while only.
+  const start = (name: string): ChildProcess =>
     processes.start([
       join(frrDirectory, name), "-u", "frr", "-g", "frr", "-f", empty, "--vty_socket", directory, "-z", join(directory, "zserv.api"),
       "-i", join(directory, `${name}.pid`), "-A", "127.0.0.1", "-P", "0", "--log", `file:${join(directory, "log")}`,
       ...(name === "bfdd" ? ["--bfdctl", join(directory, "bfdd.sock")] : []),
       ...(name === "bgpd" ? (options.arguments ?? []) : [])
     ])
+  let bgpd: ChildProcess | undefined
+  for (const name of daemons) {
+    // zebra first: the others look for its socket once in a while only.
+    const child = start(name)
+    if (name === "bgpd") bgpd = child
     await processes.ready(`${name} listens`, () => existsSync(join(directory, `${name}.vty`)))
     if (name === "zebra") await processes.ready("zebra serves", () => existsSync(join(directory, "zserv.api")))
   }
@@ -162,6 +173,18 @@ export const startFrr = async (world: World, namespace: Namespace, configuration
       if (/^% /m.test(answer)) throw new Error(`FRR does not take ${JSON.stringify(text)}: ${answer}`)
     },
     log: () => processes.log(),
+    crashBgpd: async () => {
+      const gone = new Promise((done) => bgpd!.once("close", done))
+      // nsenter(1) has become bgpd.
+      bgpd!.kill("SIGKILL")
+      await gone
+      rmSync(join(directory, "bgpd.vty"), { force: true })
+      processes.forget(bgpd!)
+      return async () => {
+        bgpd = start("bgpd")
+        await processes.ready("bgpd listens", () => existsSync(join(directory, "bgpd.vty")))
+      }
+    },
     stop: (crash) => processes.stop(crash)
   }
 }
@@ -233,7 +256,9 @@ export const startExabgp = async (world: World, namespace: Namespace, neighbors:
     directory: processes.directory,
     ask: async (command) => {
       if (command !== "events") return void appendFileSync(commands, `${command}\n`)
-      return readFileSync(events, "utf8").split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+      const lines = readFileSync(events, "utf8").split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
+      // ExaBGP 4.2 puts words of a ROUTE-REFRESH into quotes twice (reactor/api/response/json.py, refresh).
+      return lines.map((line) => JSON.parse(line.replaceAll(/""([^",]+)""/g, '"$1"')))
     },
     configure: () => Promise.reject(new Error("ExaBGP takes its configuration when it starts; ask for `announce ...`")),
     log: () => processes.log(),
