@@ -47,6 +47,8 @@ interface Speaker extends Place {
   spec: BgpSpec
   /** What keeps it from running; undefined: it runs. */
   fault: string | undefined
+  /** Where it was started last; undefined: nowhere yet. */
+  thread: Thread | undefined
 }
 
 interface Waiting {
@@ -88,10 +90,10 @@ export class Routing {
   async add(place: Place, netns: NodeNamespace, spec: BgpSpec): Promise<void> {
     const key = keyOf(place)
     await this.remove(place, { flush: false })
-    const speaker: Speaker = { ...place, netns, spec, fault: undefined }
+    const speaker: Speaker = { ...place, netns, spec, fault: undefined, thread: undefined }
     this.#speakers.set(key, speaker)
     try {
-      await this.#tell({ kind: "add", speaker: { ...place, netns: netns.fd, netnsPath: netns.path, spec } })
+      await this.#launch(speaker, await this.#running())
     } catch (error) {
       if (this.#speakers.get(key) === speaker) this.#speakers.delete(key)
       addon.close(netns.fd)
@@ -103,7 +105,15 @@ export class Routing {
   async change(place: Place, spec: BgpSpec): Promise<void> {
     const speaker = this.#speakers.get(keyOf(place))
     if (speaker === undefined) throw new Error(`Cannot change the BGP speaker of "${keyOf(place)}": it does not run`)
-    await this.#tell({ kind: "change", place, spec })
+    try {
+      const thread = await this.#running()
+      if (speaker.thread === thread) this.#countOf(await thread.ask({ kind: "change", place, spec }))
+      else await this.#launch(Object.assign(speaker, { spec }), thread)
+    } catch (error) {
+      // It may have ended on the way to what it should be: it is to be started anew.
+      speaker.fault = reasonOf(error)
+      throw error
+    }
     speaker.spec = spec
     speaker.fault = undefined
   }
@@ -143,7 +153,9 @@ export class Routing {
   async ask(query: Query): Promise<Answer> {
     if (this.#speakers.size === 0) return { kind: "nothing", reason: "no BGP speaker runs" }
     const reply = await this.#request({ kind: "query", query })
-    return reply.kind === "answer" ? reply.answer : { kind: "nothing", reason: "the routing thread did not answer the question" }
+    if (reply.kind === "answer") return reply.answer
+    const reason = reply.kind === "done" ? reply.failure : undefined
+    return { kind: "nothing", reason: reason ?? "the routing thread did not answer the question" }
   }
 
   /**
@@ -178,7 +190,11 @@ export class Routing {
   }
 
   async #tell(command: Asked): Promise<number> {
-    const reply = await this.#request(command)
+    return this.#countOf(await this.#request(command))
+  }
+
+  /** @throws Error with why the thread has not done it */
+  #countOf(reply: Reply): number {
     if (reply.kind === "done" && reply.failure !== undefined) throw new Error(reply.failure)
     return reply.kind === "done" ? (reply.count ?? 0) : 0
   }
@@ -246,17 +262,32 @@ export class Routing {
 
   /** Adds all speakers to a new thread. What cannot be added has a fault, which the reconciler sees. */
   async #begin(): Promise<void> {
+    // Without a thread there is another try already.
+    const thread = await this.#running().catch(() => undefined)
+    if (thread === undefined) return
     for (const speaker of [...this.#speakers.values()]) {
-      const { lab, netns, node, spec } = speaker
       try {
-        await this.#tell({ kind: "add", speaker: { lab, node, netns: netns.fd, netnsPath: netns.path, spec } })
+        await this.#launch(speaker, thread)
         speaker.fault = undefined
       } catch (error) {
-        speaker.fault = error instanceof Error ? error.message : String(error)
+        speaker.fault = reasonOf(error)
       }
     }
   }
+
+  /**
+   * Has the thread run a speaker: once, whoever is first, and not one that was removed meanwhile, whose descriptor may be something
+   * else by now.
+   */
+  async #launch(speaker: Speaker, thread: Thread): Promise<void> {
+    const { lab, netns, node, spec } = speaker
+    if (speaker.thread === thread || this.#speakers.get(keyOf(speaker)) !== speaker) return
+    speaker.thread = thread
+    this.#countOf(await thread.ask({ kind: "add", speaker: { lab, node, netns: netns.fd, netnsPath: netns.path, spec } }))
+  }
 }
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** One worker thread: commands with tickets, and its end. */
 class Thread {

@@ -1,5 +1,6 @@
 /** Tables as people look at them, in pages: paths with all that they bear, and why one won or lost. */
 import type { Family } from "../../plan/bgp.ts"
+import * as Ip from "../../wire/ip.ts"
 import { attributeName, Origin, SegmentType } from "../../wire/bgp/iana.ts"
 import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import { familyNames } from "../neighbor-spec.ts"
@@ -73,6 +74,9 @@ const pageOf = (speaker: Speaker, query: RoutesQuery, read: Reader, total: numbe
 /** All paths of one prefix, or of the longest match of an address. */
 const explained = (speaker: Speaker, { rib }: Table, query: RoutesQuery): Answer => {
   const prefix = query.prefix!
+  if ((prefix.includes("/") ? Ip.parsePrefix(prefix) : Ip.parse(prefix)) === undefined) {
+    return { kind: "nothing", reason: `Cannot look up "${prefix}": it is no address and no prefix` }
+  }
   const found = prefix.includes("/") ? rib.explain(prefix) : rib.lookup(prefix)
   const family = prefix.includes(":") ? 1 : 0
   if (found.length === 0) return { kind: "nothing", reason: `Node "${query.node}" has no route to ${prefix}` }

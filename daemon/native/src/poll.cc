@@ -15,7 +15,22 @@ struct Poll {
   napi_env env;
   napi_ref callback;
   napi_async_context context;
+  napi_async_cleanup_hook_handle cleanup;
+  int descriptor;
 };
+
+// The thread ends, by an exception perhaps, and nobody has stopped this one. Node aborts the whole process when a loop ends
+// with a handle that is open; and nobody else knows the descriptor any more.
+void onThreadEnd(napi_async_cleanup_hook_handle, void* data) {
+  auto* poll = static_cast<Poll*>(data);
+  uv_poll_stop(&poll->handle);
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll->handle), [](uv_handle_t* handle) {
+    auto* poll = reinterpret_cast<Poll*>(handle);
+    close(poll->descriptor);
+    napi_remove_async_cleanup_hook(poll->cleanup);
+    delete poll;
+  });
+}
 
 void onReady(uv_poll_t* handle, int status, int events) {
   auto* poll = reinterpret_cast<Poll*>(handle);
@@ -34,14 +49,16 @@ void onReady(uv_poll_t* handle, int status, int events) {
 }
 
 // pollStart(descriptor, events, callback): calls back with the ready events (1 readable, 2 writable) or a negative
-// errno, until pollStop. The descriptor stays the caller's, who stops before closing it.
+// errno, until pollStop. The descriptor stays the caller's, who stops before closing it; it is closed with a thread that ends
+// without that.
 napi_value pollStart(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   uv_loop_t* loop = nullptr;
   napi_get_uv_event_loop(env, &loop);
   auto* poll = new Poll();
   poll->env = env;
-  const int error = uv_poll_init(loop, &poll->handle, arguments.integer(0));
+  poll->descriptor = arguments.integer(0);
+  const int error = uv_poll_init(loop, &poll->handle, poll->descriptor);
   if (error != 0) {
     delete poll;
     return throwErrno(env, -error, "uv_poll_init", "");
@@ -50,6 +67,7 @@ napi_value pollStart(napi_env env, napi_callback_info info) {
   napi_create_object(env, &resource);
   napi_async_init(env, resource, fromText(env, "weft:poll"), &poll->context);
   napi_create_reference(env, arguments.value[2], 1, &poll->callback);
+  napi_add_async_cleanup_hook(env, onThreadEnd, poll, &poll->cleanup);
   uv_poll_start(&poll->handle, arguments.integer(1), onReady);
   napi_value result;
   napi_create_external(env, poll, nullptr, nullptr, &result);
@@ -65,6 +83,7 @@ Poll* pollOf(const Arguments& arguments) {
 // pollStop(poll): exactly once for each pollStart.
 napi_value pollStop(napi_env env, napi_callback_info info) {
   Poll* poll = pollOf(Arguments(env, info));
+  napi_remove_async_cleanup_hook(poll->cleanup);
   uv_poll_stop(&poll->handle);
   napi_delete_reference(env, poll->callback);
   napi_async_destroy(env, poll->context);
