@@ -28,6 +28,8 @@ const wayText = ({ backup, down, gateway, ifname, weight }: RouteWay, isWeighted
   return [to, ...notes].join(", ")
 }
 
+const discarding: ReadonlySet<string> = new Set(["blackhole", "unreachable", "prohibit", "throw"])
+
 /** The lines of one route. */
 export const routeLines = (route: KernelRoute, style: Style): ReadonlyArray<string> => {
   const { code, metric, prefix, selected, source, type, ways } = route
@@ -36,7 +38,10 @@ export const routeLines = (route: KernelRoute, style: Style): ReadonlyArray<stri
   const indent = " ".repeat(4 + `${prefix} [${metric}] `.length)
   const from = source === "" || code === "C" || code === "L" ? "" : `, source ${source}`
   if (type === "local") return [`${head}is this node's own${ways[0] === undefined ? "" : `, ${printable(ways[0].ifname)}`}`]
-  if (ways.length === 0) return [`${head}${type === "unicast" ? style.red("nexthop unknown") : printable(type)}${from}`]
+  // In IPv6 the kernel names an interface (lo) with these, too.
+  if (ways.length === 0 || discarding.has(type)) {
+    return [`${head}${type === "unicast" ? style.red("nexthop unknown") : printable(type)}${from}`]
+  }
   const winners = ways.filter(({ backup }) => !backup)
   const isWeighted = new Set(winners.map(({ weight }) => weight)).size > 1
   return ways.map((way, i) => `${i === 0 ? head : indent}${wayText(way, isWeighted, style)}${i === 0 ? from : ""}`)

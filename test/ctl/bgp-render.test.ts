@@ -1,7 +1,8 @@
 /** What `weft bgp` prints, as whoever knows routers reads it. */
 import t from "tap"
-import type { BgpNeighbor, BgpPath } from "../../ctl/messages.ts"
+import type { BgpNeighbor, BgpPath, KernelRoute } from "../../ctl/messages.ts"
 import { explainLines, marksOf, neighborLines, routeLine, routesHeading, summaryLines, upDown } from "../../ctl/render/bgp.ts"
+import { routeLines } from "../../ctl/render/routes.ts"
 import { plain } from "../../ctl/terminal.ts"
 
 const nowMs = Date.parse("2026-01-02T00:00:00Z")
@@ -78,4 +79,13 @@ t.test("a neighbor in full, and times as routers write them", async (t) => {
     [0, nowMs, nowMs - 90_000_000, nowMs - 700_000_000].map((since) => upDown(since, nowMs)),
     ["never", "00:00:00", "1d01h", "1w1d"]
   )
+})
+
+t.test("a route that discards says so, also where the kernel names an interface", async (t) => {
+  const route: KernelRoute = {
+    code: "S", family: "ipv6", metric: 4278198272, prefix: "::/0", selected: true, source: "", table: 1001, type: "unreachable",
+    protocol: "94", nexthopId: 0, ways: [{ backup: false, down: false, gateway: "", ifname: "lo", weight: 1 }]
+  }
+  t.strictSame(routeLines(route, plain), ["S>* ::/0 [4278198272] unreachable"])
+  t.strictSame(routeLines({ ...route, type: "unicast" }, plain), ["S>* ::/0 [4278198272] is directly connected, lo"])
 })
