@@ -27,6 +27,11 @@ export interface CaptureCall extends AsyncIterable<Message.CaptureResponse> {
   readonly cancel: () => void
 }
 
+/** A run of a suite: iterate events. */
+export interface CheckCall extends AsyncIterable<Message.CheckEvent> {
+  readonly cancel: () => void
+}
+
 export interface Client {
   readonly address: string
   readonly validate: (topology: Message.Topology) => Promise<Message.ValidateResponse>
@@ -42,6 +47,7 @@ export interface Client {
   readonly capture: (start: Message.CaptureStart) => CaptureCall
   /** Reports until the caller leaves its loop. */
   readonly flow: (request: Message.FlowRequest) => AsyncIterable<Message.FlowReports>
+  readonly check: (request: Message.CheckRequest) => CheckCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
@@ -68,6 +74,7 @@ export const connect = async (address: string): Promise<Client> => {
   const labs = new proto.Labs(target, credentials, options)
   const nodes = new proto.Nodes(target, credentials, options)
   const probes = new proto.Probes(target, credentials, options)
+  const checks = new proto.Checks(target, credentials, options)
   const host = new proto.Host(target, credentials, options)
 
   return {
@@ -83,6 +90,7 @@ export const connect = async (address: string): Promise<Client> => {
     exec: () => execCall(nodes),
     capture: (start) => captureCall(nodes, start),
     flow: (request) => streamed<Message.FlowReports>(probes, "Flow", request),
+    check: (request) => checkCall(checks, request),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),
     bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),
@@ -99,6 +107,7 @@ export const connect = async (address: string): Promise<Client> => {
       labs.close()
       nodes.close()
       probes.close()
+      checks.close()
       host.close()
     }
   }
@@ -200,7 +209,7 @@ export const unreachable = (address: string, reason: string): Failure => {
 
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Host", Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {
@@ -242,6 +251,24 @@ const execCall = (client: Grpc.Client): ExecCall => {
         for await (const message of call) yield message as Message.ExecResponse
       } catch (error) {
         throw failureOf(error as Grpc.ServiceError)
+      }
+    }
+  }
+}
+
+const checkCall = (client: Grpc.Client, request: Message.CheckRequest): CheckCall => {
+  const call = (client as unknown as Callable)["Run"]!(request) as Grpc.ClientReadableStream<Message.CheckEvent>
+  // Whoever cancels does not want to hear how it ended.
+  call.on("error", () => {})
+  return {
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Message.CheckEvent
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      } finally {
+        call.cancel()
       }
     }
   }

@@ -3,8 +3,8 @@
  * description (`commands/table.ts`) and none of them can forget a flag.
  */
 
-/** What a shell may offer for a value. `file`: topology files; `path`: any file. */
-export type Completion = "lab" | "node" | "port" | "file" | "path" | "none"
+/** What a shell may offer for a value. `file`: topology files; `suite`: suites of checks; `path`: any file. */
+export type Completion = "lab" | "node" | "port" | "file" | "suite" | "path" | "none"
 
 /** One flag. `short` is a single letter without its dash; `metavar` is how help shows the value. */
 export type Flag =

@@ -108,7 +108,7 @@ const sourceFor =
   (words: ReadonlyArray<string>): Source =>
   async (kind, prefix) => {
     if (kind === "path") return [{ value: ":path", about: "" }]
-    if (kind === "file") return files(prefix)
+    if (kind === "file" || kind === "suite") return files(prefix, kind === "file" ? ".weft.yaml" : ".check.yaml")
     const { connect } = await import("./client.ts")
     const at = words.indexOf("--daemon")
     const pki = words[words.indexOf("--pki") + 1]
@@ -130,14 +130,14 @@ const sourceFor =
     )
   }
 
-/** Topology files and folders below what is typed so far. */
-const files = (prefix: string): ReadonlyArray<Candidate> => {
+/** Files with this ending and folders below what is typed so far. */
+const files = (prefix: string, ending: string): ReadonlyArray<Candidate> => {
   const slash = prefix.lastIndexOf("/") + 1
   const folder = prefix.slice(0, slash)
   const entries = readdirSync(folder === "" ? "." : folder, { withFileTypes: true })
     .filter(({ name }) => !name.startsWith(".") && name !== "node_modules")
     .flatMap((entry) =>
-      entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.name.endsWith(".weft.yaml") ? [folder + entry.name] : []
+      entry.isDirectory() ? [`${folder}${entry.name}/`] : entry.name.endsWith(ending) ? [folder + entry.name] : []
     )
     .sort()
   return starting(

@@ -30,6 +30,7 @@ const implementations: {
   plan: () => import("./commands/plan.ts"),
   deploy: () => import("./commands/deploy.ts"),
   destroy: () => import("./commands/destroy.ts"),
+  check: () => import("./commands/check.ts"),
   list: () => import("./commands/list.ts"),
   hosts: () => import("./commands/hosts.ts"),
   evpn: () => import("./commands/evpn.ts"),

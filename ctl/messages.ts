@@ -570,3 +570,54 @@ export interface BgpResetRequest {
   readonly neighbor: string
   readonly how: string
 }
+
+// ---- checks ----
+
+export interface CheckRequest {
+  readonly filename: string
+  readonly content: Uint8Array
+  readonly lab: string
+  readonly topology?: Topology
+  readonly only: ReadonlyArray<string>
+  readonly lookOnly: boolean
+}
+
+export interface CheckPlanned {
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  readonly suite: string
+  readonly lab: string
+  /** The file that the suite names, or empty. */
+  readonly topology: string
+  readonly total: number
+}
+
+export interface CheckResult {
+  /** Place in the file, from 0. */
+  readonly index: number
+  readonly name: string
+  readonly kind: string
+  readonly line: number
+  readonly column: number
+  readonly outcome: "passed" | "failed" | "warning"
+  /** It could not be tried. */
+  readonly error: boolean
+  readonly expected: string
+  readonly seen: string
+  readonly where: string
+  readonly details: ReadonlyArray<string>
+  readonly attempts: number
+  readonly durationMs: number
+  readonly labels: ReadonlyArray<string>
+}
+
+export interface CheckDone {
+  readonly passed: number
+  readonly failed: number
+  readonly warnings: number
+  readonly durationMs: number
+}
+
+export type CheckEvent =
+  | { readonly event: "planned"; readonly planned: CheckPlanned }
+  | { readonly event: "result"; readonly result: CheckResult }
+  | { readonly event: "done"; readonly done: CheckDone }

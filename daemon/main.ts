@@ -52,11 +52,14 @@ import { ForeignVteps } from "./resources/foreign-vteps.ts"
 import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
+import { Answers } from "./probes/answers.ts"
+import { answersFor, askHandlers } from "./rpc/ask.ts"
 import { makeBfd } from "./rpc/bfd.ts"
 import { type BgpDependencies, makeBgp } from "./rpc/bgp.ts"
 import { makeRoutes, type RoutesDependencies } from "./rpc/routes.ts"
 import { readRoutesAt, wantedOf } from "./bgp/fib/lookup.ts"
 import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
+import { checksHandler } from "./rpc/checks.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
 import { evpnHandler } from "./rpc/evpn.ts"
@@ -422,6 +425,11 @@ const daemon = (config: Config) =>
     const reachability = reachDependencies(directory, () => control.onlyLab())
     const reach = reachHandler(reachability)
     const probes = makeProbes(probesDependencies(directory, reachability))
+    const commands = execDependencies(directory, containers)
+    const known = answersFor({ routing, bfd, readRoutes: readRoutesAt, ...commands })
+    const answers = yield* acquire("Cannot start", () => new Answers(known), (it) => it.close())
+    const asked = { answers, resolveNode: commands.resolveNode }
+    const checking = { ...asked, load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: {
@@ -433,6 +441,7 @@ const daemon = (config: Config) =>
         ...makeBgp(bgpDependencies(directory, routing))
       },
       Probes: probes.handlers,
+      Checks: { run: checksHandler(checking) },
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),
@@ -442,7 +451,7 @@ const daemon = (config: Config) =>
     }
     // What daemons ask each other is not for people: it is served on the network only.
     const listen = listenHandler(reachability)
-    const halves = { listen, respond: probes.respond }
+    const halves = { listen, respond: probes.respond, ...askHandlers(asked) }
     const peers = fleet === undefined ? {} : { Peers: { ...makePeers({ fleet: fleet.fleet, events, host }), ...halves } }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     let endpoint = ""

@@ -118,6 +118,29 @@ export const specs = {
       { command: "weft destroy --all", description: "every lab of this daemon" }
     ]
   },
+  check: {
+    summary: "Run a suite of checks against a lab, and say what is not as it should be",
+    description:
+      "A suite (*.check.yaml) says what must be so: who reaches whom, by which way, seen as whom, which routes and sessions there "
+      + "are. Each failure tells what was expected, what was seen, and where on the path it stopped. A suite that names a "
+      + "topology has it deployed, checked and destroyed; a lab that runs already is checked as it is, and stays. "
+      + "Exits 1 when a check failed, 2 when the suite is wrong.",
+    args: { file: { kind: "optional", summary: "the suite; without it the only *.check.yaml in this folder", complete: "suite" } },
+    flags: {
+      lab: { kind: "string", metavar: "LAB", summary: "check this lab, whatever the suite says", complete: "lab" },
+      only: { kind: "strings", metavar: "LABEL", summary: "only checks with this label (repeat for more)", complete: "none" },
+      junit: { kind: "string", metavar: "FILE", summary: "write a report for CI, as JUnit XML", complete: "path" },
+      tap: { kind: "boolean", summary: "print TAP version 14" },
+      keep: { kind: "boolean", summary: "do not destroy the lab that was deployed for the suite" },
+      quiet: { kind: "boolean", short: "q", summary: "print failures only" },
+      output
+    },
+    examples: [
+      { command: "weft check hybrid.check.yaml", description: "deploy its topology, check it, destroy it" },
+      { command: "weft check hybrid.check.yaml --lab staging --only smoke", description: "some of it, against a lab that runs" },
+      { command: "weft check --junit report.xml", description: "for CI" }
+    ]
+  },
   list: {
     summary: "List labs",
     description: "Every lab with its state: of this daemon, or of all hosts that share labs with it.",

@@ -9,7 +9,7 @@ const pageWidth = 80
 
 const groups: ReadonlyArray<{ readonly title: string; readonly verbs: ReadonlyArray<Verb> }> = [
   { title: "START HERE", verbs: ["demo", "doctor"] },
-  { title: "LABS", verbs: ["validate", "plan", "deploy", "destroy"] },
+  { title: "LABS", verbs: ["validate", "plan", "deploy", "check", "destroy"] },
   { title: "LOOK INSIDE", verbs: ["list", "inspect", "graph", "exec", "events"] },
   { title: "MANY HOSTS", verbs: ["hosts", "drain"] },
   { title: "THIS TOOL", verbs: ["pki", "completion", "version"] }

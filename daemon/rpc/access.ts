@@ -48,6 +48,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Nodes/BgpReset", change],
   // It sends packets in the nodes.
   ["/weft.v1.Probes/Flow", change],
+  ["/weft.v1.Checks/Run", change],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],
   ["/weft.v1.Host/Hosts", look],
@@ -58,6 +59,9 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Peers/Events", ask],
   // It acts in nodes.
   ["/weft.v1.Peers/Listen", { role: "daemon", changes: true }],
+  // Packets of checks; their commands are told one by one.
+  ["/weft.v1.Peers/Ask", ask],
+  ["/weft.v1.Peers/Command", { role: "daemon", changes: true }],
   ["/weft.v1.Peers/Respond", { role: "daemon", changes: true }],
   ["/grpc.health.v1.Health/Check", look],
   ["/grpc.health.v1.Health/Watch", look],

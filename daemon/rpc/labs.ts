@@ -10,7 +10,8 @@ import type { EventsCall } from "./events.ts"
 import { unary } from "./server.ts"
 import { toStatus } from "./status.ts"
 
-interface TopologyMessage {
+/** `weft.v1.Topology` */
+export interface TopologyMessage {
   readonly filename: string
   readonly content: Uint8Array
   readonly lab: string
@@ -27,14 +28,14 @@ interface Loaded {
   readonly diagnostics: ReadonlyArray<Diagnostic>
 }
 
-const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
+export const loadTopology = (load: Load, topology: TopologyMessage | null): Loaded => {
   const { filename = "", content = new Uint8Array(), lab = "", files = {}, unread = {} } = topology ?? {}
   const beside = { files: new Map(Object.entries(files)), unread: new Map(Object.entries(unread)) }
   const result = load({ filename: filename === "" ? "topology" : filename, content, ...beside, ...(lab === "" ? {} : { lab }) })
   return result.ok ? { plan: result.plan, diagnostics: result.warnings } : { plan: undefined, diagnostics: result.diagnostics }
 }
 
-const toDiagnostic = (diagnostic: Diagnostic): object => ({ ...diagnostic, severity: diagnostic.severity.toUpperCase() })
+export const toDiagnostic = (diagnostic: Diagnostic): object => ({ ...diagnostic, severity: diagnostic.severity.toUpperCase() })
 
 /** For progress: what and where; the attributes have been shown by the plan. */
 const toBriefChange = (step: Step): object => ({ action: step.action.toUpperCase(), id: step.id, kind: step.kind, node: step.node })

@@ -26,6 +26,7 @@ export const loaderOptions = { keepCase: false, longs: Number, enums: String, de
 /** Method implementations by service name. `Peers` is for daemons of other hosts, so it is served on the network only. */
 export type Services = Readonly<Record<"Labs" | "Nodes" | "Host", grpc.UntypedServiceImplementation>> & {
   readonly Probes?: grpc.UntypedServiceImplementation
+  readonly Checks?: grpc.UntypedServiceImplementation
   readonly Peers?: grpc.UntypedServiceImplementation
 }
 

@@ -21,6 +21,8 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
   t.strictSame(await values("completion", ""), ["bash", "zsh", "fish"])
   t.strictSame(await values("deploy", "top"), ["file:top"])
   t.strictSame(await values("deploy", "-f", "x"), ["file:x"])
+  t.strictSame(await values("check", "to"), ["suite:to"])
+  t.strictSame(await values("check", "x", "--junit", ""), ["path:"])
   t.strictSame(await values("destroy", ""), ["lab:"])
   t.strictSame(await values("exec", "-it", "--user", "nobody", "p"), ["node:p"])
   t.strictSame(await values("--daemon", "unix:/x", "inspect", "h"), ["lab:h"])
@@ -35,6 +37,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "plan",
     "deploy",
     "destroy",
+    "check",
     "list",
     "hosts",
     "evpn",

@@ -1,0 +1,247 @@
+/**
+ * `weft check`: a suite against a lab, deployed for it where the suite names a topology.
+ *
+ *     look at the suite --> read its topology, look again --> deploy --> run --> destroy
+ *     wrong: exit 2         wrong: exit 2                      stderr     stdout   also on Ctrl-C, unless --keep
+ *
+ * Nothing is touched before the suite and its topology are known to be right. A lab that runs already is not this
+ * command's: it is checked as it is and left alone.
+ */
+
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { type Client, withClient } from "../client.ts"
+import { Exit, Failure } from "../command.ts"
+import type { Context, InputOf } from "../command.ts"
+import { duration, follow, printFailed } from "../converge.ts"
+import { junit } from "../junit.ts"
+import type { CheckDone, CheckPlanned, CheckRequest, CheckResult, Topology } from "../messages.ts"
+import { annotation } from "../render/check-annotation.ts"
+import { bailOut, tapHead, tapLines } from "../render/check-tap.ts"
+import { resultLines, tallyLine } from "../render/check.ts"
+import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
+import { printValue } from "../render/value.ts"
+import { print, printError, styleOf } from "../terminal.ts"
+import { readTopology } from "../topology-file.ts"
+import type { specs } from "./table.ts"
+
+type Input = InputOf<typeof specs.check>
+
+const suffix = ".check.yaml"
+const largest = 4 << 20
+const interruptedExit = 130
+
+interface Interruption {
+  readonly signal: AbortSignal
+  /** Rejects when the user wants out. */
+  readonly abandoned: Promise<never>
+}
+
+class Interrupted extends Failure {
+  constructor() {
+    super(interruptedExit, "interrupted")
+  }
+}
+
+export const run = (input: Input, context: Context): Promise<number> => {
+  if (input.tap && input.output !== "table") throw new Failure(Exit.usage, "Give either --tap or --output, not both")
+  const request = readSuite(input)
+  return withClient(context.daemon, async (client) => {
+    const looked = await look(client, request)
+    if (looked.topology === "" || request.lab !== "") {
+      if (refused(looked, request)) return Exit.usage
+      return checking(client, { ...request, lab: looked.lab }, input, interruption())
+    }
+    const path = join(dirname(request.filename), looked.topology)
+    const topology = await readTopology(path)
+    const planned = await look(client, { ...request, topology })
+    if (refused(planned, request, topology)) return Exit.usage
+    return inItsOwnLab(client, { ...request, lab: planned.lab }, topology, input)
+  })
+}
+
+/** The suite that the command line means. @throws {Failure} exit 2 when there is none, or no single one */
+const readSuite = ({ file, lab = "", only }: Input): CheckRequest => {
+  const filename = file ?? onlySuite()
+  try {
+    const content = readFileSync(filename === "-" ? 0 : filename)
+    if (content.length > largest) throw new Failure(Exit.usage, `Cannot use suite "${filename}": it has ${content.length} octets, at most ${largest} are accepted`)
+    return { filename: filename === "-" ? "<stdin>" : filename, content, lab, only, lookOnly: false }
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    const { code } = error as NodeJS.ErrnoException
+    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : code === "EACCES" ? "permission denied" : String(code)
+    const here = suitesHere()
+    throw new Failure(Exit.usage, `Cannot read suite "${filename}": ${reason}`, here.length === 0 ? undefined : `In this folder: ${here.join(", ")}`)
+  }
+}
+
+const suitesHere = (): ReadonlyArray<string> => readdirSync(".").filter((name) => name.endsWith(suffix)).sort()
+
+const onlySuite = (): string => {
+  const [first, ...others] = suitesHere()
+  if (first !== undefined && others.length === 0) return first
+  const found = first === undefined ? `no *${suffix} is in this folder` : `${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`
+  throw new Failure(Exit.usage, `No suite is named and ${found}`, "Name one: weft check FILE")
+}
+
+const look = async (client: Client, request: CheckRequest): Promise<CheckPlanned> => {
+  for await (const message of client.check({ ...request, lookOnly: true })) if (message.event === "planned") return message.planned
+  throw new Failure(Exit.unreachable, "The daemon did not say what it thinks of the suite", "Look at its log.")
+}
+
+/** Whether there are errors; prints what was found. */
+const refused = ({ diagnostics }: CheckPlanned, suite: CheckRequest, topology?: Topology): boolean => {
+  const style = styleOf(process.stderr)
+  const ofTopology = diagnostics.filter(({ filename }) => filename !== suite.filename)
+  const ofSuite = diagnostics.filter(({ filename }) => filename === suite.filename)
+  const lines = [
+    ...diagnosticLines(ofSuite, style, process.stderr.isTTY ? suite : undefined),
+    ...diagnosticLines(ofTopology, style, process.stderr.isTTY ? topology : undefined)
+  ]
+  if (lines.length > 0) printError(lines.join("\n"))
+  if (!hasErrors(diagnostics)) return false
+  printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
+  return true
+}
+
+/** The first Ctrl-C ends what is under way in an orderly manner, the second one ends this process. */
+const interruption = (): Interruption => {
+  const controller = new AbortController()
+  const abandoned = new Promise<never>((_, reject) => controller.signal.addEventListener("abort", () => reject(new Interrupted())))
+  abandoned.catch(() => undefined)
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(interruptedExit)
+      controller.abort()
+    })
+  }
+  return { signal: controller.signal, abandoned }
+}
+
+const inItsOwnLab = async (client: Client, request: CheckRequest, topology: Topology, input: Input): Promise<number> => {
+  const { lab } = request
+  if ((await client.list()).some(({ name }) => name === lab)) {
+    printError(`Lab "${lab}" is deployed already: it is checked as it is, and stays`)
+    return checking(client, request, input, interruption())
+  }
+  const ending = interruption()
+  try {
+    const outcome = await follow(client.deploy(topology, false), { verb: `Deploying ${lab}`, abandoned: ending.abandoned })
+    if (outcome.end.kind === "failed") {
+      printFailed(outcome, outcome.end.failed, topology)
+      report(input, request, { results: [], missing: 1, durationMs: 0, reason: `the lab could not be deployed: ${outcome.end.failed.message}` })
+      return Exit.failed
+    }
+    printError(`Lab "${lab}" is deployed (${duration(outcome.end.done.durationMs)})`)
+    return await checking(client, request, input, ending)
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    printError("interrupted: no checks were run")
+    return interruptedExit
+  } finally {
+    if (input.keep) printError(`Lab "${lab}" stays. Remove it with: weft destroy ${lab}`)
+    else await destroy(client, lab)
+  }
+}
+
+const busyPauseMs = 300
+const mostTries = 200
+
+/** Also of a lab whose deploying was not waited for: then the daemon is asked again until it is done with it. */
+const destroy = async (client: Client, lab: string): Promise<void> => {
+  for (let tries = 1; ; tries++) {
+    try {
+      const outcome = await follow(client.destroy(lab), { verb: `Destroying ${lab}`, abandoned: new Promise<never>(() => {}) })
+      if (outcome.end.kind === "failed") return printFailed(outcome, outcome.end.failed)
+      return printError(`Lab "${lab}" is gone (${duration(outcome.end.done.durationMs)})`)
+    } catch (error) {
+      const isBusy = error instanceof Failure && /under way|busy|being/.test(error.message)
+      if (!isBusy || tries === mostTries) {
+        printError(`Lab "${lab}" was not removed: ${(error as Error).message}. Remove it with: weft destroy ${lab}`)
+        return
+      }
+      await new Promise((resolve) => setTimeout(resolve, busyPauseMs))
+    }
+  }
+}
+
+interface Outcome {
+  readonly results: ReadonlyArray<CheckResult>
+  readonly durationMs: number
+  readonly missing: number
+  /** Why some are missing. */
+  readonly reason?: string
+}
+
+/** Runs the suite, tells about it as it goes, and writes the report, whatever happens. */
+const checking = async (client: Client, request: CheckRequest, input: Input, { abandoned, signal }: Interruption): Promise<number> => {
+  const began = performance.now()
+  const results: Array<CheckResult> = []
+  const call = client.check(request)
+  signal.addEventListener("abort", call.cancel)
+  let planned: CheckPlanned | undefined
+  let done: CheckDone | undefined
+  let failure: unknown
+  try {
+    const events = call[Symbol.asyncIterator]()
+    for (;;) {
+      const { done: ended, value } = await Promise.race([events.next(), abandoned])
+      if (ended === true) break
+      if (value.event === "planned") {
+        planned = value.planned
+        if (refused(planned, request)) return Exit.usage
+        if (input.tap) print(tapHead(planned.total).join("\n"))
+      } else if (value.event === "result") {
+        results.push(value.result)
+        show(value.result, results.length, input, request.filename)
+      } else done = value.done
+    }
+  } catch (error) {
+    failure = error
+  }
+  const missing = planned === undefined ? 1 : planned.total - results.length
+  const reason = failure instanceof Error ? failure.message : "the daemon ended the run"
+  const outcome = { results, missing, durationMs: done?.durationMs ?? performance.now() - began, ...(missing === 0 ? {} : { reason }) }
+  report(input, request, outcome, planned)
+  await conclude(input, outcome, planned, done)
+  if (failure instanceof Interrupted) return interruptedExit
+  if (failure !== undefined) throw failure
+  return missing > 0 || results.some((result) => result.outcome === "failed") ? Exit.failed : Exit.done
+}
+
+const show = (result: CheckResult, number: number, input: Input, filename: string): void => {
+  if (input.tap) print(tapLines(result, number, filename).join("\n"))
+  else if (input.output === "table" && !(input.quiet && result.outcome === "passed")) {
+    print(resultLines(result, filename, styleOf(process.stdout)).join("\n"))
+  }
+  const note = process.env["GITHUB_ACTIONS"] === "true" ? annotation(result, filename) : undefined
+  if (note !== undefined) printError(note)
+}
+
+const report = ({ junit: file }: Input, { filename, lab }: CheckRequest, outcome: Outcome, planned?: CheckPlanned): void => {
+  if (file === undefined) return
+  const startedAt = new Date(Date.now() - outcome.durationMs).toISOString()
+  const suite = planned?.suite ?? filename
+  try {
+    writeFileSync(file, junit({ suite, filename, lab, startedAt, ...outcome }))
+  } catch (error) {
+    throw new Failure(Exit.failed, `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
+  }
+}
+
+const conclude = async (input: Input, outcome: Outcome, planned: CheckPlanned | undefined, done: CheckDone | undefined): Promise<void> => {
+  const { missing, reason, results } = outcome
+  const count = (of: CheckResult["outcome"]): number => results.filter((result) => result.outcome === of).length
+  const counts = { passed: count("passed"), failed: count("failed"), warnings: count("warning"), durationMs: outcome.durationMs }
+  const style = styleOf(process.stdout)
+  if (input.tap) return void (missing > 0 && print(bailOut(reason ?? "")))
+  if (input.output === "table") {
+    const unrun = missing > 0 && planned !== undefined ? `, ${style.red(`${missing} not run`)} (${reason})` : ""
+    if (planned !== undefined) print(`${tallyLine(counts, style)}${unrun}`)
+    return
+  }
+  const ok = done !== undefined && counts.failed === 0 && missing === 0
+  const { lab = "", suite = "" } = planned ?? {}
+  await printValue(input.output, { ok, suite, lab, ...counts, notRun: missing, results: results.toSorted((a, b) => a.index - b.index) })
+}
