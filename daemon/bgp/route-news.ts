@@ -1,34 +1,46 @@
 /**
- * Changes of best paths, for `weft events`: a few are told one by one, many as a number. A table that loads is one
- * line, not a million.
+ * Changes of best paths, for `weft events`: of a few it is told where they lead now and why, of many how many there were. A table that
+ * loads is one line, not a million.
  */
 import { format } from "../wire/ip.ts"
+import type { PathView } from "./rib/types.ts"
 
 /** Changes are told when there have been none for so long, and in any case so often. */
 const quietMs = 1000
 const longestMs = 10_000
 const fewest = 5
 
+export interface RouteNewsParts {
+  readonly tell: (message: string) => void
+  /** Where a prefix of a table leads now, and why, in words. */
+  readonly describe: (table: string, prefix: string) => string
+}
+
+interface Changed {
+  readonly table: string
+  readonly prefix: string
+}
+
 export class RouteNews {
-  readonly #tell: (message: string) => void
-  #prefixes: string[] = []
+  readonly #parts: RouteNewsParts
+  #changed: Changed[] = []
   #count = 0
   /** Of `#count` when the timer last looked. */
   #seen = 0
   #beganMs = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(tell: (message: string) => void) {
-    this.#tell = tell
+  constructor(parts: RouteNewsParts) {
+    this.#parts = parts
   }
 
   /** The best path of the prefix whose octets are `bytes[at..]` is another one, or gone. `size`: 4 or 16 octets of an address. */
-  changed(size: 4 | 16, bytes: Uint8Array, at: number, length: number): void {
+  changed(table: string, size: 4 | 16, bytes: Uint8Array, at: number, length: number): void {
     this.#count += 1
     if (this.#count <= fewest) {
       const address = new Uint8Array(size)
       address.set(bytes.subarray(at, at + ((length + 7) >> 3)))
-      this.#prefixes.push(`${format(address)}/${length}`)
+      this.#changed.push({ table, prefix: `${format(address)}/${length}` })
     }
     if (this.#timer !== undefined) return
     this.#beganMs = performance.now()
@@ -48,12 +60,25 @@ export class RouteNews {
   #flush(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    const prefixes = [...new Set(this.#prefixes)]
     const isShort = this.#count <= fewest
-    const message = isShort ? `best path of ${prefixes.join(", ")} changed` : `best paths of ${this.#count} prefixes changed`
-    this.#prefixes = []
+    const one = new Map(this.#changed.map((changed) => [`${changed.table} ${changed.prefix}`, changed]))
+    const few = Array.from(one.values(), ({ prefix, table }) => this.#parts.describe(table, prefix)).join("; ")
+    const message = isShort ? few : `best paths changed ${this.#count} times`
+    this.#changed = []
     this.#count = 0
     this.#seen = 0
-    this.#tell(message)
+    this.#parts.tell(message)
   }
+}
+
+/** `10.2.0.0/24 goes via 203.0.113.2 (from 203.0.113.2): the only path`. `paths`: all of the prefix, the best first. */
+export const describeBest = (paths: ReadonlyArray<Pick<PathView, "attributes" | "isBest" | "peer" | "reason">>, table: string, prefix: string): string => {
+  const within = table === "default" ? "" : ` in ${table}`
+  const best = paths.find(({ isBest }) => isBest)
+  if (best === undefined) return `${prefix}${within} has ${paths.length === 0 ? "no path any more" : `no usable path: ${paths[0]!.reason}`}`
+  const { nextHop } = best.attributes
+  const isOurs = nextHop === undefined || nextHop === "0.0.0.0" || nextHop === "::"
+  const from = best.peer === undefined || best.peer === nextHop ? "" : ` from ${best.peer}`
+  const more = paths.length > 1 ? ` (${paths.length} paths)` : ""
+  return `${prefix}${within} ${isOurs ? "is this router's own" : `goes via ${nextHop}`}${from}: ${best.reason}${more}`
 }

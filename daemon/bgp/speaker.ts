@@ -19,7 +19,7 @@ import { NeighborGroup } from "./neighbor-group.ts"
 import { type PeerSetting, same, wireFamilies, wireFamilyOf } from "./neighbor-spec.ts"
 import { type CompiledPolicy, compilePolicies } from "./policy/policy.ts"
 import type { RibOptions, RibSetting } from "./rib/types.ts"
-import { RouteNews } from "./route-news.ts"
+import { describeBest, RouteNews } from "./route-news.ts"
 import type { Scheduler } from "./scheduler.ts"
 import type { LocalSpeaker } from "./session/api.ts"
 import { Deferral } from "./session/graceful-restart.ts"
@@ -78,7 +78,10 @@ export class Speaker {
     this.#init = init
     this.#parts = parts
     this.#spec = spec
-    this.#news = new RouteNews((message) => this.#tell("bgp.route", "", message))
+    this.#news = new RouteNews({
+      tell: (message) => this.#tell("bgp.route", "", message),
+      describe: (table, prefix) => describeBest(this.#tables.get(table)?.rib.explain(prefix) ?? [], table, prefix)
+    })
     this.#ground = openGround(init, parts.scheduler, this.#groundEvents())
     this.#isRestarting = this.#ground.hasRoutes
     try {
@@ -230,7 +233,7 @@ export class Speaker {
     return new Table(spec, parts, {
       endOfRib: (peer, family) => byPeer(peer)?.endOfRib(family),
       maxPrefix: (peer, family, count) => byPeer(peer)?.maxPrefix(family, count),
-      bestChanged: (family, bytes, at, length) => this.#news.changed(family === 0 ? 4 : 16, bytes, at, length)
+      bestChanged: (family, bytes, at, length) => this.#news.changed(name, family === 0 ? 4 : 16, bytes, at, length)
     })
   }
 
