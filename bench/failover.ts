@@ -39,7 +39,7 @@ const holdTimeS = 3
 const asn = { r1: 65001, r2: 65002 } as const
 /** Of r1 and r2 on the preferred link and on the other. */
 const links = { left: ["10.0.1.1", "10.0.1.2"], right: ["10.0.2.1", "10.0.2.2"] } as const
-const target = "100.127.255.254"
+export const target = "100.127.255.254"
 const convergeMs = 180_000
 
 const options = {
@@ -50,7 +50,7 @@ const options = {
 } satisfies ParseArgsOptionsConfig
 
 /** The nodes and wires; with `bgp` for weft's own speakers. */
-const topology = (name: string, detection: Case | undefined): TopologyObject => {
+export const topology = (name: string, detection: Case | undefined): TopologyObject => {
   const interval = detection === undefined ? undefined : bfdIntervalMs[detection]
   const session = {
     ...(interval === undefined ? {} : { bfd: { interval: `${interval}ms`, multiplier: 3 } }),

@@ -11,6 +11,7 @@ type Bench = { readonly run: (argv: ReadonlyArray<string>, emit: Report.Emit) =>
 const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   "bgp-rib": () => import("./bgp/rib.ts"),
   "bgp-speakers": () => import("./bgp/speakers.ts"),
+  "bfd-soak": () => import("./bfd-soak.ts"),
   compile: () => import("./compile.ts"),
   datapath: () => import("./datapath.ts"),
   deploy: () => import("./deploy.ts"),

@@ -62,13 +62,17 @@ export const watch = (netns: number, listener: Listener): (() => void) => {
   }
 
   const receiveAll = (latest: Map<number, Link.Link>): void => {
+    let isLost = false
     for (;;) {
       const received = addon.receive(descriptor, buffer)
-      if (received === -EAGAIN) return
       if (received === -EINTR) continue
-      if (received > 0) for (const { type, body } of messages(buffer.subarray(0, received))) note(type, Link.decode(body), latest)
-      // Some messages are lost, so read what is there now and go on.
-      else if (received === -ENOBUFS) readAll(latest)
+      if (received === -EAGAIN) {
+        if (!isLost) return
+        isLost = false
+        readAll(latest)
+      } else if (received > 0) for (const { type, body } of messages(buffer.subarray(0, received))) note(type, Link.decode(body), latest)
+      // Some messages are lost, and more may be until all are read (netlink_rcv_wake): then what is there is read.
+      else if (received === -ENOBUFS) isLost = true
       else throw new KernelError({ operation: "watch", object: "interfaces", code: received < 0 ? getSystemErrorName(received) : "EPIPE" })
     }
   }

@@ -199,12 +199,19 @@ export class Monitor implements MonitorApi {
   /** Takes in what has happened; listeners hear of links and addresses at once, of routes when all is read. */
   drain(): void {
     const changes = newChanges()
+    // The kernel says once that something was lost, and not again before all is read (net/netlink/af_netlink.c: netlink_overrun,
+    // netlink_rcv_wake). So everything is read again only then; what was still waiting is older than that.
+    let isLost = false
     for (;;) {
       const received = addon.receive(this.#descriptor, buffer)
-      if (received === -EAGAIN) break
       if (received === -EINTR) continue
-      if (received > 0) for (const message of messages(buffer.subarray(0, received))) this.#note(message, changes)
-      else if (received === -ENOBUFS) this.#overflow(changes)
+      if (received === -EAGAIN) {
+        if (!isLost) break
+        isLost = false
+        this.#overflow(changes)
+      } else if (received > 0) {
+        if (!isLost) for (const message of messages(buffer.subarray(0, received))) this.#note(message, changes)
+      } else if (received === -ENOBUFS) isLost = true
       else {
         this.#options.report(`cannot watch routes: ${received < 0 ? getSystemErrorName(received) : "the socket was closed"}`)
         this.#stop()
