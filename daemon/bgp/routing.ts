@@ -306,13 +306,13 @@ class Thread {
     this.#port = port1
     const data: WorkerData = { port: port2 }
     // weftd's own V8 flags keep an idle daemon small. This thread works: it gets a young generation that it can work in.
-    setFlagsFromString("--max-semi-space-size=16")
+    setFlagsFromString("--max-semi-space-size=32")
     this.#worker = new Worker(new URL("./worker.ts", import.meta.url), {
       name: "weft-routing",
       workerData: data,
       transferList: [port2],
       // Tables are in typed arrays, outside of this; attributes and what is being worked on are inside.
-      resourceLimits: { maxOldGenerationSizeMb: 4096, maxYoungGenerationSizeMb: 16 }
+      resourceLimits: { maxOldGenerationSizeMb: 4096, maxYoungGenerationSizeMb: 96 }
     })
     this.#worker.once("online", () => setFlagsFromString("--max-semi-space-size=1"))
     this.#worker.on("error", (error) => (this.#crash = error instanceof Error ? error : new Error(String(error))))

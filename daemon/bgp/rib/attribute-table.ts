@@ -14,9 +14,9 @@ import * as Ip from "../../wire/ip.ts"
 import { encodeAttributes } from "../../wire/bgp/attributes.ts"
 import { makeContext, attributeContext, type SessionContext } from "../../wire/bgp/context.ts"
 import { Attribute, Family, SegmentType } from "../../wire/bgp/iana.ts"
-import { type DecodedAttributes, type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
+import { type AsPath, type DecodedAttributes, type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import { attributeKeyInto, decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
-import { addedOctets, forwardInto, withNextHopInto } from "../../wire/bgp/block.ts"
+import { addedOctets, forwardInto, pathAt, pathEnd, withNextHopInto } from "../../wire/bgp/block.ts"
 import { grownCapacity, growI32, growU16, growU32, growU8, initialCapacity } from "./columns.ts"
 import { OctetArena } from "./octet-arena.ts"
 import { isRouteTarget } from "./route-targets.ts"
@@ -239,8 +239,7 @@ export class AttributeTable {
     const needed = size + addedOctets(asns.length) + 2
     if (needed > this.#scratch.length) this.#scratch = new Uint8Array(needed * 2)
     const key = this.#scratch
-    const blockEnd = at + size - ((form & viaMpReach) === 0 ? 0 : 1 + chunk[at + 3]!)
-    let end = forwardInto(chunk, at + headerLength + 1, blockEnd, asns, key, headerLength + 1)
+    let end = forwardInto(chunk, at + headerLength + 1, this.#blockEnd(chunk, at, received), asns, key, headerLength + 1)
     if (end < 0) return 0
     this.#header(forwardedForm, 0, 0, 0)
     key[headerLength] = 0
@@ -262,6 +261,26 @@ export class AttributeTable {
     this.neighborAs[set] = asns[0]!
     this.#nextHopName[set] = 0
     return set
+  }
+
+  /** Whether two sets have the same AS_PATH; by octets, where both have 4-octet AS numbers. */
+  isSamePath(one: number, other: number): boolean {
+    if (this.pathHash[one] !== this.pathHash[other]) return false
+    const [x, y] = [this.#place[one]!, this.#place[other]!]
+    const [a, b] = [this.#arena.chunk(x), this.#arena.chunk(y)]
+    const [atA, atB] = [this.#arena.offset(x), this.#arena.offset(y)]
+    if ((a[atA]! & b[atB]! & 1) === 0) return isSamePath(this.get(one).asPath, this.get(other).asPath)
+    let i = pathAt(a, atA + headerLength + 1, this.#blockEnd(a, atA, one))
+    const end = pathEnd
+    let j = pathAt(b, atB + headerLength + 1, this.#blockEnd(b, atB, other))
+    if (i < 0 || j < 0) return i === j
+    if (end - i !== pathEnd - j) return false
+    while (i < end) if (a[i++] !== b[j++]) return false
+    return true
+  }
+
+  #blockEnd(chunk: Uint8Array, at: number, set: number): number {
+    return at + this.#size[set]! - ((chunk[at]! & viaMpReach) === 0 ? 0 : 1 + chunk[at + 3]!)
   }
 
   /** The octets of a set's attributes with `nextHop` (4 octets) as NEXT_HOP, valid until the next call; undefined: it must be encoded. */
@@ -570,6 +589,10 @@ export class AttributeTable {
     return (form & noNextHop) === 0 ? decoded.attributes : withoutNextHop(decoded.attributes)
   }
 }
+
+const isSamePath = (one: AsPath, other: AsPath): boolean =>
+  one.length === other.length && one.every((segment, i) =>
+    segment.type === other[i]!.type && segment.asns.length === other[i]!.asns.length && segment.asns.every((asn, j) => asn === other[i]!.asns[j]))
 
 const withoutNextHop = (attributes: PathAttributes): PathAttributes => {
   const { linkLocalNextHop: _linkLocal, nextHop: _nextHop, ...rest } = attributes

@@ -182,7 +182,7 @@ export class Decision {
     if (p < firstPeer || q < firstPeer) return false
     const x = this.#pool.chosen[best]!
     const y = this.#pool.chosen[other]!
-    return x === y || asPathRelax || this.#isSamePath(x, y)
+    return x === y || asPathRelax || this.#sets.isSamePath(x, y)
   }
 
   /** How many paths may share traffic with this best. */
@@ -196,15 +196,6 @@ export class Decision {
     const step = this.compare(winner, loser, this.#countsMed(winner, loser))
     // Positive: the loser would beat the winner alone, but has lost to another of its neighbour AS.
     return step > 0 ? Step.med : -step
-  }
-
-  #isSamePath(x: number, y: number): boolean {
-    if (this.#sets.pathHash[x] !== this.#sets.pathHash[y]) return false
-    const one = this.#sets.get(x).asPath
-    const other = this.#sets.get(y).asPath
-    return one.length === other.length && one.every((segment, i) =>
-      segment.type === other[i]!.type && segment.asns.length === other[i]!.asns.length &&
-      segment.asns.every((asn, j) => asn === other[i]!.asns[j]))
   }
 
   /** Sorts by neighbour AS: few paths, so by insertion; many (a route server) by the engine's sort. */

@@ -4,7 +4,7 @@
  * A place is the number of its first 8 octets over all chunks. A string has at most 128 KiB and never crosses chunks.
  */
 
-const chunkShift = 20
+const chunkShift = 17
 const chunkLength = 1 << chunkShift
 const firstChunkLength = 1 << 12
 

@@ -22,6 +22,7 @@ import { Family } from "../../wire/bgp/iana.ts"
 import type { BgpError } from "../../wire/bgp/notification.ts"
 import { type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import * as RouteRefresh from "../../wire/bgp/route-refresh.ts"
+import { occurrences, pathAt, pathEnd } from "../../wire/bgp/block.ts"
 import { forEachPrefix } from "../../wire/bgp/nlri.ts"
 import { decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
 import * as Ip from "../../wire/ip.ts"
@@ -448,6 +449,10 @@ export class Rib {
     const peer = this.#peer!
     const { sets } = this
     const table = this.tables[family as FamilyIndex]
+    if (this.#isPlainLoop(peer)) {
+      this.#each(family, at, end, this.#visitWithdrawn)
+      return undefined
+    }
     const set = sets.internReceived(this.#bytes, this.#scan, source, peer.session!.context, peer.scope)
     if (set < 0) return sets.fault!.faults[0]!.error
     // RFC 7606 2: treat as withdraw.
@@ -463,6 +468,17 @@ export class Rib {
     sets.release(set)
     this.#checkMaxPrefix(peer, table)
     return undefined
+  }
+
+  /**
+   * Whether our AS is in the path, told from the octets: a router between two that share an AS number gets back much of what it has told.
+   * What else may be wrong with such a route matters only where it would end the session; that is left to the sender.
+   */
+  #isPlainLoop({ config, session }: Peer): boolean {
+    if (!session!.context.asn4 || config.localAs !== this.options.asn) return false
+    const { attributesAt, attributesEnd } = this.#scan
+    const at = pathAt(this.#bytes, attributesAt, attributesEnd)
+    return at >= 0 && pathEnd <= attributesEnd && occurrences(this.#bytes, at, pathEnd, this.options.asn) > config.allowAsIn
   }
 
   /** What import makes of a set; -1: a loop. The result is kept by what the set notes, or (with a prefix) has a reference. */

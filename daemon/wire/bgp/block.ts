@@ -80,6 +80,38 @@ const pathInto = (bytes: Uint8Array, at: number, end: number, asns: ReadonlyArra
   return copy(bytes, isFirstTaken ? at + 2 : at, end, target, to)
 }
 
+/** Where the value of AS_PATH begins in a block that has been found to be right, its end in `pathEnd`; -1: there is none. */
+export const pathAt = (bytes: Uint8Array, at: number, end: number): number => {
+  while (at < end) {
+    const isLong = (bytes[at]! & extendedLength) !== 0
+    const valueAt = at + (isLong ? 4 : 3)
+    const next = valueAt + (isLong ? (bytes[at + 2]! << 8) | bytes[at + 3]! : bytes[at + 2]!)
+    if (bytes[at + 1] === Attribute.asPath) {
+      pathEnd = next
+      return valueAt
+    }
+    at = next
+  }
+  return -1
+}
+
+/** Of the last `pathAt`. */
+export let pathEnd = 0
+
+/** How often an AS number is in the path `bytes[at..end)`, of 4-octet AS numbers. */
+export const occurrences = (bytes: Uint8Array, at: number, end: number, asn: number): number => {
+  let count = 0
+  while (at < end) {
+    const type = bytes[at]
+    const next = at + 2 + 4 * bytes[at + 1]!
+    if (next > end || (type !== SegmentType.asSequence && type !== SegmentType.asSet)) return 0
+    for (at += 2; at < next; at += 4) {
+      if ((((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0) === asn) count++
+    }
+  }
+  return count
+}
+
 /** Writes the block `bytes[at..end)`, which is in order and has no NEXT_HOP, with this one (4 octets). Returns the end. */
 export const withNextHopInto = (bytes: Uint8Array, at: number, end: number, nextHop: Uint8Array, target: Uint8Array): number => {
   let from = at
