@@ -89,10 +89,12 @@ export class DynamicSessions {
 
   /** A peer that is not connected and of whom nothing is kept is forgotten, once what goes on now is over. */
   #look(session: Session, state: StateName): void {
-    if (state !== "Idle") return
+    // Active: it hung up before it said anything (RFC 4271 8.2.2, OpenSent), and would have its place for ever.
+    if (state !== "Idle" && state !== "Active") return
     queueMicrotask(() => {
       const known = this.#sessions.get(session.neighbor.name)
-      if (known !== session || known.state !== "Idle" || known.status().staleFamilies.length > 0) return
+      if (known !== session || known.status().staleFamilies.length > 0) return
+      if (known.state !== "Idle" && (known.state !== "Active" || known.hasConnection)) return
       this.#sessions.delete(session.neighbor.name)
       known.close("keep")
       this.#options.callbacks.gone?.(known)

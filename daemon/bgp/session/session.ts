@@ -210,6 +210,11 @@ export class NeighborSession implements Session, Host {
     return typeof speaker === "function" ? speaker() : speaker
   }
 
+  /** The peer is connected, or may be. */
+  get hasConnection(): boolean {
+    return this.#main.connection !== undefined || this.#second !== undefined || this.#incoming !== undefined
+  }
+
   // ---- what is asked of it
 
   start(): void {

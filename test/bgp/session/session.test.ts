@@ -2,6 +2,7 @@
 import { createServer, connect, type Socket, type AddressInfo } from "node:net"
 import t, { type Test } from "tap"
 import type { SessionCallbacks } from "../../../daemon/bgp/session/api.ts"
+import { DynamicSessions } from "../../../daemon/bgp/session/dynamic.ts"
 import { NeighborSession, type SessionOptions } from "../../../daemon/bgp/session/session.ts"
 import { type Clock, systemClock, Timers } from "../../../daemon/bgp/session/timers.ts"
 import { Transport } from "../../../daemon/bgp/session/transport.ts"
@@ -185,6 +186,29 @@ t.test("other timers hold from the next session on", async (t) => {
   }
   t.equal(await holdTimeOf(), 90)
   t.equal(await holdTimeOf(), 12)
+})
+
+t.test("a peer of a range that hangs up before it says anything leaves its place", async (t) => {
+  const port = await freePort()
+  const transport = new Transport(-1, { port })
+  const [callbacks] = listen()
+  const neighbor = neighborOf({ remote: { kind: "prefix", prefix: "127.0.0.0/8", limit: 1 }, remoteAs: "external" })
+  let created = 0
+  const group = new DynamicSessions({
+    transport, speaker: speakerOf(65001, "1.1.1.1"), neighbor, callbacks, created: () => void created++
+  })
+  group.start()
+  t.teardown(() => {
+    group.close()
+    transport.close()
+  })
+  for (let i = 1; i <= 3; i++) {
+    const socket = connect({ host: "127.0.0.1", port, localAddress: `127.0.0.${i + 1}` })
+    await until("it is there", () => created === i && group.sessions.length === 1)
+    socket.destroy()
+    await until("it is forgotten", () => group.sessions.length === 0)
+  }
+  t.equal(group.refused, 0)
 })
 
 t.test("a flood of UPDATEs in one piece lets other sessions live", async (t) => {
