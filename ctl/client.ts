@@ -53,7 +53,8 @@ export interface Client {
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
   readonly bgp: (node: string) => Promise<Message.BgpSpeaker>
   readonly bgpRoutes: (request: Message.BgpRoutesRequest) => AsyncIterable<Message.BgpRoutesPage>
-  readonly bgpDump: (request: { readonly node: string; readonly vrf: string }) => AsyncIterable<{ readonly mrt: Uint8Array }>
+  /** With `updates`: pieces, some of them empty, until the caller leaves its loop. */
+  readonly bgpDump: (request: Message.BgpDumpRequest) => AsyncIterable<{ readonly mrt: Uint8Array }>
   readonly bgpReset: (request: Message.BgpResetRequest) => Promise<{ readonly neighbors: number }>
   readonly hosts: () => Promise<Message.HostsResponse>
   readonly evpn: (lab: string) => Promise<Message.EvpnResponse>

@@ -528,6 +528,14 @@ export interface BgpFamily {
   readonly complete: boolean
 }
 
+export interface BgpDumpRequest {
+  readonly node: string
+  readonly vrf: string
+  readonly updates?: boolean
+  /** Of updates; empty: all. */
+  readonly neighbor?: string
+}
+
 export interface BgpRoutesRequest {
   readonly node: string
   readonly table: "rib" | "received" | "advertised"

@@ -7,6 +7,7 @@ import type { BgpPath, BgpRoutesRequest } from "../messages.ts"
 import { explainLines, neighborLines, type Options, routeLine, routesHeading, routesLegend, summaryLines } from "../render/bgp.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
+import { duration as durationOf } from "./capture.ts"
 import type { specs } from "./table.ts"
 
 type Input = InputOf<typeof specs.bgp>
@@ -25,7 +26,7 @@ export const run = async (input: Input, context: Context): Promise<number> => {
       case "advertised":
         return routes(client, input, { table: what, prefix: words[1] ?? "", neighbor: needed(words[0], what) })
       case "dump":
-        return dump(client, input)
+        return dump(client, input, words[0])
       case "reset":
         return reset(client, input, words)
       default:
@@ -136,12 +137,42 @@ const yamlRoutes = async (pages: Pages): Promise<number> => {
   return Exit.done
 }
 
-/** The table as MRT, to a file or a pipe; a terminal would not like it. */
-const dump = async (client: Client, { node, vrf, write }: Input): Promise<number> => {
+/** Pieces until the time is over or somebody interrupts; a second signal does not wait. */
+const untilEnd = async function* <A>(pieces: AsyncIterable<A>, durationMs: number): AsyncGenerator<A, void, undefined> {
+  let end = (): void => {}
+  const over = new Promise<undefined>((resolve) => (end = () => resolve(undefined)))
+  const timer = durationMs === 0 ? undefined : setTimeout(end, durationMs)
+  const interrupted = (): void => {
+    for (const signal of signals) process.on(signal, () => process.exit(130))
+    end()
+  }
+  for (const signal of signals) process.once(signal, interrupted)
+  const each = pieces[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const next = await Promise.race([each.next(), over])
+      if (next === undefined || next.done === true) return
+      yield next.value
+    }
+  } finally {
+    clearTimeout(timer)
+    // It ends when the piece that is waited for has come.
+    void each.return?.()?.catch(() => {})
+  }
+}
+
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
+
+/** The table, or what comes in, as MRT, to a file or a pipe; a terminal would not like it. */
+const dump = async (client: Client, { duration, node, updates, vrf, write }: Input, neighbor = ""): Promise<number> => {
   if ((write === undefined || write === "-") && process.stdout.isTTY === true) {
     throw new Failure(Exit.usage, "MRT is not for reading: write it to a file", "Example: weft bgp r1 dump -w r1.mrt")
   }
-  const pieces = client.bgpDump({ node, vrf: vrf ?? "" })
+  if (!updates && (duration !== undefined || neighbor !== "")) {
+    throw new Failure(Exit.usage, "A neighbor and --duration are for --updates", "Example: weft bgp r1 dump r2 --updates --duration 1m -w r2.mrt")
+  }
+  const all = client.bgpDump({ node, vrf: vrf ?? "", updates, neighbor })
+  const pieces = updates ? untilEnd(all, durationOf(duration)) : all
   if (write === undefined || write === "-") {
     for await (const { mrt } of pieces) await written(mrt)
     return Exit.done

@@ -69,7 +69,7 @@ const wholeNumber = (flag: string, text: string | undefined, most = Number.MAX_S
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
 /** Milliseconds; 0 when the flag is absent. */
-const duration = (text: string | undefined): number => {
+export const duration = (text: string | undefined): number => {
   if (text === undefined) return 0
   const [, number, unit = "s"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? []
   const ms = Math.round(Number(number) * unitsMs[unit]!)

@@ -274,7 +274,8 @@ export const specs = {
     description:
       "Without more than NODE: its neighbors, one line each. neighbors [PEER] says all about them, rib [PREFIX] lists routes "
       + "or says why each path of a prefix or to an address won or lost, received PEER and advertised PEER are what a neighbor "
-      + "sends and is sent, dump writes the table as MRT, reset PEER|all [soft|soft-in|soft-out] ends the session or only "
+      + "sends and is sent, dump writes the table as MRT, or with --updates what neighbors (or one: dump PEER) send from now on until "
+      + "Ctrl-C, reset PEER|all [soft|soft-in|soft-out] ends the session or only "
       + "has routes exchanged again. "
       + "PEER is an address, an interface or the node at the other end.",
     args: {
@@ -291,6 +292,8 @@ export const specs = {
       vrf: { kind: "string", metavar: "NAME", summary: "the table to look into (default: default)", complete: "none" },
       limit: { kind: "string", short: "n", metavar: "N", summary: "end after so many prefixes", complete: "none" },
       write: { kind: "string", short: "w", metavar: "FILE", summary: "where dump writes to; - is standard output", complete: "path" },
+      updates: { kind: "boolean", summary: "dump what neighbors send, as it comes" },
+      duration: { kind: "string", metavar: "TIME", summary: "end --updates after so long: 10s, 5m", complete: "none" },
       output
     },
     examples: [
@@ -299,6 +302,7 @@ export const specs = {
       { command: "weft bgp fw rib 10.20.0.10", description: "which path is taken there, and why" },
       { command: "weft bgp fw advertised isp", description: "what the neighbor is told" },
       { command: "weft bgp fw dump -w - | bgpdump -m -", description: "the table for tools that read MRT" },
+      { command: "weft bgp fw dump isp --updates -w - | bgpdump -m -", description: "what the neighbor sends, as it comes" },
       { command: "weft bgp fw reset isp soft", description: "after a change of policy elsewhere" }
     ]
   },

@@ -24,6 +24,7 @@ import type { Scheduler } from "./scheduler.ts"
 import type { LocalSpeaker } from "./session/api.ts"
 import { Deferral } from "./session/graceful-restart.ts"
 import { scopeOf, Table } from "./table.ts"
+import type { Tap } from "./view/updates.ts"
 
 export interface SpeakerParts {
   readonly scheduler: Scheduler
@@ -56,6 +57,8 @@ const settingOf = (spec: BgpSpec): RibSetting => ({
 
 export class Speaker {
   readonly place: Place
+  /** Who reads along what neighbours send. */
+  readonly taps = new Map<number, Tap>()
   readonly #init: NewSpeaker
   readonly #parts: SpeakerParts
   readonly #ground: Ground
@@ -170,6 +173,8 @@ export class Speaker {
     this.#groups.clear()
     this.#tables.clear()
     this.#news.close()
+    for (const tap of this.taps.values()) tap.close()
+    this.taps.clear()
     await this.#ground.close(flush)
   }
 
@@ -276,6 +281,7 @@ export class Speaker {
       bfd: this.#parts.bfd,
       bfdId: `${keyOf(this.place)} ${spec.name}`,
       netnsPath: this.#init.netnsPath,
+      taps: this.taps,
       setting: (): PeerSetting => ({ asn: this.#spec.asn, policies: this.#policies }),
       tell: (type, name, message) => this.#tell(type, name, message),
       established: (one) => this.#whenEstablished(one),

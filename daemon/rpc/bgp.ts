@@ -2,6 +2,7 @@
  * `Nodes.Bgp`, `Nodes.BgpRoutes`, `Nodes.BgpReset`: looking into a node's BGP speaker. A table goes page after page from
  * the routing thread to the client, as fast as the client takes it; a node of another host is asked there.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { type sendUnaryData, type ServerUnaryCall, type ServerWritableStream, status } from "@grpc/grpc-js"
 import type { ResetKind } from "../bgp/messages.ts"
 import type { Routing } from "../bgp/routing.ts"
@@ -153,10 +154,40 @@ const routesPages = ({ routing }: BgpDependencies): Pages<RoutesRequest> =>
 
 interface DumpRequest extends NodeRequest {
   readonly vrf: string
+  readonly updates: boolean
+  readonly neighbor: string
 }
 
-const dumpPieces = ({ routing }: BgpDependencies): Pages<DumpRequest> =>
-  async function* ({ vrf }, { lab, node }) {
+/** How often it is asked for messages that have come. */
+const updatesMs = 100
+
+/** What neighbours send, until the reader goes: also a piece without octets is a look whether it is still there. */
+const updatePieces = async function* (
+  { routing }: BgpDependencies,
+  neighbor: string,
+  { lab, node }: { readonly lab: string; readonly node: string }
+): AsyncGenerator<object, void, undefined> {
+  const query = { kind: "updates", lab, node, neighbor } as const
+  const began = answered(await routing.ask(query))
+  if (began.kind !== "updates") return
+  const { tap } = began
+  try {
+    for (;;) {
+      const answer = answered(await routing.ask({ ...query, tap }))
+      if (answer.kind !== "updates") return
+      if (answer.lost > 0) throw new CallError(status.RESOURCE_EXHAUSTED, `${answer.lost} messages came faster than they were taken`)
+      yield { mrt: answer.octets }
+      await sleep(updatesMs)
+    }
+  } finally {
+    await routing.ask({ ...query, tap, end: true }).catch(() => {})
+  }
+}
+
+const dumpPieces = (dependencies: BgpDependencies): Pages<DumpRequest> =>
+  async function* ({ neighbor, updates, vrf }, { lab, node }) {
+    const { routing } = dependencies
+    if (updates) return yield* updatePieces(dependencies, neighbor, { lab, node })
     for (let query: DumpQuery | undefined = { kind: "dump", lab, node, vrf, limit: pagePrefixes }; query !== undefined;) {
       const answer = answered(await routing.ask(query))
       if (answer.kind !== "dump") return

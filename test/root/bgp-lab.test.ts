@@ -2,7 +2,7 @@
  * Labs with BGP: what deploy waits for, what a change disturbs and what it does not, what a daemon that is killed leaves
  * and finds again, and `weft bgp` against it all. Speakers of others are in bgp-interop-frr.test.ts.
  */
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import t from "tap"
 import type { BgpNeighbor } from "../../ctl/messages.ts"
@@ -116,12 +116,37 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
     t.match(await neighborOf(weftd, lab, "r1"), { establishedCount: 1 }, "still the same session")
   })
 
+  t.test("what neighbors send is written as it comes", async (t) => {
+    const lab = weftd.name("line")
+    const file = join(weftd.directory, "updates.mrt")
+    let stop = (): void => {}
+    const writing = weftd.weft(["bgp", `${lab}/r1`, "dump", "r2", "--updates", "-w", file], {
+      onStart: (child) => (stop = () => void child.kill("SIGINT"))
+    })
+    await until("it writes", () => existsSync(file))
+    await weftd.make(line(lab, {}, { networks: ["10.2.0.0/24", "10.7.0.0/16"] }))
+    await weftd.make(line(lab))
+    const shown = (): string => sh("sh", "-c", `bgpdump -m ${file} 2>&1 || true`)
+    await until("both messages are there", () => /\|W\|203\.0\.113\.2\|65002\|10\.7\.0\.0\/16/.test(shown()))
+    t.match(shown(), /^BGP4MP_ET\|[\d.]+\|A\|203\.0\.113\.2\|65002\|10\.7\.0\.0\/16\|65002\|IGP\|203\.0\.113\.2/m)
+    stop()
+    t.match(await writing, { code: 0, stderr: "" }, "Ctrl-C ends it in order")
+    const nobody = await weftd.weft(["bgp", `${lab}/r1`, "dump", "r9", "--updates", "-w", file])
+    t.match(nobody, { code: 1, stderr: /has no BGP neighbor "r9"/ })
+    t.match(await weftd.weft(["bgp", `${lab}/r1`, "dump", "r2", "-w", file]), { code: 2, stderr: /are for --updates/ })
+  })
+
   t.test("reset ends a session, soft does not", async (t) => {
     const lab = weftd.name("line")
+    await weftd.make(line(lab, { timers: { hold: 30, keepalive: 10 } }))
     t.equal((await weftd.weft(["bgp", `${lab}/r1`, "reset", "r2", "soft"])).code, 0)
     t.match(await neighborOf(weftd, lab, "r1"), { establishedCount: 1 })
     t.match((await weftd.weft(["bgp", `${lab}/r1`, "reset", "r2"])).stdout, /Reset 1 session/)
     await until("it is back", async () => (await neighborOf(weftd, lab, "r1"))?.establishedCount === 2)
+    const again = await neighborOf(weftd, lab, "r1")
+    t.match(again, { holdTimeS: 30, keepaliveS: 10 }, "with the timers that it was given meanwhile")
+    t.ok(again!.capabilities.includes("enhanced route refresh"))
+    await weftd.make(line(lab))
     const events: string[] = []
     for await (const { type } of weftd.client.events({ lab, follow: false, last: 0 })) events.push(type)
     t.ok(events.includes("bgp.down") && events.includes("bgp.established"))

@@ -5,6 +5,7 @@ import { familyNames } from "../neighbor-spec.ts"
 import { dumpPage } from "./dump.ts"
 import { neighborView } from "./neighbors.ts"
 import { routesPage } from "./routes.ts"
+import { updatesOf } from "./updates.ts"
 import type { Neighbor } from "../neighbor.ts"
 import type { Answer, MissingSession, Query, Settled, SpeakerView } from "./view.ts"
 
@@ -24,6 +25,7 @@ export const answer = (query: Query, { scheduler, speakers }: Asked): Answer => 
   if (speaker === undefined) return { kind: "nothing", reason: `Node "${query.node}" has no BGP speaker` }
   if (query.kind === "routes") return routesPage(speaker, query)
   if (query.kind === "dump") return dumpPage(speaker, query)
+  if (query.kind === "updates") return updatesOf(speaker, query)
   return { kind: "speaker", speaker: speakerView(speaker) }
 }
 

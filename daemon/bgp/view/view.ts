@@ -4,6 +4,7 @@
  *
  *     neighbors.ts   sessions: state, counters, what was agreed on
  *     dump.ts        a table as an MRT file
+ *     updates.ts     what neighbours send, as it comes, as an MRT file
  *     routes.ts      tables: Loc-RIB, what a neighbour sent, what it is sent; why a path won or lost
  */
 import type { Family } from "../../plan/bgp.ts"
@@ -43,10 +44,20 @@ export interface DumpQuery extends Asked, Page {
   readonly vrf: string
 }
 
+/** Messages of neighbours as they come, as octets of an MRT file. Without `tap` it begins; `end`: it is the last time. */
+export interface UpdatesQuery extends Asked {
+  readonly kind: "updates"
+  /** Name, address or node; empty: all. */
+  readonly neighbor: string
+  readonly tap?: number
+  readonly end?: boolean
+}
+
 export type Query =
   | (Asked & { readonly kind: "speaker" })
   | RoutesQuery
   | DumpQuery
+  | UpdatesQuery
   /** Of all speakers of a lab: what keeps it from being settled. */
   | { readonly kind: "settled"; readonly lab: string }
   /** Of the thread. */
@@ -145,6 +156,8 @@ export type Answer =
   | { readonly kind: "speaker"; readonly speaker: SpeakerView }
   | RoutesPage
   | { readonly kind: "dump"; readonly octets: Uint8Array; readonly next?: string }
+  /** `lost`: messages that came faster than they were asked for. */
+  | { readonly kind: "updates"; readonly tap: number; readonly octets: Uint8Array; readonly lost: number }
   | Settled
   | { readonly kind: "load"; readonly speakers: number; readonly heapOctets: number; readonly rssOctets: number; readonly busyMs: number }
   | { readonly kind: "nothing"; readonly reason: string }
