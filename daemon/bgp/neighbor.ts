@@ -131,7 +131,7 @@ export class Neighbor implements SessionCallbacks {
       if (spec.shutdown) this.#session?.shutdown("")
       else this.#session?.start()
     }
-    if (!same(before.bfd, spec.bfd)) {
+    if (before.shutdown !== spec.shutdown || !same(before.bfd, spec.bfd)) {
       this.#followLink()
       this.#watchPath()
     }

@@ -12,21 +12,21 @@ interface Detection {
   readonly timers?: object
 }
 
-/** `src - r1 = r2 - dst`, over `left` as long as it is there. */
-const lab = (name: string, detection: Detection): TopologyObject => {
-  const bgp = (as: number, left: string, right: string): object => ({
+/** `src - r1 = r2 - dst`, over `left` as long as it is there. `more`: of r1's neighbour on `left`. */
+const lab = (name: string, detection: Detection, more: object = {}): TopologyObject => {
+  const bgp = (as: number, left: string, right: string, ofLeft: object = {}): object => ({
     as,
     ...detection,
     redistribute: ["connected"],
     policies: { preferred: [{ permit: "any", set: { "local-preference": 200 } }] },
-    neighbors: [{ peer: left, import: "preferred" }, { peer: right }]
+    neighbors: [{ peer: left, import: "preferred", ...ofLeft }, { peer: right }]
   })
   return {
     name,
     nodes: {
       src: { kind: "host" },
       dst: { kind: "host" },
-      r1: { kind: "router", bgp: bgp(65001, "10.0.1.2", "10.0.2.2") },
+      r1: { kind: "router", bgp: bgp(65001, "10.0.1.2", "10.0.2.2", more) },
       r2: { kind: "router", bgp: bgp(65002, "10.0.1.1", "10.0.2.1") }
     },
     links: [
@@ -138,6 +138,22 @@ t.test("a link between two routers fails", { skip: needsRoot }, async (t) => {
     noise()
     await until("it is back", isUp)
     t.match(await neighbor("r1", "10.0.2.2"), { establishedCount: 1, bfd: "up" })
+    await weftd.destroy(full)
+  })
+
+  t.test("a neighbour that is shut down while it runs is not watched any more", async (t) => {
+    const { full, isUp, neighbor } = await open("shut", { bfd: { interval: "50ms" } })
+    const peers = async (): Promise<ReadonlyArray<string>> =>
+      (await weftd.client.bfd(`${full}/r1`)).sessions.map(({ peer }) => peer).toSorted()
+    await until("BFD is up", async () => (await neighbor("r2", "10.0.1.1")).bfd === "up")
+    t.strictSame(await peers(), ["10.0.1.2", "10.0.2.2"])
+    await weftd.make(lab(full, { bfd: { interval: "50ms" } }, { shutdown: true }))
+    await until("it is not watched", async () => (await peers()).join() === "10.0.2.2")
+    t.match(await neighbor("r1", "10.0.1.2"), { state: "Shutdown" })
+    t.match((await neighbor("r2", "10.0.1.1")).lastReset, /Administrative Shutdown/)
+    await weftd.make(lab(full, { bfd: { interval: "50ms" } }))
+    await until("it is back", isUp)
+    await until("it is watched again", async () => (await neighbor("r1", "10.0.1.2")).bfd === "up")
     await weftd.destroy(full)
   })
 
