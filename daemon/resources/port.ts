@@ -108,7 +108,10 @@ const addAll = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   let index = Math.max(1, ...Fabric.links(fabric.fd).map((link) => link.index), ...known)
   for (const [tag, step] of steps.entries()) {
     try {
-      add(lab, batch, step, tag, ++index)
+      // The kernel tells of a carrier that is lost up to a second later where both ends of a veth have the same index, which it takes
+      // for an interface that stands on no other (net/core/link_watch.c: linkwatch_urgent_event).
+      if (++index === lab.freeIndex(step.after!.spec.node)) index++
+      add(lab, batch, step, tag, index)
     } catch (error) {
       failures.push(asFailure(step.id, error))
     }

@@ -50,6 +50,13 @@ t.test("fabric watch", { skip: needsRoot }, async (t) => {
     t.ok(await weftd.pings(lab, "a", "10.1.0.2"))
   })
 
+  t.test("both sides of a port have different indexes: of equal ones the kernel tells late that the carrier is lost", async (t) => {
+    for (const node of ["a", "b"]) {
+      const [, own, peer] = /^(\d+): eth0@if(\d+)/.exec(sh("ip", "-n", `weft.${lab}.${node}`, "link", "show", "eth0"))!
+      t.not(own, peer)
+    }
+  })
+
   t.test("a host side taken down by hand comes up again by itself", async (t) => {
     const port = (await weftd.inspect(lab)).nodes.find(({ name }) => name === "a")!.ports[0]!
     sh("ip", "-n", weftd.fabric, "link", "set", port.fabricName, "down")
