@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url"
 import type * as Grpc from "@grpc/grpc-js"
 import { Exit, Failure, NotFound } from "./command.ts"
 import { parseEndpoint } from "./endpoint.ts"
+import type * as Flow from "./flow-messages.ts"
 import type * as Message from "./messages.ts"
 
 export const defaultAddress = "unix:/run/weft/weftd.sock"
@@ -46,7 +47,7 @@ export interface Client {
   readonly exec: () => ExecCall
   readonly capture: (start: Message.CaptureStart) => CaptureCall
   /** Reports until the caller leaves its loop. */
-  readonly flow: (request: Message.FlowRequest) => AsyncIterable<Message.FlowReports>
+  readonly flow: (request: Flow.FlowRequest) => AsyncIterable<Flow.FlowReports>
   readonly check: (request: Message.CheckRequest) => CheckCall
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
@@ -90,7 +91,7 @@ export const connect = async (address: string): Promise<Client> => {
     events: (request) => streamed<Message.Event>(labs, "Events", request),
     exec: () => execCall(nodes),
     capture: (start) => captureCall(nodes, start),
-    flow: (request) => streamed<Message.FlowReports>(probes, "Flow", request),
+    flow: (request) => streamed<Flow.FlowReports>(probes, "Flow", request),
     check: (request) => checkCall(checks, request),
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),

@@ -1,7 +1,7 @@
 /** Flows of probes as they go on: the daemon's reports put together. */
 
 import type { Client } from "./client.ts"
-import type { FlowOutage, FlowReport, FlowRequest, FlowSpec } from "./messages.ts"
+import type { FlowOutage, FlowReport, FlowRequest, FlowSpec } from "./flow-messages.ts"
 
 /** What is known of one flow. */
 export interface FlowState {
