@@ -16,7 +16,8 @@ const frr = (lines: ReadonlyArray<string> = [], words: ReadonlyArray<string> = [
 
 t.test("messages with FRR", { skip: needsRoot || missingPeers("frr") }, async (t) => {
   const lab = await FrrLab.start(t, "messages", 1)
-  const weft = (session: object = {}, more: object = {}) => ({ as: 65001, networks, neighbors: [{ peer: f1, as: 65002, ...session }], ...more })
+  const weft = (session: object = {}, more: object = {}) =>
+    ({ as: 65001, networks, neighbors: [{ peer: f1, as: 65002, ...session }], ...more })
   /** Routes went both ways. */
   const exchanged = async (): Promise<void> => {
     await lab.frrPath("f1", "10.1.0.0/24")
@@ -26,7 +27,7 @@ t.test("messages with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
 
   await t.test("capabilities, timers and numbers agree on both sides", async (t) => {
     await lab.set(weft({ families: ["ipv4", "ipv6"], timers: { hold: "30s", keepalive: "10s", "connect-retry": "1s" } }), {
-      f1: frr(["timers 4 12", "capability extended-nexthop"]) + "\naddress-family ipv6 unicast\nneighbor 10.0.1.1 activate\nexit-address-family"
+      f1: `${frr(["timers 4 12"])}\n${family("ipv6", `neighbor ${w1} activate`)}`
     })
     await exchanged()
     const [mine, theirs] = [(await lab.neighbor(f1))!, await lab.frrNeighbor("f1", w1)]
@@ -130,7 +131,8 @@ t.test("messages with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
       }, patienceMs)
       await exchanged()
     }
-    const connections = sh("ip", "netns", "exec", `weft.${lab.name}.weft`, "ss", "-tnH", "state", "established", "( sport = 179 or dport = 179 )")
+    const argv = ["ss", "-tnH", "state", "established", "( sport = 179 or dport = 179 )"]
+    const connections = sh("ip", "netns", "exec", `weft.${lab.name}.weft`, ...argv)
     t.equal(connections.trim().split("\n").length, 1, connections)
   })
 

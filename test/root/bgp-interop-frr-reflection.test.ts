@@ -135,11 +135,14 @@ t.test("reflection and multiple paths with FRR", { skip: needsRoot || missingPee
   await t.test("equal paths share the load in the kernel, with AS paths of one length if wanted", async (t) => {
     const frr = {
       f1: one(65002, 1, w1, [], "network 10.5.0.0/24"), f2: one(65002, 2, w2, [], "network 10.5.0.0/24"),
-      f3: one(65003, 3, w3, [], "network 10.5.0.0/24")
+      f3: one(65003, 3, w3, [])
     }
     const neighbors = [{ peer: f1, as: 65002 }, { peer: f2, as: 65002 }, { peer: f3, as: 65003 }]
     await lab.set({ as: 65001, neighbors, multipath: 4 }, frr)
     await lab.inKernel("weft", "10.5.0.0/24", /via 10\.0\.1\.2 dev f1[^]*via 10\.0\.2\.2 dev f2/)
+    // Later: the oldest of external paths is the best.
+    await lab.frr("f3").configure("router bgp 65003\naddress-family ipv4 unicast\nnetwork 10.5.0.0/24")
+    await lab.inKernel("weft", "10.5.0.0/24", /dev f3/)
     const marked = async (): Promise<number> =>
       (await lab.routes({ prefix: "10.5.0.0/24" })).filter((path) => path.multipath || path.best).length
     t.equal(await marked(), 2)

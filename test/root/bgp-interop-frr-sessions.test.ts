@@ -16,7 +16,8 @@ const frr = (lines: ReadonlyArray<string> = [], words: ReadonlyArray<string> = [
 
 t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr") }, async (t) => {
   const lab = await FrrLab.start(t, "sessions", 1)
-  const weft = (session: object = {}, more: object = {}) => ({ as: 65001, networks, neighbors: [{ peer: f1, as: 65002, ...session }], ...more })
+  const weft = (session: object = {}, more: object = {}) =>
+    ({ as: 65001, networks, neighbors: [{ peer: f1, as: 65002, ...session }], ...more })
   /** Routes went both ways. */
   const exchanged = async (): Promise<void> => {
     await lab.frrPath("f1", "10.1.0.0/24")
@@ -65,7 +66,8 @@ t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     sh("ip", "-n", `weft.${lab.name}.f1`, "route", "add", "10.255.0.1/32", "via", w1)
     sh("ip", "-n", `weft.${lab.name}.weft`, "route", "add", "10.255.1.1/32", "via", f1)
     const remote = { peer: "10.255.1.1", as: 65002, multihop: true, "update-source": "10.255.0.1" }
-    await lab.set({ as: 65001, networks, neighbors: [remote] }, { f1: frr(["ebgp-multihop 4", "update-source 10.255.1.1"], [], "10.255.0.1") })
+    await lab.set({ as: 65001, networks, neighbors: [remote] },
+      { f1: frr(["ebgp-multihop 4", "update-source 10.255.1.1"], [], "10.255.0.1") })
     await exchanged()
     await lab.inKernel("weft", "10.2.0.0/24", /via 10\.0\.1\.2 dev f1/)
     await lab.set({ as: 65001, networks, neighbors: [{ ...remote, "ttl-security": 2, multihop: false }] },

@@ -25,8 +25,8 @@ export interface Peer {
   configure(text: string): Promise<void>
   /** What it has logged. */
   log(): string
-  /** FRR: ends bgpd alone, as a crash does; zebra and its routes stay. The promise's value starts bgpd again, without configuration. */
-  crashBgpd?(): Promise<() => Promise<void>>
+  /** FRR: ends bgpd alone, as a crash does; zebra and its routes stay. The promise's value starts it again, with this configuration. */
+  crashBgpd?(): Promise<(configuration: string) => Promise<void>>
   stop(crash?: boolean): Promise<void>
 }
 
@@ -143,9 +143,9 @@ export const startFrr = async (world: World, namespace: Namespace, configuration
   // Debian's FRR runs as nobody who is not in its group frrvty, root included.
   execFileSync("chown", ["-R", "frr:frr", directory])
   const daemons = ["zebra", "staticd", "bgpd", ...(options.daemons ?? []).filter((name) => name !== "staticd")]
-  const start = (name: string): ChildProcess =>
+  const start = (name: string, file = empty): ChildProcess =>
     processes.start([
-      join(frrDirectory, name), "-u", "frr", "-g", "frr", "-f", empty, "--vty_socket", directory, "-z", join(directory, "zserv.api"),
+      join(frrDirectory, name), "-u", "frr", "-g", "frr", "-f", file, "--vty_socket", directory, "-z", join(directory, "zserv.api"),
       "-i", join(directory, `${name}.pid`), "-A", "127.0.0.1", "-P", "0", "--log", `file:${join(directory, "log")}`,
       ...(name === "bfdd" ? ["--bfdctl", join(directory, "bfdd.sock")] : []),
       ...(name === "bgpd" ? (options.arguments ?? []) : [])
@@ -180,8 +180,9 @@ export const startFrr = async (world: World, namespace: Namespace, configuration
       await gone
       rmSync(join(directory, "bgpd.vty"), { force: true })
       processes.forget(bgpd!)
-      return async () => {
-        bgpd = start("bgpd")
+      return async (text) => {
+        execFileSync("chown", ["frr:frr", processes.write("bgpd.conf", `${text}\n`)])
+        bgpd = start("bgpd", processes.path("bgpd.conf"))
         await processes.ready("bgpd listens", () => existsSync(join(directory, "bgpd.vty")))
       }
     },
