@@ -64,10 +64,11 @@ export class DynamicSessions {
 
   #create(address: string): NeighborSession {
     const { callbacks } = this.#options
-    return new NeighborSession({
+    const session = new NeighborSession({
       ...this.#options,
       neighbor: { ...this.neighbor, name: address, remote: { kind: "address", address } },
       isDynamic: true,
+      secondEnded: () => this.#look(session, session.state),
       callbacks: {
         ...callbacks,
         established: (...args) => callbacks.established(...args),
@@ -85,6 +86,7 @@ export class DynamicSessions {
         }
       }
     })
+    return session
   }
 
   /** A peer that is not connected and of whom nothing is kept is forgotten, once what goes on now is over. */

@@ -69,6 +69,8 @@ export interface SessionOptions {
   readonly sendHoldS?: number
   /** A dynamic neighbour's session does not listen by itself. */
   readonly isDynamic?: boolean
+  /** The connection that was there beside the first has ended: no change of state tells of it. */
+  readonly secondEnded?: () => void
 }
 
 /** `hasRoom` is false from here on... */
@@ -429,7 +431,10 @@ export class NeighborSession implements Session, Host {
 
   moved(machine: Machine, from: State, to: State): void {
     if (machine === this.#second) {
-      if (to._tag === "Idle") this.#dropSecond()
+      if (to._tag === "Idle") {
+        this.#dropSecond()
+        this.#options.secondEnded?.()
+      }
       return
     }
     if (machine !== this.#main) return

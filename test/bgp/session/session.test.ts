@@ -208,6 +208,11 @@ t.test("a peer of a range that hangs up before it says anything leaves its place
     socket.destroy()
     await until("it is forgotten", () => group.sessions.length === 0)
   }
+  const many = Array.from({ length: 50 }, () => connect({ host: "127.0.0.1", port, localAddress: "127.0.0.9" }))
+  for (const socket of many) socket.on("error", () => {})
+  await until("it is there", () => group.sessions.length === 1 && many.every(({ connecting }) => !connecting))
+  for (const socket of many) socket.destroy()
+  await until("with all of its connections it is forgotten", () => group.sessions.length === 0)
   t.equal(group.refused, 0)
 })
 
