@@ -10,13 +10,33 @@ export const routeText = ({ prefix, type, ways }: RouteSeen): string => {
   return [prefix, ...(type === "unicast" ? [] : [type]), way.join(" and ")].filter((word) => word !== "").join(" ")
 }
 
-/** What the routing table of a node says about an address. */
-const lookUp = async (lab: Lab, node: string, address: string): Promise<string> => {
+/** The route that a node takes to an address; null: it has none, undefined: nobody knows. */
+const routeOf = async (lab: Lab, node: string, address: string): Promise<RouteSeen | null | undefined> => {
   const routes = await lab.ask(node, "routes", { prefix: address, table: "main" }).catch(() => undefined)
-  if (routes === undefined) return ""
-  const route = routes.find(({ selected }) => selected) ?? routes[0]
-  if (route === undefined) return `${node} has no route to ${address}`
-  return route.type === "unicast" ? `its route is ${routeText(route)}` : `${node} discards it by its route ${routeText(route)}`
+  if (routes === undefined) return undefined
+  return routes.find(({ selected }) => selected) ?? routes[0] ?? null
+}
+
+/** Why a node does not pass a packet on, as far as its routes tell. */
+const obstacle = (node: string, address: string, route: RouteSeen | null | undefined): string | undefined => {
+  if (route === null) return `${node} has no route to ${address}`
+  return route === undefined || route.type === "unicast" ? undefined : `${node} discards it by its route ${routeText(route)}`
+}
+
+/**
+ * What the routing table of a node says about an address, and that of the node after it: one that discards packets does
+ * so before it would answer a traceroute.
+ */
+const lookUp = async (lab: Lab, node: string, address: string): Promise<string> => {
+  const route = await routeOf(lab, node, address)
+  const blocked = obstacle(node, address, route)
+  if (blocked !== undefined || route === undefined || route === null) return blocked ?? ""
+  const gateway = route.ways.find(({ backup, down }) => !backup && !down)?.gateway ?? ""
+  const next = ownerOf(lab, gateway === "" ? address : gateway)
+  const own = `its route is ${routeText(route)}`
+  if (next === undefined) return own
+  const further = gateway === "" ? undefined : obstacle(next, address, await routeOf(lab, next, address))
+  return `${own}, so ${next} is next${further === undefined ? " and does not answer" : `, and ${further}`}`
 }
 
 /** The nodes of a trace, by name where they are the lab's: `pc1 > fw > ? > db`. */
@@ -28,7 +48,7 @@ export const explain = async (lab: Lab, from: string, address: string): Promise<
   try {
     const trace = await lab.ask(from, "trace", { address, timeoutMs: traceMs })
     const way = wayOf(lab, from, trace)
-    if (trace.arrived) return `the way is whole (${way}): a filter or the service itself`
+    if (trace.arrived) return `a traceroute by UDP gets there (${way}), so it is a filter on the way or there, or the service itself`
     const last = trace.hops.at(-1)
     if (last?.address === undefined) {
       const route = await lookUp(lab, from, address)

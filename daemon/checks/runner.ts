@@ -77,7 +77,7 @@ const runOne = async (check: Check, lab: Lab, { now = () => performance.now(), s
   for (let wait = firstPauseMs; !last.verdict.passed; wait = Math.min(wait * 2, longestPauseMs)) {
     const leftMs = check.eventuallyMs - (now() - began)
     if (leftMs <= 0 || signal.aborted) {
-      return finish(last, check.eventuallyMs === 0 ? undefined : `${last.verdict.seen} (after ${seconds(now() - began)} and ${attempts} tries)`)
+      return finish(last, check.eventuallyMs === 0 ? undefined : `${last.verdict.seen} (after ${seconds(now() - began)} and ${attempts} ${attempts === 1 ? "try" : "tries"})`)
     }
     await pause(Math.min(wait, leftMs), signal)
     last = await next()

@@ -74,16 +74,16 @@ export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>)
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutSuites) }
   const reporter = new Reporter(source.filename, read.locate)
   const outline = decodeOutline(read.value, [], reporter)
-  const raw = read.value as { readonly checks?: unknown; readonly topology?: unknown; readonly defaults?: unknown } | null
-  const entries = typeof raw === "object" && raw !== null && Array.isArray(raw.checks) ? raw.checks : []
-  if (outline?.topology !== undefined && outline.lab !== undefined) {
+  const raw = (typeof read.value === "object" && read.value !== null ? read.value : {}) as Readonly<Record<string, unknown>>
+  const entries = Array.isArray(raw["checks"]) ? raw["checks"] : []
+  if (raw["topology"] !== undefined && raw["lab"] !== undefined) {
     reporter.error(["lab"], "a suite with a topology has its lab from there: remove one of the two", { at: "key" })
   }
-  if (outline !== undefined && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
+  if (Array.isArray(raw["checks"]) && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
   const defaults = outline?.defaults ?? {}
   const checks = entries.flatMap((value, index) => checkOf(value, index, { defaults, nodes, reporter }) ?? [])
   if (reporter.errors > 0 || outline === undefined) {
-    const topology = typeof raw === "object" && typeof raw?.topology === "string" ? { topology: raw.topology } : {}
+    const topology = typeof raw["topology"] === "string" ? { topology: raw["topology"] } : {}
     return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...topology }
   }
   const { lab, name = source.filename, parallel = defaultParallel, topology } = outline

@@ -56,7 +56,7 @@ const wayTitle = ({ avoids, exactly, from, through, to }: typeof Way.Type): stri
   [
     `${from} to ${to}`,
     ...(through === undefined ? [] : [`passes ${wordsOf(through).join(" then ")}`]),
-    ...(exactly === undefined ? [] : [`passes exactly ${listed(wordsOf(exactly))}`]),
+    ...(exactly === undefined ? [] : [wordsOf(exactly).length === 0 ? "passes no router" : `passes exactly ${listed(wordsOf(exactly))}`]),
     ...(avoids === undefined ? [] : [`avoids ${listed(wordsOf(avoids))}`]),
     ...(through === undefined && exactly === undefined && avoids === undefined ? ["arrives"] : [])
   ].join(" ")
