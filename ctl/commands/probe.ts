@@ -27,7 +27,7 @@ export const run = async (input: Input, context: Context): Promise<number> => {
     const started = performance.now()
     const interrupted = interruption()
     const elapsed = (): number => performance.now() - started
-    const isShown = process.stderr.isTTY === true
+    const isShown = process.stderr.isTTY === true && process.env["TERM"] !== "dumb"
     await watched.until((states) => {
       if (isShown) process.stderr.write(`\r${liveLine(states, elapsed(), style)}\u001b[K`)
       if (states.every(({ report }) => report !== undefined && report.error !== "")) return true
