@@ -102,5 +102,7 @@ class RoutingThread {
 }
 
 // weftd's own flags collect early, to be small while nothing happens. Tables that grow would be collected again and again.
-setFlagsFromString("--heap-growing-percent=0")
+setFlagsFromString("--heap-growing-percent=60")
+// Messages are some hundred octets: fewer, larger slabs to be looked after.
+Buffer.poolSize = 64 * 1024
 new RoutingThread(workerData as WorkerData)
