@@ -79,6 +79,8 @@ void registerTunnel(napi_env env, napi_value exports);
 void registerCapture(napi_env env, napi_value exports);
 void registerBfd(napi_env env, napi_value exports);
 void registerRouteSocket(napi_env env, napi_value exports);
+// Before a descriptor is closed that may be one of its.
+void forgetRouteSocket(int descriptor);
 void registerBgpSocket(napi_env env, napi_value exports);
 void registerProbe(napi_env env, napi_value exports);
 void registerPathProbe(napi_env env, napi_value exports);

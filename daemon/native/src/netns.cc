@@ -121,6 +121,7 @@ napi_value inode(napi_env env, napi_callback_info info) {
 
 napi_value closeDescriptor(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
+  forgetRouteSocket(arguments.integer(0));
   close(arguments.integer(0));
   return undefinedValue(env);
 }

@@ -8,11 +8,20 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <set>
 
 #include "addon.h"
 
 namespace weft {
 namespace {
+
+// Sockets of this thread that are open: a thread that ends without a word leaves none behind.
+thread_local std::set<int> opened;
+
+void closeOpened(void*) {
+  for (const int descriptor : opened) close(descriptor);
+  opened.clear();
+}
 
 // routeSocketOpen(namespaceFd, groups, receiveOctets): a descriptor that never blocks and receives the multicast groups of
 // the bit mask `groups`; strict about dumps (filters work), errors without the request that failed.
@@ -35,6 +44,7 @@ napi_value routeSocketOpen(napi_env env, napi_callback_info info) {
     close(descriptor);
     return throwErrno(env, error, "bind", "netlink");
   }
+  opened.insert(descriptor);
   return fromInteger(env, descriptor);
 }
 
@@ -78,7 +88,10 @@ napi_value routeSocketFilter(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
+void forgetRouteSocket(int descriptor) { opened.erase(descriptor); }
+
 void registerRouteSocket(napi_env env, napi_value exports) {
+  napi_add_env_cleanup_hook(env, closeOpened, nullptr);
   define(env, exports, "routeSocketOpen", routeSocketOpen);
   define(env, exports, "routeSocketPort", routeSocketPort);
   define(env, exports, "routeSocketFilter", routeSocketFilter);
