@@ -44,8 +44,9 @@ export const specs = {
     summary: "Deploy a hybrid network on this machine, prove it, draw it, remove it",
     description:
       "Deploys an office, an IDC and an AWS-like VPC with the internet between them, out of real kernel objects. "
-      + "Pings and connects from every host to every host, shows which sites see the office client un-NATed, writes a "
-      + "drawing to ./weft-demo.svg and removes everything again. Uses the running daemon, or starts one of its own.",
+      + "Pings and connects from every host to every host, shows which sites see the office client un-NATed, cuts a tunnel "
+      + "under traffic and measures how long that is felt, writes a drawing to ./weft-demo.svg and removes everything again. "
+      + "Uses the running daemon, or starts one of its own.",
     args: {},
     flags: {
       hosts: {
