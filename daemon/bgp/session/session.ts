@@ -28,7 +28,6 @@ import { headerLength, messageLength, messageType } from "../../wire/bgp/header.
 import * as NotificationCodec from "../../wire/bgp/notification.ts"
 import type { Open } from "../../wire/bgp/open.ts"
 import type {
-  DownReason,
   LocalSpeaker,
   MessageCounters,
   Notification,
@@ -38,13 +37,13 @@ import type {
   SessionStatus,
   StateName
 } from "./api.ts"
+import { causeText, downKind, endingOf } from "./cause.ts"
 import { loser, type Party, survivor } from "./collision.ts"
 import type { Connection } from "./connection.ts"
 import type { Config, Event, State } from "./fsm.ts"
 import type { Cause, Host } from "./machine.ts"
 import { Machine } from "./machine.ts"
 import { agree, capabilitiesOf, compareCapabilities, identifierText, localAsOf, type Negotiated, openFor } from "./negotiation.ts"
-import type { Ending } from "./graceful-restart.ts"
 import { StaleRoutes } from "./stale-routes.ts"
 import { type Clock, systemClock } from "./timers.ts"
 import type { Transport } from "./transport.ts"
@@ -100,31 +99,6 @@ const isHard: Readonly<Record<ResetKind, boolean>> = {
   configuration: false,
   maxPrefix: true,
   outOfResources: true
-}
-
-const downKind = (cause: Cause): DownReason["kind"] => {
-  if (cause._tag === "Received") return "notification-received"
-  if (cause._tag === "Replaced") return "replaced"
-  if (cause._tag === "Lost") return "connection-lost"
-  if (cause.event === "HoldTimerExpires") return "hold-timer"
-  if (cause.event === "SendHoldTimerExpires") return "send-hold-timer"
-  if (cause.error.code === ErrorCode.cease && cause.error.subcode === CeaseError.bfdDown) return "bfd"
-  return cause.event === "ManualStop" || cause.event === "AutomaticStop" ? "admin" : "notification-sent"
-}
-
-const causeText = (cause: Cause): string => {
-  switch (cause._tag) {
-    case "Sent":
-      return `we sent: ${NotificationCodec.describe(cause.error)}`
-    case "Received":
-      return `the peer sent: ${NotificationCodec.describe(cause.error)}`
-    case "Lost":
-      return cause.text
-    case "Replaced":
-      return "the peer has restarted and connected again"
-    default:
-      return cause satisfies never
-  }
 }
 
 const configOf = (options: SessionOptions, { passive, timers }: BgpNeighborSpec): Config => ({
@@ -615,8 +589,3 @@ export class NeighborSession implements Session, Host {
 }
 
 const hasRestarted = (open: Open): boolean => capabilitiesOf(open, "gracefulRestart").some(({ restarting }) => restarting)
-
-const endingOf = (cause: Cause): Ending =>
-  cause._tag === "Sent" || cause._tag === "Received"
-    ? { _tag: "Notification", code: cause.error.code, subcode: cause.error.subcode }
-    : { _tag: "ConnectionLost" }
