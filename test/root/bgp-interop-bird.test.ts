@@ -128,10 +128,11 @@ t.test("routes with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 1
       neighbors: [{ peer: one.peer, as: 65001 }, { peer: one.peer6, as: 65001, families: ["ipv4"] }, { peer: two.peer, as: 65002 }]
     })
     const channel = "import all; export all; extended next hop;"
+    const reflects = "rr client; rr cluster id 10.9.9.9;"
     await b2.configure(birdOf(2, originate("ipv4", ["10.3.0.0/24"]), session({ i: 2, as: 65002, ipv4: exportStatic })))
     await b1.configure(birdOf(1, originate("ipv4", ["10.2.0.0/24"]),
-      session({ i: 1, as: 65001, options: "rr client; rr cluster id 10.9.9.9;", ipv4: "import all; export where source ~ [ RTS_STATIC, RTS_BGP ]; next hop self;" }),
-      session({ i: 1, as: 65001, name: "again", options: "rr client; rr cluster id 10.9.9.9;", ...six, ipv4: channel })))
+      session({ i: 1, as: 65001, options: reflects, ipv4: "import all; export where source ~ [ RTS_STATIC, RTS_BGP ]; next hop self;" }),
+      session({ i: 1, as: 65001, name: "again", options: reflects, ...six, ipv4: channel })))
     await lab.up(one.peer, one.peer6, two.peer)
     await birdRoute(b1, "10.1.0.0/24", /BGP\.as_path/)
     t.match(await birdRoute(b2, "10.2.0.0/24", /BGP\.as_path/), /BGP\.as_path: 65001\n/)
@@ -187,7 +188,8 @@ t.test("routes with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 1
   await t.test("refresh, asked for by either, with its beginning and end told", async (t) => {
     await lab.weft({ networks: ["10.1.0.0/24"], neighbors: [{ peer: one.peer, as: 65002 }] })
     await b2.configure(birdOf(2))
-    await b1.configure(birdOf(1, "debug protocols all;", originate("ipv4", ["10.2.0.0/24"]), session({ i: 1, as: 65002, ipv4: exportStatic })))
+    const external = session({ i: 1, as: 65002, ipv4: exportStatic })
+    await b1.configure(birdOf(1, "debug protocols all;", originate("ipv4", ["10.2.0.0/24"]), external))
     await lab.up(one.peer)
     await birdRoute(b1, "10.1.0.0/24", /BGP\.as_path/)
     const ofLog = (pattern: RegExp) => told(`BIRD logs ${pattern}`, () => b1.log().slice(-1500), () => pattern.test(b1.log()))

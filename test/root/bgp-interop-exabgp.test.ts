@@ -43,13 +43,14 @@ const heldBy = async (exabgp: Peer): Promise<ReadonlyMap<string, Seen>> => {
 
 t.test("ExaBGP", { skip: needsRoot || missingPeers("exabgp"), timeout: 120_000 }, async (t) => {
   const lab = await PeerLab.start(t, "exabgp", 2)
+  const set = { med: 77, "add-community": ["65001:42", "65001:1:2", "rt:65001:7"] }
   await lab.weft({
     networks: ["10.1.0.0/24", "2001:db8:a::/48"],
     neighbors: [
       { range: "10.0.1.0/24", as: "external" },
       { peer: two.peer, as: 65003, families: ["ipv4", "ipv6"], export: "marked" }
     ],
-    policies: { marked: [{ permit: { source: "network" }, set: { med: 77, "add-community": ["65001:42", "65001:1:2", "rt:65001:7"] } }, "permit"] }
+    policies: { marked: [{ permit: { source: "network" }, set }, "permit"] }
   })
   const exabgp = await lab.run("p2", (world, namespace) => startExabgp(world, namespace, `neighbor ${two.weft} {
     router-id 10.255.1.2; local-address ${two.peer}; local-as 65003; peer-as 65001; hold-time 30;
@@ -159,7 +160,8 @@ t.test("ExaBGP", { skip: needsRoot || missingPeers("exabgp"), timeout: 120_000 }
 
   await t.test("attributes that nobody knows travel on untouched, Partial; and none that are not transitive", async (t) => {
     const peer = await dial()
-    const unknown = [attribute(0xc0, 99, [1, 2, 3]), attribute(0xe0, 100, []), attribute(0x80, 101, [9]), attribute(0xc0, 98, new Array(300).fill(7))]
+    const long = attribute(0xc0, 98, new Array(300).fill(7))
+    const unknown = [attribute(0xc0, 99, [1, 2, 3]), attribute(0xe0, 100, []), attribute(0x80, 101, [9]), long]
     peer.send(update({ attributes: [...base, ...unknown], nlri: ["10.22.0.0/24"] }))
     const seen = (await sees("the route", (held) => held.has("10.22.0.0/24"))).get("10.22.0.0/24")!
     t.match(seen["attribute-0x63-0xE0"], /^0x010203$/i)
@@ -180,7 +182,8 @@ t.test("ExaBGP", { skip: needsRoot || missingPeers("exabgp"), timeout: 120_000 }
         octets[22] = 200
         return octets
       })(), /^UPDATE Message Error, Malformed Attribute List/],
-      ["MP_REACH_NLRI twice", update({ attributes: [good, good, origin, asPath(65002)] }), /^UPDATE Message Error, Malformed Attribute List/],
+      ["MP_REACH_NLRI twice", update({ attributes: [good, good, origin, asPath(65002)] }),
+        /^UPDATE Message Error, Malformed Attribute List/],
       ["a next hop of three octets", update({ attributes: [reach(0, 1, 1, 3, 10, 0, 1, 0, 24, 10, 30, 0), origin, asPath(65002)] }),
         /^UPDATE Message Error, Optional Attribute Error/],
       ["a well-known attribute that nobody knows", update({ attributes: [...base, attribute(0x40, 200, [1])], nlri: ["10.30.0.0/24"] }),

@@ -117,7 +117,8 @@ t.test("GoBGP", { skip: needsRoot || missingPeers("gobgp"), timeout: 120_000 }, 
     const g1 = running.get(1)!
     await g1.ask("global rib add 10.2.0.0/24")
     await lab.paths("10.2.0.0/24")
-    const received = async (): Promise<number> => Number(((await g1.ask(`neighbor ${one.weft} -j`)) as any).state?.messages?.received?.refresh ?? 0)
+    const state = async () => ((await g1.ask(`neighbor ${one.weft} -j`)) as any).state
+    const received = async (): Promise<number> => Number((await state())?.messages?.received?.refresh ?? 0)
     const before = await received()
     t.equal((await lab.weftd.weft(["bgp", `${lab.name}/weft`, "reset", one.peer, "soft-in"])).code, 0)
     await told("GoBGP is asked", () => before, async () => (await received()) > before)

@@ -24,7 +24,7 @@ export const patienceMs = 30_000
 export type Bgp = Readonly<Record<string, unknown>>
 
 /** weft's and the peer's address on the link to peer `i`, from 1. */
-export const addressesOf = (i: number): { readonly weft: string; readonly peer: string; readonly weft6: string; readonly peer6: string } => ({
+export const addressesOf = (i: number) => ({
   weft: `10.0.${i}.1`,
   peer: `10.0.${i}.2`,
   weft6: `2001:db8:${i}::1`,
@@ -76,15 +76,22 @@ export class PeerLab {
   topology(bgp: Bgp | undefined, others: Readonly<Record<string, Bgp>> = {}): TopologyObject {
     const numbers = Array.from({ length: this.#count }, (_, i) => i + 1)
     const timers = { hold: "9s", keepalive: "3s", "connect-retry": "1s" }
-    const ways = numbers.flatMap((i) => [{ to: `10.255.1.${i}/32`, via: `10.0.${i}.2` }, { to: `2001:db8:ffff:${i}::1/128`, via: `2001:db8:${i}::2` }])
+    const ways = numbers.flatMap((i) => [
+      { to: `10.255.1.${i}/32`, via: `10.0.${i}.2` },
+      { to: `2001:db8:ffff:${i}::1/128`, via: `2001:db8:${i}::2` }
+    ])
     const weft = { kind: "router", loopback: ["10.255.0.1", "2001:db8:ffff::1"], routes: ways }
-    const back = (i: number): ReadonlyArray<object> => [{ to: "10.255.0.1/32", via: `10.0.${i}.1` }, { to: "2001:db8:ffff::1/128", via: `2001:db8:${i}::1` }]
+    const back = (i: number): ReadonlyArray<object> => [
+      { to: "10.255.0.1/32", via: `10.0.${i}.1` },
+      { to: "2001:db8:ffff::1/128", via: `2001:db8:${i}::1` }
+    ]
     const peer = (i: number): object => {
       const other = others[`p${i}`]
       const node = { kind: "router", loopback: [`10.255.1.${i}`, `2001:db8:ffff:${i}::1`], routes: back(i) }
       return other === undefined ? node : { ...node, bgp: { external: true, ...other } }
     }
-    const speaks = bgp && { bgp: { as: 65001, derive: false, "router-id": "10.255.0.1", ...bgp, timers: { ...timers, ...(bgp["timers"] ?? {}) } } }
+    const own = { as: 65001, derive: false, "router-id": "10.255.0.1" }
+    const speaks = bgp && { bgp: { ...own, ...bgp, timers: { ...timers, ...(bgp["timers"] ?? {}) } } }
     return {
       name: this.name,
       nodes: { weft: { ...weft, ...speaks }, ...Object.fromEntries(numbers.map((i) => [`p${i}`, peer(i)])) },
@@ -159,7 +166,10 @@ export class PeerLab {
   }
 
   /** weft's paths of a prefix as soon as `holds` for them: at least one, unless said otherwise. */
-  async paths(prefix: string, holds: (paths: ReadonlyArray<BgpPath>) => boolean = (paths) => paths.length > 0): Promise<ReadonlyArray<BgpPath>> {
+  async paths(
+    prefix: string,
+    holds: (paths: ReadonlyArray<BgpPath>) => boolean = (paths) => paths.length > 0
+  ): Promise<ReadonlyArray<BgpPath>> {
     let last: ReadonlyArray<BgpPath> = []
     return told(`weft has the paths of ${prefix}`, () => last, async () => holds((last = await this.routes({ prefix }))))
   }
