@@ -2,6 +2,7 @@
 import t from "tap"
 import { AttributeTable } from "../../../daemon/bgp/rib/attribute-table.ts"
 import { afterPolicy, beforePolicy, type ExportTarget, plainPrepend } from "../../../daemon/bgp/rib/export-rewrite.ts"
+import { occurrences, pathAt, pathEnd } from "../../../daemon/wire/bgp/block.ts"
 import { encodeAttributes } from "../../../daemon/wire/bgp/attributes.ts"
 import { makeContext } from "../../../daemon/wire/bgp/context.ts"
 import { Family, SegmentType } from "../../../daemon/wire/bgp/iana.ts"
@@ -81,5 +82,27 @@ t.test("neighbors for whom more is changed get nothing forwarded", (t) => {
   t.equal(plainPrepend(targetOf({}, { gracefulShutdown: true })), undefined)
   t.equal(plainPrepend(targetOf({}, { isOnLink: () => false })), undefined, "the next hop may be a third party's")
   t.same(plainPrepend(targetOf({}, { isOnLink: () => true, nextHopSelf: true })), [asn])
+  t.end()
+})
+
+t.test("paths are compared and searched as octets", (t) => {
+  const random = seeded(12)
+  const sets = new AttributeTable(asn, new TestNextHops())
+  const context = makeContext({ asn4: true, isExternal: true, extendedMessage: true, families: [Family.ipv4Unicast], extendedNextHop: [] })
+  let wrong = 0
+  for (let i = 0; i < 1000; i++) {
+    const one = randomAttributes(random)
+    const other = { ...randomAttributes(random), ...(i % 2 === 0 ? { asPath: one.asPath } : {}) }
+    const isSame = JSON.stringify(one.asPath) === JSON.stringify(other.asPath)
+    if (sets.isSamePath(sets.intern(one), sets.intern(other)) !== isSame) wrong++
+    const block = encodeAttributes(one, context, true)
+    const all = one.asPath.flatMap(({ asns }) => asns)
+    const sought = all[0] ?? 7
+    const at = pathAt(block, 0, block.length)
+    if (at < 0 || occurrences(block, at, pathEnd, sought) !== all.filter((as) => as === sought).length) wrong++
+    // Cut short anywhere, it is searched to its end and no further.
+    for (let end = 0; end < block.length; end += 7) pathAt(block.subarray(0, end), 0, end)
+  }
+  t.equal(wrong, 0)
   t.end()
 })
