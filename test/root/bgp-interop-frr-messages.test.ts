@@ -70,6 +70,24 @@ t.test("messages with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     await lab.inKernel("f1", "10.1.0.0/24", /via/)
   })
 
+  await t.test("enhanced refresh: what is not told again between its marks goes (RFC 7313)", async (t) => {
+    await lab.set(weft(), { f1: frr() })
+    await exchanged()
+    const { establishedCount } = (await lab.neighbor(f1))!
+    // FRR's answer to our request is marked at both ends; nothing is lost by it, and what it has withdrawn meanwhile is.
+    await lab.frr("f1").configure("router bgp 65002\naddress-family ipv4 unicast\nnetwork 10.2.1.0/24")
+    await lab.paths("10.2.1.0/24")
+    await lab.weftd.weft(["bgp", `${lab.name}/weft`, "reset", f1, "soft"])
+    await lab.frr("f1").configure("router bgp 65002\naddress-family ipv4 unicast\nno network 10.2.1.0/24")
+    await lab.paths("10.2.1.0/24", (paths) => paths.length === 0)
+    await lab.frr("f1").ask("clear bgp ipv4 unicast * soft")
+    await lab.weft({ ...weft(), networks: ["10.1.1.0/24"] })
+    await lab.frrPath("f1", "10.1.1.0/24")
+    await lab.frrLacks("f1", "10.1.0.0/24")
+    t.match(await lab.paths("10.2.0.0/24"), [{ stale: false }])
+    t.match(await lab.neighbor(f1), { establishedCount, state: "Established" })
+  })
+
   await t.test("messages of more than 4096 octets", async (t) => {
     // 300 large communities: 3600 octets, and 200 of the ordinary ones.
     const large = Array.from({ length: 300 }, (_, i) => `65001:1:${i}`)
