@@ -277,10 +277,20 @@ export class Speaker {
         withdrawn.push(before.route)
       }
     }
-    if (withdrawn.length > 0) for (const message of messages(context, withdrawn)) session.send(message)
-    for (const { attributes, nextHop, routes } of groups.values()) {
+    const announced = Array.from(groups.values(), ({ attributes, nextHop, routes }) => {
       const sent = outgoing(attributes, context.isExternal, this.#parts.identity.asn)
-      for (const message of messages(context, routes, { attributes: sent, nextHop })) session.send(message)
+      return { attributes: sent, nextHop, routes }
+    })
+    for (const { attributes, routes } of announced) {
+      if (fits(context, attributes)) continue
+      // RFC 8654 4: whoever cannot be sent a route is not left with an older one.
+      for (const route of routes) out.delete(Evpn.keyOf(route))
+      withdrawn.push(...routes)
+    }
+    if (withdrawn.length > 0) for (const message of messages(context, withdrawn)) session.send(message)
+    for (const group of announced) {
+      if (!fits(context, group.attributes)) continue
+      for (const message of messages(context, group.routes, group)) session.send(message)
     }
   }
 }
@@ -303,8 +313,15 @@ const outgoing = (attributes: PathAttributes, isExternal: boolean, asn: number):
   return { ...rest, asPath, clusterList: [] }
 }
 
+/** Of an UPDATE besides its attributes: header and lengths, MP_REACH_NLRI with two next hops and the longest route. */
+const octetsBesides = 160
+
+/** Whether a message for this peer has room for the attributes; they may have come in a longer one than it takes (RFC 8654 4). */
+export const fits = (context: SessionContext, attributes: PathAttributes): boolean =>
+  encodeAttributes(attributes, context, false).length + octetsBesides <= maxMessageLength(context)
+
 /** UPDATEs that announce the routes, or withdraw them. */
-function* messages(
+export function* messages(
   context: SessionContext,
   routes: ReadonlyArray<Evpn.Route>,
   announced?: { readonly attributes: PathAttributes; readonly nextHop: string }
