@@ -204,6 +204,13 @@ class Lab {
 
   /** A cut before BFD is up would measure the hold timer. FRR and BIRD start it when the session is there. */
   private async bfdIsUp(): Promise<void> {
+    if (this.peers.length === 0) {
+      const areUp = async (node: string): Promise<boolean> => {
+        const { sessions } = await this.weftd.client.bfd(`${this.name}/${node}`)
+        return sessions.every(({ detectionMs, state }) => state === "up" && detectionMs < 1000)
+      }
+      return until("BFD is up, and as fast as it is to be", async () => (await areUp("r1")) && (await areUp("r2")), 60_000)
+    }
     for (const peer of this.peers) {
       const [command, up] = peer.kind === "frr" ? ["show bfd peers", /Status: up/g] as const : ["show bfd sessions", / Up /g] as const
       if (!/bfd/i.test(String(await peer.ask(peer.kind === "frr" ? "show running-config" : "show protocols")))) continue
