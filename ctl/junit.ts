@@ -35,16 +35,19 @@ const seconds = (ms: number): string => (ms / 1000).toFixed(3)
 
 /** What a person reads of a check that did not pass. */
 export const story = ({ details, expected, seen, where }: CheckResult): string =>
-  [`expected: ${expected}`, `seen:     ${seen}`, ...(where === "" ? [] : [`where:    ${where}`]), ...details.map((line) => `  ${line}`)].join("\n")
+  [`expected: ${expected}`, `seen:     ${seen}`, ...(where === "" ? [] : [`where:    ${where}`]),
+    ...details.map((line) => `  ${line}`)].join("\n")
 
 const caseOf = (result: CheckResult, { filename, lab }: Report): ReadonlyArray<string> => {
   const { durationMs, error, kind, line, name, outcome, seen } = result
   const head = attributes({ name, classname: `${lab}.${kind}`, file: filename, line, time: seconds(durationMs) })
   if (outcome === "passed") return [`    <testcase${head}/>`]
   const message = attributes({ message: outcome === "warning" ? `warning: ${seen}` : seen })
-  if (outcome === "warning") return [`    <testcase${head}>`, `      <skipped${message}/>`, `      <system-out>${escape(story(result))}</system-out>`, "    </testcase>"]
+  if (outcome === "warning") return [`    <testcase${head}>`, `      <skipped${message}/>`,
+    `      <system-out>${escape(story(result))}</system-out>`, "    </testcase>"]
   const tag = error ? "error" : "failure"
-  return [`    <testcase${head}>`, `      <${tag}${message}${attributes({ type: kind })}>${escape(story(result))}</${tag}>`, "    </testcase>"]
+  return [`    <testcase${head}>`, `      <${tag}${message}${attributes({ type: kind })}>${escape(story(result))}</${tag}>`,
+    "    </testcase>"]
 }
 
 /** The whole document. */

@@ -45,7 +45,11 @@ const layers: Readonly<Record<string, Layer>> = {
   },
   store: { layers: ["wire", "plan", "topology"], packages: "any", why: "it keeps data and does not act on it" },
   observe: { layers: ["wire", "plan", "linux"], packages: "any", why: "it watches the kernel and decides nothing" },
-  probes: { layers: ["wire", "plan", "linux", "native", "checks"], packages: "any", why: "it sends and measures, in nodes that exist already" },
+  probes: {
+    layers: ["wire", "plan", "linux", "native", "checks"],
+    packages: "any",
+    why: "it sends and measures, in nodes that exist already"
+  },
   reconciler: {
     layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "bgp", "store", "observe"],
     packages: "any",

@@ -65,14 +65,17 @@ const readSuite = ({ file, lab = "", only }: Input): CheckRequest => {
   const filename = file ?? onlySuite()
   try {
     const content = readFileSync(filename === "-" ? 0 : filename)
-    if (content.length > largest) throw new Failure(Exit.usage, `Cannot use suite "${filename}": it has ${content.length} octets, at most ${largest} are accepted`)
+    if (content.length > largest) throw new Failure(Exit.usage,
+      `Cannot use suite "${filename}": it has ${content.length} octets, at most ${largest} are accepted`)
     return { filename: filename === "-" ? "<stdin>" : filename, content, lab, only, lookOnly: false }
   } catch (error) {
     if (error instanceof Failure) throw error
     const { code } = error as NodeJS.ErrnoException
-    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : code === "EACCES" ? "permission denied" : String(code)
+    const reason = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : code === "EACCES" ? "permission denied"
+      : String(code)
     const here = suitesHere()
-    throw new Failure(Exit.usage, `Cannot read suite "${filename}": ${reason}`, here.length === 0 ? undefined : `In this folder: ${here.join(", ")}`)
+    throw new Failure(Exit.usage, `Cannot read suite "${filename}": ${reason}`, here.length === 0 ? undefined
+      : `In this folder: ${here.join(", ")}`)
   }
 }
 
@@ -81,7 +84,8 @@ const suitesHere = (): ReadonlyArray<string> => readdirSync(".").filter((name) =
 const onlySuite = (): string => {
   const [first, ...others] = suitesHere()
   if (first !== undefined && others.length === 0) return first
-  const found = first === undefined ? `no *${suffix} is in this folder` : `${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`
+  const found = first === undefined ? `no *${suffix} is in this folder`
+    : `${others.length + 1} are in this folder: ${[first, ...others].join(", ")}`
   throw new Failure(Exit.usage, `No suite is named and ${found}`, "Name one: weft check FILE")
 }
 
@@ -130,7 +134,8 @@ const inItsOwnLab = async (client: Client, request: CheckRequest, topology: Topo
     const outcome = await follow(client.deploy(topology, false), { verb: `Deploying ${lab}`, abandoned: ending.abandoned })
     if (outcome.end.kind === "failed") {
       printFailed(outcome, outcome.end.failed, topology)
-      report(input, request, { results: [], missing: 1, durationMs: 0, reason: `the lab could not be deployed: ${outcome.end.failed.message}` })
+      report(input, request,
+        { results: [], missing: 1, durationMs: 0, reason: `the lab could not be deployed: ${outcome.end.failed.message}` })
       return Exit.failed
     }
     printError(`Lab "${lab}" is deployed (${duration(outcome.end.done.durationMs)})`)
@@ -226,7 +231,8 @@ const report = ({ junit: file }: Input, { filename, lab }: CheckRequest, outcome
   try {
     writeFileSync(file, junit({ suite, filename, lab, startedAt, ...outcome }))
   } catch (error) {
-    throw new Failure(Exit.failed, `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
+    throw new Failure(Exit.failed,
+      `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
   }
 }
 

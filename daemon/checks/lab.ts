@@ -113,7 +113,8 @@ export interface Questions {
   /** `port` 0: ICMP. */
   readonly flow: readonly [Aimed & { readonly port: number; readonly spacingMs: number; readonly forMs: number }, FlowSeen]
   /** Sends as fast as it can to a door. */
-  readonly flood: readonly [Aimed & { readonly port: number; readonly token: string; readonly forMs: number }, Reached<{ readonly source: string }>]
+  readonly flood: readonly [Aimed & { readonly port: number; readonly token: string; readonly forMs: number },
+    Reached<{ readonly source: string }>]
   /** `port` 0: a free one. `own` is false when the node itself serves there: then there is no door and `id` is 0. */
   readonly open: readonly [
     { readonly protocol: "tcp" | "udp"; readonly port: number; readonly ipv6: boolean },

@@ -59,7 +59,9 @@ export const referencesOf = (path: Path, value: Nodes | undefined, what: "node" 
   if (value === undefined) return []
   if (typeof value === "string") return [{ path, text: value, what }]
   if (isList(value)) return value.map((text, index) => ({ path: [...path, index], text, what }))
-  const labels = Object.entries(value.labels ?? {}).map(([key, of]) => ({ path: [...path, "labels", key], text: `${key}=${of}`, what: "label" as const }))
+  const labels =
+    Object.entries(value.labels ?? {}).map(([key, of]) =>
+      ({ path: [...path, "labels", key], text: `${key}=${of}`, what: "label" as const }))
   return value.group === undefined ? labels : [{ path: [...path, "group"], text: value.group, what: "group" }, ...labels]
 }
 
@@ -90,7 +92,8 @@ const isV6 = (address: string): boolean => address.includes(":")
 export const placeOf = (target: string, lab: Pick<Lab, "nodes">, ipv6: boolean): Place => {
   if (isIP(target) !== 0) {
     const owner = [...lab.nodes.values()].find(({ addresses }) => addresses.some(({ address }) => address === target))
-    return { name: owner === undefined ? target : `${owner.name} (${target})`, address: target, ...(owner === undefined ? {} : { node: owner.name }) }
+    return { name: owner === undefined ? target : `${owner.name} (${target})`, address: target,
+      ...(owner === undefined ? {} : { node: owner.name }) }
   }
   const [name = "", ifname] = target.split(":")
   const node = lab.nodes.get(name)

@@ -77,7 +77,8 @@ const runOne = async (check: Check, lab: Lab, { now = () => performance.now(), s
   for (let wait = firstPauseMs; !last.verdict.passed; wait = Math.min(wait * 2, longestPauseMs)) {
     const leftMs = check.eventuallyMs - (now() - began)
     if (leftMs <= 0 || signal.aborted) {
-      return finish(last, check.eventuallyMs === 0 ? undefined : `${last.verdict.seen} (after ${seconds(now() - began)} and ${attempts} ${attempts === 1 ? "try" : "tries"})`)
+      return finish(last, check.eventuallyMs === 0 ? undefined
+        : `${last.verdict.seen} (after ${seconds(now() - began)} and ${attempts} ${attempts === 1 ? "try" : "tries"})`)
     }
     await pause(Math.min(wait, leftMs), signal)
     last = await next()
@@ -86,7 +87,8 @@ const runOne = async (check: Check, lab: Lab, { now = () => performance.now(), s
   while (check.alwaysMs > 0 && now() - good < check.alwaysMs && !signal.aborted) {
     await pause(Math.min(longestPauseMs, check.alwaysMs - (now() - good)), signal)
     last = await next()
-    if (!last.verdict.passed) return finish(last, `${last.verdict.seen} (it was so for ${seconds(now() - good)}, not for ${seconds(check.alwaysMs)})`)
+    if (!last.verdict.passed) return finish(last,
+      `${last.verdict.seen} (it was so for ${seconds(now() - good)}, not for ${seconds(check.alwaysMs)})`)
   }
   return finish(last)
 }

@@ -27,7 +27,7 @@ const Defaults = Schema.Struct({ eventually: optional(Time), severity: optional(
 
 export const Outline = Schema.Struct({
   name: optional(Word.annotate({ description: "What the suite is called in reports; otherwise the file's name" })),
-  topology: optional(Word.annotate({ description: "File of the topology, from this file's folder: it is deployed, checked and destroyed" })),
+  topology: optional(Word.annotate({ description: "The topology's file, from this file's folder: deployed, checked, destroyed" })),
   lab: optional(Word.annotate({ description: "The lab to check, where the suite has no topology; without both: the only one" })),
   parallel: optional(integer(1, 256, "How many checks run at once; 32 unless given")),
   defaults: optional(Defaults),

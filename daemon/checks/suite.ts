@@ -116,7 +116,8 @@ const checkOf = (value: unknown, index: number, { defaults, nodes, reporter }: C
   const { title } = kindOf(kind)
   if (nodes !== undefined) for (const reference of kindOf(kind).references(spec)) lookUp(reference, [...path, kind], nodes, reporter)
   const { always, eventually = defaults.eventually, expect, labels = defaults.labels, not, severity = defaults.severity } = decoded
-  if (not !== undefined && expect !== undefined) reporter.error([...path, "expect"], 'says the same as "not": remove one of the two', { at: "key" })
+  if (not !== undefined && expect !== undefined) reporter.error([...path, "expect"], 'says the same as "not": remove one of the two',
+    { at: "key" })
   const isInverted = not === true || expect === "fail"
   const { column, line } = reporter.locate([...path, kind], "key")
   return {
@@ -178,7 +179,8 @@ const lookUp = ({ path, text, what }: Reference, at: Path, nodes: ReadonlyMap<st
   const ports = node.addresses.map((one) => one.ifname)
   if (ifname !== undefined && !ports.includes(ifname)) {
     const list = ports.length === 0 ? "it has none" : `it has ${[...new Set(ports)].join(", ")}`
-    reporter.error(place, `node ${quote(name)} has no port ${quote(ifname)} with an address: ${list}`, { meant: { word: ifname, among: ports } })
+    reporter.error(place, `node ${quote(name)} has no port ${quote(ifname)} with an address: ${list}`,
+      { meant: { word: ifname, among: ports } })
   }
 }
 

@@ -8,7 +8,8 @@ import { addon } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
-export type Dialed = { readonly ok: true; readonly descriptor: number; readonly source: string } | { readonly ok: false; readonly reason: string }
+export type Dialed =
+  { readonly ok: true; readonly descriptor: number; readonly source: string } | { readonly ok: false; readonly reason: string }
 
 /** Connects from a namespace. What was made is the caller's to close. Never rejects. */
 export const dial = (netnsPath: string, address: string, port: number, timeoutMs: number): Promise<Dialed> => {

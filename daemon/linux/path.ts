@@ -82,7 +82,8 @@ const timeExceeded = { ipv4: 11, ipv6: 3 } as const
 const tooBig = { ipv4: [3, 4], ipv6: [2, 0] } as const
 
 const familyOf = (address: Uint8Array): "ipv4" | "ipv6" => (address.length === 4 ? "ipv4" : "ipv6")
-const is = ({ code, type }: Heard, [wantedType, wantedCode]: readonly [number, number]): boolean => type === wantedType && code === wantedCode
+const is = ({ code, type }: Heard, [wantedType, wantedCode]: readonly [number, number]): boolean => type === wantedType
+  && code === wantedCode
 
 export interface Hop {
   readonly ttl: number
@@ -163,7 +164,8 @@ export const trace = (netnsPath: string, address: string, timeoutMs: number): Pr
     while (sentTo < ahead && end === mostHops) send(++sentTo)
   })
 
-export type Answered = { readonly ok: true; readonly rttMs: number; readonly octets: Uint8Array } | { readonly ok: false; readonly reason: string }
+export type Answered =
+  { readonly ok: true; readonly rttMs: number; readonly octets: Uint8Array } | { readonly ok: false; readonly reason: string }
 
 interface Exchange {
   readonly netnsPath: string
@@ -210,7 +212,8 @@ export const exchange = ({ address, isAnswer = () => true, netnsPath, packet, po
 const dnsPort = 53
 
 /** Asks a DNS server. Never rejects. */
-export const lookUp = async (netnsPath: string, address: string, question: { readonly name: string; readonly type: Dns.TypeName }, timeoutMs: number) => {
+export const lookUp =
+  async (netnsPath: string, address: string, question: { readonly name: string; readonly type: Dns.TypeName }, timeoutMs: number) => {
   const id = randomInt(0x10000)
   const packet = Dns.encodeQuestion(id, question.name, question.type)
   if (packet === undefined) return { ok: false as const, reason: `"${question.name}" is no domain name` }
@@ -260,7 +263,8 @@ const sized = (netnsPath: string, destination: Uint8Array, size: number, timeout
     const send = (): void => {
       const failure = socket.send(0, packet)
       // What is too big for the node's own interface is told in the error queue, with the size that fits.
-      if (failure !== 0 && failure !== errno.EAGAIN && failure !== errno.EMSGSIZE) finish({ fate: "refused", reason: reasonOfErrno(failure) })
+      if (failure !== 0 && failure !== errno.EAGAIN
+        && failure !== errno.EMSGSIZE) finish({ fate: "refused", reason: reasonOfErrno(failure) })
     }
     const deadline = setTimeout(() => finish({ fate: "lost" }), timeoutMs)
     const resend = setInterval(send, timeoutMs / mtuTries)

@@ -117,7 +117,8 @@ export class Answers {
     let door = this.#byKey.get(key)
     if (door === undefined) {
       const opening = protocol === "tcp" ? openDoor(netnsPath, ipv6 ? "ipv6" : "ipv4", port) : this.#respond(netnsPath, ipv6, port)
-      const made: Shared = { id: ++this.#lastDoor, key, opening, users: 0, lease: setTimeout(() => void this.#remove(made), leaseMs).unref() }
+      const made: Shared =
+        { id: ++this.#lastDoor, key, opening, users: 0, lease: setTimeout(() => void this.#remove(made), leaseMs).unref() }
       door = made
       this.#byKey.set(key, door)
       this.#doors.set(door.id, door)

@@ -92,7 +92,8 @@ const dataOf = (b: Uint8Array, type: number, at: number, end: number): string | 
     }
     case Type.TXT: {
       let text = ""
-      for (let from = at; from < end; from += 1 + b[from]!) text += String.fromCharCode(...b.subarray(from + 1, Math.min(end, from + 1 + b[from]!)))
+      for (let from = at; from < end; from += 1
+        + b[from]!) text += String.fromCharCode(...b.subarray(from + 1, Math.min(end, from + 1 + b[from]!)))
       return text
     }
     default:

@@ -15,7 +15,8 @@ const lab = (answers: ReadonlyArray<boolean | Error>): Lab => {
   return {
     nodes,
     ask: (async (_node: string, what: string) => {
-      if (what === "trace") return { hops: [{ ttl: 1, address: "10.0.0.2", outcome: "refused", reason: "no route to host" }], arrived: false }
+      if (what === "trace") return { hops: [{ ttl: 1, address: "10.0.0.2", outcome: "refused", reason: "no route to host" }],
+        arrived: false }
       if (what !== "ping") throw new Error("nobody knows")
       const answer = answers[Math.min(tries++, answers.length - 1)]!
       if (answer instanceof Error) throw answer
@@ -24,7 +25,8 @@ const lab = (answers: ReadonlyArray<boolean | Error>): Lab => {
   }
 }
 
-const runOne = async (modifiers: string, answers: ReadonlyArray<boolean | Error>, signal = new AbortController().signal): Promise<Result> => {
+const runOne =
+  async (modifiers: string, answers: ReadonlyArray<boolean | Error>, signal = new AbortController().signal): Promise<Result> => {
   const suite = parseSuite({ filename: "f", content: `checks: [{ reachable: { from: a, to: b }${modifiers} }]` }, nodes)
   if (!suite.ok) throw new Error(JSON.stringify(suite))
   const results: Array<Result> = []

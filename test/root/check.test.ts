@@ -82,10 +82,12 @@ const wrong: ReadonlyArray<readonly [check: object, seen: RegExp, where?: RegExp
   [{ "bgp-session": { node: "fw", state: "idle" } }, /is Established/],
   [{ "bgp-route": { node: "fw", prefix: "10.2.0.0/24", "as-path": 65009 } }, /AS path 65002, next hop 172\.16\.0\.2 \(r\)/],
   [{ bfd: { node: "fw", state: "down" } }, /172\.16\.0\.2 \(r\) is up/],
-  [{ route: { node: "fw", to: "10.2.0.0/24", via: "www" } }, /10\.2\.0\.0\/24 via 172\.16\.0\.\d dev r\d and via 172\.16\.0\.\d dev r\d \(bgp\)/],
+  [{ route: { node: "fw", to: "10.2.0.0/24", via: "www" } },
+    /10\.2\.0\.0\/24 via 172\.16\.0\.\d dev r\d and via 172\.16\.0\.\d dev r\d \(bgp\)/],
   [{ route: { node: "db", to: "10.9.0.0/16" } }, /no route to 10\.9\.0\.0\/16/],
   [{ reachable: { from: "pc", to: "192.0.2.1" } }, /unreachable|no route|timed out/, /fw .*fw has no route to 192\.0\.2\.1/],
-  [{ reachable: { from: "pc", to: "db", tcp: 5432, listener: "none" } }, /connection refused/, /a traceroute by UDP gets there \(pc > fw > r > db\)/],
+  [{ reachable: { from: "pc", to: "db", tcp: 5432, listener: "none" } }, /connection refused/,
+    /a traceroute by UDP gets there \(pc > fw > r > db\)/],
   [{ unreachable: { from: "pc", to: "db" } }, /it got through/, /its way: pc > fw > r > db/],
   [{ path: { from: "pc", to: "db", exactly: ["r"] } }, /pc > fw > r > db/],
   [{ source: { from: "pc", to: "www", "seen-as": "own" } }, /seen as fw \(198\.51\.100\.1\)/],
@@ -166,7 +168,8 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
         { dns: { from: "pc", server: "db", name: "a.example", answer: "10.2.0.9" } },
         { dns: { from: "pc", server: "db", name: "b.example" } }
       ])
-      t.match(wrongAnswers.results.map(({ seen }) => seen), [/status 404/, /status 200 and a body that begins "hello/, /the answer 10\.2\.0\.2/, /NXDOMAIN/])
+      t.match(wrongAnswers.results.map(({ seen }) => seen),
+        [/status 404/, /status 200 and a body that begins "hello/, /the answer 10\.2\.0\.2/, /NXDOMAIN/])
     } finally {
       const ended = once(server, "exit")
       server.kill("SIGKILL")
@@ -181,7 +184,8 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
     inNode("r", "ip", "route", "add", "blackhole", "10.2.0.0/25")
     const discarded = await first(reach)
     t.match(discarded, { outcome: "failed", seen: "timed out" })
-    t.match(discarded.where, /pc > fw: fw \(10\.1\.0\.1\) is the last to answer.*so r is next, and r discards it by its route 10\.2\.0\.0\/25 blackhole/)
+    t.match(discarded.where,
+      /pc > fw: fw \(10\.1\.0\.1\) is the last to answer.*so r is next, and r discards it by its route 10\.2\.0\.0\/25 blackhole/)
     inNode("r", "ip", "route", "del", "blackhole", "10.2.0.0/25")
 
     inNode("db", "ip", "link", "set", "eth0", "down")
@@ -194,7 +198,8 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
     t.match(await first([{ reachable: { from: "pc", to: "db", tcp: 5433 } }]), { outcome: "passed" })
     inNode("r", "nft", "delete table ip t")
 
-    inNode("fw", "nft", "add table ip t; add chain ip t o { type filter hook output priority 0; }; add rule ip t o icmp type destination-unreachable drop")
+    inNode("fw", "nft",
+      "add table ip t; add chain ip t o { type filter hook output priority 0; }; add rule ip t o icmp type destination-unreachable drop")
     const hole = await first([{ mtu: { from: "pc", to: "db", is: 1400 } }])
     t.match(hole.seen, /larger ones than 1400 vanish, and nobody says that they are too big \(a black hole\)/)
     inNode("fw", "nft", "delete table ip t")
@@ -223,7 +228,8 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
     t.match(none.stderr, /No check has the label smok: no check has labels/)
     const invalid = await check([{ reachable: { from: "pcc", to: "db" } }, { exec: { node: "pc" } }])
     t.equal(invalid.code, 2)
-    t.match(invalid.stderr, /a\.check\.yaml:1:\d+: .*no node "pcc" \(did you mean pc\?\)[\s\S]*the key "command" is missing[\s\S]*2 errors; nothing was touched/)
+    t.match(invalid.stderr,
+      /a\.check\.yaml:1:\d+: .*no node "pcc" \(did you mean pc\?\)[\s\S]*the key "command" is missing[\s\S]*2 errors; nothing was touched/)
     t.equal((await weftd.weft(["check", join(weftd.directory, "none.yaml")])).code, 2)
     t.equal((await weftd.weft(["check", suite, "--daemon", "unix:/nonexistent"])).code, 3)
 
@@ -254,7 +260,7 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
     t.ok(isThere())
     await weftd.destroy(own)
 
-    writeFileSync(suite, JSON.stringify({ topology: "own.weft.yaml", checks: [{ reachable: { from: "pc", to: "fw" }, always: "10m" }] }))
+    writeFileSync(suite, JSON.stringify({ topology: "own.weft.yaml", checks: [{ reachable: { from: "pc", to: "fw" }, always: "600s" }] }))
     const env = environment({ WEFT_DAEMON: weftd.address })
     const child = spawn(join(checkout, "bin/weft"), ["check", suite, "--junit", report], { env, stdio: ["ignore", "ignore", "pipe"] })
     let stderr = ""

@@ -51,7 +51,8 @@ export const latency: Kind<typeof Latency.Type> = kind({
     const question = { address, port: door?.port ?? 0, spacingMs: msOf(spec.spacing, 5), forMs: msOf(spec.for, 1000), timeoutMs: 1000 }
     const flow = await lab.ask(spec.from, "flow", question)
       .finally(() => (door === undefined ? null : lab.ask(door.node, "shut", { id: door.id }).catch(() => null)))
-    if (flow.received === 0) return { passed: false, expected, seen: `none of ${flow.sent} probes came back`, where: await explain(lab, spec.from, address) }
+    if (flow.received === 0) return { passed: false, expected, seen: `none of ${flow.sent} probes came back`,
+      where: await explain(lab, spec.from, address) }
     const found = { ...flow.latency, jitter: flow.latency.p99 - flow.latency.p50 }
     const loss = flow.sent === 0 ? 1 : flow.lost / flow.sent
     const wrong = bounds.some((key) => spec[key] !== undefined && found[key] > parseTime(spec[key]!)!)
@@ -98,7 +99,8 @@ export const throughput: Kind<typeof Throughput.Type> = kind({
       const sent = await lab.ask(spec.from, "flood", { address, port, token, forMs, timeoutMs: 1000 })
       const seen = sent.ok ? await lab.ask(node, "seen", { id, token, timeoutMs: 1000 }) : null
       if (!sent.ok) return { passed: false, expected, seen: sent.reason, where: await explain(lab, spec.from, address) }
-      if (seen === null || seen.ms <= 0) return { passed: false, expected, seen: "no data arrived", where: await explain(lab, spec.from, address) }
+      if (seen === null || seen.ms <= 0) return { passed: false, expected, seen: "no data arrived",
+        where: await explain(lab, spec.from, address) }
       const bps = (seen.octets * 8000) / seen.ms
       const isRight = bps >= (spec["at-least"] === undefined ? 1 : parseRate(spec["at-least"])!)
         && bps <= (spec["at-most"] === undefined ? Infinity : parseRate(spec["at-most"])!)

@@ -9,7 +9,21 @@ import { optional } from "../../topology/schema-parts.ts"
 import { explain, wayOf } from "../explain.ts"
 import { kind, type Kind, type Verdict } from "../kind.ts"
 import type { Lab } from "../lab.ts"
-import { chosen, described, each, Flag, msOf, NodeName, Nodes, placeOf, type Place, PortNumber, referencesOf, Targets, Time } from "../parts.ts"
+import {
+  chosen,
+  described,
+  each,
+  Flag,
+  msOf,
+  NodeName,
+  Nodes,
+  placeOf,
+  type Place,
+  PortNumber,
+  referencesOf,
+  Targets,
+  Time
+} from "../parts.ts"
 
 const how = {
   tcp: optional(PortNumber),
@@ -24,7 +38,8 @@ const how = {
 const Pair = Schema.Struct({ from: Nodes, to: Targets, ...how })
   .annotate({ expected: "a map such as {from: pc, to: db, tcp: 5432}", description: "Every node of `from` with every one of `to`" })
 const Matrix = Schema.Struct({ nodes: optional(Nodes), ...how })
-  .annotate({ expected: "a map such as {nodes: {labels: {site: office}}}", description: "Every node with every other; without nodes: all hosts" })
+  .annotate({ expected: "a map such as {nodes: {labels: {site: office}}}",
+    description: "Every node with every other; without nodes: all hosts" })
 
 type How = Omit<typeof Pair.Type, "from" | "to">
 type Protocol = { readonly name: "ICMP" } | { readonly name: "TCP" | "UDP"; readonly port: number }
@@ -99,8 +114,10 @@ const probeAll = async (lab: Lab, pairs: ReadonlyArray<readonly [string, Place]>
   }
 }
 
-const lineOf = ({ from, protocol, reason, to }: Outcome): string =>
-  `${from} -> ${to.name === to.address ? to.address : `${to.name} ${to.address}`} ${byText([protocol])}: ${reason === "" ? "got through" : reason}`
+const lineOf = ({ from, protocol, reason, to }: Outcome): string => {
+  const place = to.name === to.address ? to.address : `${to.name} ${to.address}`
+  return `${from} -> ${place} ${byText([protocol])}: ${reason === "" ? "got through" : reason}`
+}
 
 const mostLines = 20
 const linesOf = (outcomes: ReadonlyArray<Outcome>): ReadonlyArray<string> => {
@@ -109,7 +126,8 @@ const linesOf = (outcomes: ReadonlyArray<Outcome>): ReadonlyArray<string> => {
   return [...outcomes.slice(0, mostLines).map(lineOf), ...more]
 }
 
-const pairsOf = (froms: ReadonlyArray<string>, tos: ReadonlyArray<string>, lab: Lab, ipv6: boolean): ReadonlyArray<readonly [string, Place]> => {
+const pairsOf =
+  (froms: ReadonlyArray<string>, tos: ReadonlyArray<string>, lab: Lab, ipv6: boolean): ReadonlyArray<readonly [string, Place]> => {
   const places = tos.map((to) => placeOf(to, lab, ipv6))
   return froms.flatMap((from) => places.filter(({ node }) => node !== from).map((place) => [from, place] as const))
 }

@@ -52,9 +52,11 @@ export const http: Kind<typeof Http.Type> = kind({
   }
 })
 
-const wanted = ({ answer }: typeof Dns.Type): ReadonlyArray<string> => (answer === undefined ? [] : typeof answer === "string" ? [answer] : answer)
+const wanted = ({ answer }: typeof Dns.Type): ReadonlyArray<string> =>
+  (answer === undefined ? [] : typeof answer === "string" ? [answer] : answer)
 const dnsTitle = (spec: typeof Dns.Type): string => {
-  const what = spec.rcode !== undefined && spec.rcode !== "NOERROR" ? spec.rcode : listed(wanted(spec).length === 0 ? ["an answer"] : wanted(spec))
+  const what = spec.rcode !== undefined && spec.rcode !== "NOERROR" ? spec.rcode
+    : listed(wanted(spec).length === 0 ? ["an answer"] : wanted(spec))
   return `${spec.from} asks ${spec.server} for ${spec.name} ${spec.type ?? "A"} and gets ${what}`
 }
 

@@ -44,7 +44,8 @@ export const source: Kind<typeof Source.Type> = kind({
       if (seen === null) return { passed: false, expected, seen: `${spec.from} is connected, but to somebody else than ${server}` }
       const wanted = spec["seen-as"] === "own" ? connected.source : placeOf(spec["seen-as"], lab, ipv6).address
       const name = seen.address === connected.source ? `its own address ${seen.address}` : named(lab, seen.address)
-      return { passed: seen.address === wanted, expected: `${expected}${spec["seen-as"] === wanted ? "" : ` (${wanted})`}`, seen: `it is seen as ${name}` }
+      return { passed: seen.address === wanted,
+        expected: `${expected}${spec["seen-as"] === wanted ? "" : ` (${wanted})`}`, seen: `it is seen as ${name}` }
     } finally {
       await lab.ask(server, "shut", { id }).catch(() => null)
     }

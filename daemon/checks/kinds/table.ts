@@ -10,7 +10,9 @@ import { Flag, listed, NodeName, referencesOf, Target, Word } from "../parts.ts"
 
 const Prefix = text({
   description: "a prefix, or an address for its longest match",
-  problem: (value) => (value === "default" || isIP(value) !== 0 || parsePrefix(value) !== undefined ? undefined : "expected a prefix such as 10.0.0.0/8, an address, or default")
+  problem: (value) =>
+    (value === "default" || isIP(value) !== 0 || parsePrefix(value) !== undefined ? undefined
+      : "expected a prefix such as 10.0.0.0/8, an address, or default")
 })
 const prefixOf = (value: string): string => (value === "default" ? "0.0.0.0/0" : value)
 const Words = oneOrMore(Word, "text")
@@ -79,8 +81,10 @@ const Session = Schema.Struct({
   received: optional(integer(0, 0xffffffff, "Prefixes that the neighbor has sent, at least"))
 }).annotate({ expected: "a map such as {node: r1, neighbor: r2}" })
 
-const sessionTitle = ({ neighbor, node, received, state = "established" }: typeof Session.Type): string =>
-  `BGP of ${node} with ${neighbor ?? "all its neighbors"} is ${state}${received === undefined ? "" : ` and has received ${received} prefixes or more`}`
+const sessionTitle = ({ neighbor, node, received, state = "established" }: typeof Session.Type): string => {
+  const prefixes = received === undefined ? "" : ` and has received ${received} prefixes or more`
+  return `BGP of ${node} with ${neighbor ?? "all its neighbors"} is ${state}${prefixes}`
+}
 
 export const bgpSession: Kind<typeof Session.Type> = kind({
   schema: Session,
@@ -103,7 +107,8 @@ export const bgpSession: Kind<typeof Session.Type> = kind({
     const { description, families, lastReset, name, state: found } = wrong ?? meant[0]!
     const who = `${description === "" ? name : `${description} (${name})`} is ${found}`
     const why = found === "Established" || lastReset === "" ? "" : `: ${lastReset}`
-    return { passed: wrong === undefined, expected, seen: `${who}${received > 0 ? ` and has received ${sum(families)} prefixes` : ""}${why}` }
+    return { passed: wrong === undefined, expected,
+      seen: `${who}${received > 0 ? ` and has received ${sum(families)} prefixes` : ""}${why}` }
   }
 })
 
@@ -112,7 +117,8 @@ const BgpRoute = Schema.Struct({
   prefix: Prefix,
   table: optional(Schema.Literals(["rib", "received", "advertised"])),
   neighbor: optional(Word),
-  "as-path": optional(Schema.Union([Word, Schema.Finite]).annotate({ expected: "an AS path such as 64500 64501", description: "All of it" })),
+  "as-path": optional(Schema.Union([Word, Schema.Finite]).annotate({ expected: "an AS path such as 64500 64501",
+    description: "All of it" })),
   "as-path-has": optional(Schema.Finite.annotate({ expected: "an AS number", description: "The path has this AS somewhere" })),
   "next-hop": optional(Target),
   communities: optional(Words),
@@ -126,8 +132,10 @@ const BgpRoute = Schema.Struct({
 const bgpRouteTitle = (spec: typeof BgpRoute.Type): string => {
   const parts = (["as-path", "as-path-has", "next-hop", "communities", "local-pref", "med", "origin", "paths"] as const)
     .flatMap((key) => (spec[key] === undefined ? [] : [`${key} ${[spec[key]].flat().join(" ")}`]))
-  const table = spec.table === undefined || spec.table === "rib" ? "" : ` ${spec.table} ${spec.neighbor === undefined ? "" : `by ${spec.neighbor} `}`.trimEnd()
-  return `BGP of ${spec.node} has ${spec.absent === true ? "no route" : "a route"}${table} to ${spec.prefix}${parts.length === 0 ? "" : ` with ${parts.join(", ")}`}`
+  const table = spec.table === undefined || spec.table === "rib" ? ""
+    : ` ${spec.table} ${spec.neighbor === undefined ? "" : `by ${spec.neighbor} `}`.trimEnd()
+  const having = parts.length === 0 ? "" : ` with ${parts.join(", ")}`
+  return `BGP of ${spec.node} has ${spec.absent === true ? "no route" : "a route"}${table} to ${spec.prefix}${having}`
 }
 
 const hasPath = (lab: Lab, spec: typeof BgpRoute.Type) => (path: PathSeen): boolean =>
@@ -183,10 +191,12 @@ export const bfd: Kind<typeof Bfd.Type> = kind({
     const sessions = await lab.ask(spec.node, "bfd", {})
     const meant = sessions.filter(({ peer }) => spec.peer === undefined || isMeant(lab, peer, spec.peer))
     const expected = bfdTitle(spec)
-    if (meant.length === 0) return { passed: false, expected, seen: `no such session: it has ${listed(sessions.map(({ peer }) => withOwner(lab, peer)))}` }
+    if (meant.length === 0) return { passed: false, expected,
+      seen: `no such session: it has ${listed(sessions.map(({ peer }) => withOwner(lab, peer)))}` }
     const wrong = meant.filter(({ state }) => state !== (spec.state ?? "up"))
     const said = (wrong.length > 0 ? wrong : meant)
-      .map(({ diagnostic, peer, state }) => `${withOwner(lab, peer)} is ${state}${state === "up" || diagnostic === "" ? "" : ` (${diagnostic})`}`)
+      .map(({ diagnostic, peer, state }) =>
+        `${withOwner(lab, peer)} is ${state}${state === "up" || diagnostic === "" ? "" : ` (${diagnostic})`}`)
     return { passed: wrong.length === 0, expected, seen: said.join(", ") }
   }
 })

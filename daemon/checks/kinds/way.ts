@@ -9,7 +9,8 @@ import { each, Flag, listed, msOf, NodeName, placeOf, referencesOf, Share, Targe
 
 const Passed = oneOrMore(Target, "a node, NODE:PORT or an address")
 type Passed = typeof Passed.Type
-const wordsOf = (value: Passed | undefined): ReadonlyArray<string> => (value === undefined ? [] : typeof value === "string" ? [value] : value)
+const wordsOf = (value: Passed | undefined): ReadonlyArray<string> =>
+  (value === undefined ? [] : typeof value === "string" ? [value] : value)
 
 const ends = { from: NodeName, to: Target, ipv6: optional(Flag), timeout: optional(Time) }
 const Way = Schema.Struct({
@@ -129,9 +130,13 @@ export const ecmp: Kind<typeof Ecmp.Type> = kind({
   }
 })
 
-const mtuTitle = (spec: typeof Mtu.Type): string =>
-  `packets of ${[...(spec.is === undefined ? [] : [`${spec.is}`]), ...(spec["at-least"] === undefined ? [] : [`${spec["at-least"]} or more`])].join(" and ")}`
-  + ` octets are the largest that get from ${spec.from} to ${spec.to}`
+const mtuTitle = (spec: typeof Mtu.Type): string => {
+  const sizes = [
+    ...(spec.is === undefined ? [] : [`${spec.is}`]),
+    ...(spec["at-least"] === undefined ? [] : [`${spec["at-least"]} or more`])
+  ]
+  return `packets of ${sizes.join(" and ")} octets are the largest that get from ${spec.from} to ${spec.to}`
+}
 
 export const mtu: Kind<typeof Mtu.Type> = kind({
   schema: Mtu,
@@ -145,7 +150,8 @@ export const mtu: Kind<typeof Mtu.Type> = kind({
     if (!answer.ok) return { passed: false, expected, seen: answer.reason, where: await explain(lab, spec.from, address) }
     const told = answer.toldBy === undefined ? "" : `, says ${ownerOf(lab, answer.toldBy) ?? answer.toldBy}`
     if (answer.blackHole) {
-      return { passed: false, expected, seen: `larger ones than ${answer.mtu} vanish, and nobody says that they are too big (a black hole)${told}` }
+      return { passed: false, expected,
+        seen: `larger ones than ${answer.mtu} vanish, and nobody says that they are too big (a black hole)${told}` }
     }
     const isRight = (spec.is === undefined || answer.mtu === spec.is) && answer.mtu >= (spec["at-least"] ?? 0)
     return { passed: isRight, expected, seen: `${answer.mtu} octets${told}` }
