@@ -53,7 +53,11 @@ export const run = (input: Input, context: Context): Promise<number> => {
       return checking(client, { ...request, lab: looked.lab }, input, interruption())
     }
     const path = join(dirname(request.filename), looked.topology)
-    const topology = await readTopology(path)
+    const topology = await readTopology(path).catch((error: unknown) => {
+      // What is wrong with the suite itself is known all the same.
+      refused(looked, request)
+      throw error
+    })
     const planned = await look(client, { ...request, topology })
     if (refused(planned, request, topology)) return Exit.usage
     return inItsOwnLab(client, { ...request, lab: planned.lab }, topology, input)
