@@ -121,4 +121,34 @@ t.test("attributes with FRR", { skip: needsRoot || missingPeers("frr") }, async 
     t.match(await lab.frrPath("f2", "10.2.0.0/24"), { community: { string: "no-export" } }, "it may stay within the AS")
     await lab.frrLacks("f2", "10.2.1.0/24")
   })
+
+  await t.test("the same path wins on both sides: what weft bgp says is what FRR says", async (t) => {
+    // weft and f2 are in one AS and hear f1's prefixes by two ways each; each prefix is decided by another step.
+    const lists = [0, 1, 2, 3].map((i) => `ip prefix-list step${i} permit 10.2.${i}.0/24`)
+    const changes = ["set as-path prepend 65002 65002", "set origin incomplete", "set metric 500", "set metric 0"]
+    const worse = changes.flatMap((change, i) =>
+      [`route-map worse permit ${i + 1}0`, `match ip address prefix-list step${i}`, change, "exit"])
+    const lan = "10.0.100.2"
+    await lab.set(
+      { as: 65001, neighbors: [{ peer: f1, as: 65002 }, { peer: lan, as: 65002 }, { peer: f2, as: 65001, "next-hop-self": true }] },
+      {
+        f1: [...lists, ...worse, router(65002, 1, neighbor(w1, 65001), neighbor("10.0.100.1", 65001), neighbor("10.0.100.3", 65001),
+          family("ipv4", ...[w1, "10.0.100.1", "10.0.100.3"].map((address) => `neighbor ${address} activate`),
+            "neighbor 10.0.100.1 route-map worse out", ...[0, 1, 2, 3].map((i) => `network 10.2.${i}.0/24`)))].join("\n"),
+        f2: router(65001, 2, neighbor(w2, 65001), neighbor(lan, 65002),
+          family("ipv4", `neighbor ${w2} activate`, `neighbor ${lan} activate`))
+      }
+    )
+    const reasons = [/AS-path length/i, /origin/i, /MED/i]
+    for (const [i, reason] of reasons.entries()) {
+      const paths = await lab.paths(`10.2.${i}.0/24`, (all) => all.length >= 2 && all.some(({ from }) => from === f1))
+      t.match(paths.find(({ best }) => best), { from: f1 }, `10.2.${i}.0/24`)
+      t.match(paths.find(({ from }) => from === lan)!.why, reason)
+    }
+    // FRR in the same AS prefers what it has heard itself to what weft tells it, as weft says of its own, the other way round.
+    const seen = await lab.frrPaths("f2", "10.2.0.0/24", (all) => all.length === 2)
+    t.match(seen.find(({ bestpath }) => bestpath?.overall === true), { peer: { peerId: lan } })
+    const mine = await lab.paths("10.2.0.0/24", (all) => all.some(({ kind }) => kind === "internal"))
+    t.match(mine.find(({ kind }) => kind === "internal"), { best: false, from: f2 })
+  })
 })
