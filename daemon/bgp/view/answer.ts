@@ -36,7 +36,8 @@ const speakerView = (speaker: Speaker): SpeakerView => {
     const sum = (field: "prefixes" | "paths"): number => counts.reduce((total, count) => total + count[field], 0)
     return { name, table, prefixes: sum("prefixes"), paths: sum("paths") }
   })
-  const ranges = new Map(Array.from(speaker.groups, ({ members, spec: { name } }) => Array.from(members, (one) => [one, name] as const)).flat())
+  const inGroups = Array.from(speaker.groups, ({ members, spec: { name } }) => Array.from(members, (one) => [one, name] as const))
+  const ranges = new Map(inGroups.flat())
   return {
     ...place,
     asn: spec.asn,
