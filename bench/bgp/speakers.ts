@@ -166,10 +166,9 @@ const measure = async (count: number, asOf: "pod" | "router", patienceMs: number
       deployS = (performance.now() - began) / 1000
       console.error(`deployed after ${deployS.toFixed(1)} s`)
     })
-    const converging = converged(lab, name, began + patienceMs).then((complete) => ({ complete, at: performance.now() }))
-    const [{ at, complete }] = await Promise.all([converging, deploying])
+    const converging = converged(lab, name, began + patienceMs).then((complete) => ({ complete, at: performance.now(), lost: counted.lost }))
+    const [{ at, complete, lost }] = await Promise.all([converging, deploying])
     const convergedS = (at - began) / 1000
-    const { lost } = counted
     const cpuS = cpuOf(weftd.pid) - cpuBefore
     if (complete < count) {
       const cost = `${lost} sessions lost, ${cpuS.toFixed(0)} CPU s, ${statusOf(weftd.pid, "VmHWM").toFixed(0)} MiB`

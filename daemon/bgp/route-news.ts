@@ -62,8 +62,8 @@ export class RouteNews {
     this.#timer = undefined
     const isShort = this.#count <= fewest
     const one = new Map(this.#changed.map((changed) => [`${changed.table} ${changed.prefix}`, changed]))
-    const few = Array.from(one.values(), ({ prefix, table }) => this.#parts.describe(table, prefix)).join("; ")
-    const message = isShort ? few : `best paths changed ${this.#count} times`
+    const describe = ({ prefix, table }: Changed): string => this.#parts.describe(table, prefix)
+    const message = isShort ? Array.from(one.values(), describe).join("; ") : `best paths changed ${this.#count} times`
     this.#changed = []
     this.#count = 0
     this.#seen = 0
@@ -71,8 +71,10 @@ export class RouteNews {
   }
 }
 
-/** `10.2.0.0/24 goes via 203.0.113.2 (from 203.0.113.2): the only path`. `paths`: all of the prefix, the best first. */
-export const describeBest = (paths: ReadonlyArray<Pick<PathView, "attributes" | "isBest" | "peer" | "reason">>, table: string, prefix: string): string => {
+type Told = Pick<PathView, "attributes" | "isBest" | "peer" | "reason">
+
+/** `10.2.0.0/24 goes via 203.0.113.2: the only path`. `paths`: all of the prefix, the best first. */
+export const describeBest = (paths: ReadonlyArray<Told>, table: string, prefix: string): string => {
   const within = table === "default" ? "" : ` in ${table}`
   const best = paths.find(({ isBest }) => isBest)
   if (best === undefined) return `${prefix}${within} has ${paths.length === 0 ? "no path any more" : `no usable path: ${paths[0]!.reason}`}`
