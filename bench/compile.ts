@@ -1,6 +1,6 @@
 /**
- * How long a topology takes from its text to a plan, with the number of its nodes: a star of hosts around one router. Time that grows faster
- * than the nodes do shows as a `us per node` that grows.
+ * How long a topology takes from its text to a plan, with the number of its nodes: a star of hosts around one router. Time that grows
+ * faster than the nodes do shows as a `us per node` that grows.
  */
 import { load } from "../daemon/compiler/load.ts"
 import type * as Report from "./report.ts"

@@ -169,12 +169,21 @@ const dump = async (client: Client, { duration, node, updates, vrf, write }: Inp
     throw new Failure(Exit.usage, "MRT is not for reading: write it to a file", "Example: weft bgp r1 dump -w r1.mrt")
   }
   if (!updates && (duration !== undefined || neighbor !== "")) {
-    throw new Failure(Exit.usage, "A neighbor and --duration are for --updates", "Example: weft bgp r1 dump r2 --updates --duration 1m -w r2.mrt")
+    const example = "Example: weft bgp r1 dump r2 --updates --duration 1m -w r2.mrt"
+    throw new Failure(Exit.usage, "A neighbor and --duration are for --updates", example)
   }
   const all = client.bgpDump({ node, vrf: vrf ?? "", updates, neighbor })
   const pieces = updates ? untilEnd(all, durationOf(duration)) : all
+  let isSilent = updates
+  const began = (): void => {
+    if (isSilent) printError(`Writing what ${neighbor === "" ? `the neighbors of ${node} send` : `${neighbor} sends`} (Ctrl-C ends it)`)
+    isSilent = false
+  }
   if (write === undefined || write === "-") {
-    for await (const { mrt } of pieces) await written(mrt)
+    for await (const { mrt } of pieces) {
+      began()
+      await written(mrt)
+    }
     return Exit.done
   }
   const { open } = await import("node:fs/promises")
@@ -182,7 +191,10 @@ const dump = async (client: Client, { duration, node, updates, vrf, write }: Inp
     throw new Failure(Exit.failed, `Cannot write "${write}": ${error.code}`)
   })
   try {
-    for await (const { mrt } of pieces) await file.writeFile(mrt)
+    for await (const { mrt } of pieces) {
+      began()
+      await file.writeFile(mrt)
+    }
   } finally {
     await file.close()
   }

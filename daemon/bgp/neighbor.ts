@@ -23,7 +23,7 @@ import { FamilyIndex as Index } from "./rib/types.ts"
 import type { DownReason, Session, SessionCallbacks, StateName } from "./session/api.ts"
 import { hasRoomForOthers, isInPrefix, type LinkAddresses, linkOf } from "./link-addresses.ts"
 import { scopeOf, type Table } from "./table.ts"
-import type { Tapped } from "./view/updates.ts"
+import type { Tap } from "./tap.ts"
 
 export interface NeighborParts {
   readonly table: Table
@@ -35,7 +35,7 @@ export interface NeighborParts {
   readonly netnsPath: string
   readonly setting: () => PeerSetting
   /** Who reads along. */
-  readonly taps: ReadonlyMap<number, Tapped>
+  readonly taps: ReadonlyMap<number, Tap>
   readonly tell: (type: Happening["type"], neighbor: string, message: string) => void
   readonly established: (neighbor: Neighbor) => void
   /** `family`: as on the wire. */
@@ -191,7 +191,7 @@ export class Neighbor implements SessionCallbacks {
 
   established(session: Session, context: SessionContext, open: Open): void {
     this.#complete.clear()
-    for (const tap of this.#parts.taps.values()) tap.stateChanged(this, session, true)
+    for (const tap of this.#parts.taps.values()) tap.stateChanged(this.#spec.name, session, true)
     this.#remoteAs = open.asn
     this.applySetting()
     this.table.rib.sessionUp(this.#peer, this.#ribSession(session, context, open))
@@ -202,7 +202,7 @@ export class Neighbor implements SessionCallbacks {
 
   update(session: Session, bytes: Uint8Array, at: number, end: number): void {
     if (this.#parts.taps.size > 0 && session.context !== undefined) {
-      for (const tap of this.#parts.taps.values()) tap.message(this, session, session.context, bytes.subarray(at, end))
+      for (const tap of this.#parts.taps.values()) tap.message(this.#spec.name, session, session.context, bytes.subarray(at, end))
     }
     const error = this.table.rib.receive(this.#peer, bytes, at, end)
     if (error !== undefined) session.fail(error.code, error.subcode, error.data)
@@ -217,7 +217,7 @@ export class Neighbor implements SessionCallbacks {
     this.#lastReset = reason.text
     this.#complete.clear()
     if (session !== this.#session) return
-    for (const tap of this.#parts.taps.values()) tap.stateChanged(this, session, false)
+    for (const tap of this.#parts.taps.values()) tap.stateChanged(this.#spec.name, session, false)
     const stale = (reason.retain ?? []).flatMap((family) => familyIndexOf(family) ?? [])
     this.table.rib.sessionDown(this.#peer, stale)
     this.#tell("bgp.down", `session with ${this.#who(session)} is down: ${reason.text}`)

@@ -24,7 +24,7 @@ import type { Scheduler } from "./scheduler.ts"
 import type { LocalSpeaker } from "./session/api.ts"
 import { Deferral } from "./session/graceful-restart.ts"
 import { scopeOf, Table } from "./table.ts"
-import type { Tap } from "./view/updates.ts"
+import type { Tap } from "./tap.ts"
 
 export interface SpeakerParts {
   readonly scheduler: Scheduler

@@ -3,7 +3,8 @@
  *
  * Where speakers start or change, their routes come only when their sessions are up. What goes at the same time (static routes, the links
  * that they use) is the way until then: it goes in a round of its own, after sessions have settled and their routes are in the kernel.
- * So a lab goes from static routes to BGP without a gap. The other way round needs no rule: what is made is made before anything is removed.
+ * So a lab goes from static routes to BGP without a gap. The other way round needs no rule: what is made is made before anything is
+ * removed.
  */
 import type { Step } from "./diff.ts"
 

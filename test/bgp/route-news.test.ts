@@ -10,8 +10,10 @@ t.test("describeBest says where a prefix leads and why", (t) => {
   const [best, other] = [path("192.0.2.1", "192.0.2.1", true, "shortest AS path"), path("192.0.2.2", "192.0.2.2", false, "lost")]
   t.equal(describeBest([best, other], "default", "10.0.0.0/8"), "10.0.0.0/8 goes via 192.0.2.1: shortest AS path (2 paths)")
   t.equal(describeBest([best], "red", "10.0.0.0/8"), "10.0.0.0/8 in red goes via 192.0.2.1: shortest AS path")
-  t.equal(describeBest([path("fe80::1", "eth0", true, "the only path")], "default", "::/0"), "::/0 goes via fe80::1 from eth0: the only path")
-  t.equal(describeBest([path("0.0.0.0", undefined, true, "the only path")], "default", "10.0.0.0/8"), "10.0.0.0/8 is this router's own: the only path")
+  const unnumbered = path("fe80::1", "eth0", true, "the only path")
+  t.equal(describeBest([unnumbered], "default", "::/0"), "::/0 goes via fe80::1 from eth0: the only path")
+  const own = path("0.0.0.0", undefined, true, "the only path")
+  t.equal(describeBest([own], "default", "10.0.0.0/8"), "10.0.0.0/8 is this router's own: the only path")
   t.equal(describeBest([other], "default", "10.0.0.0/8"), "10.0.0.0/8 has no usable path: lost")
   t.equal(describeBest([], "default", "10.0.0.0/8"), "10.0.0.0/8 has no path any more")
   t.end()

@@ -14,7 +14,8 @@ const split = (...words: ReadonlyArray<string>): readonly [now: ReadonlyArray<st
 }
 
 t.test("handOver removes last where a speaker starts or changes", (t) => {
-  t.strictSame(split("create port", "create bgp", "remove route", "remove port"), [["create port", "create bgp"], ["remove route", "remove port"]])
+  const all = split("create port", "create bgp", "remove route", "remove port")
+  t.strictSame(all, [["create port", "create bgp"], ["remove route", "remove port"]])
   t.strictSame(split("update bgp", "remove route"), [["update bgp"], ["remove route"]])
   t.end()
 })

@@ -51,7 +51,8 @@ t.test("the routing thread crashes under traffic", { skip: needsRoot, timeout: 1
   const descriptors = descriptorCount()
   const told: Happening[] = []
   const log: string[] = []
-  const routings = [0, 1].map(() => new Routing({ tell: (happening) => void told.push(happening), log: (message) => void log.push(message) }))
+  const parts = { tell: (happening: Happening) => void told.push(happening), log: (message: string) => void log.push(message) }
+  const routings = [0, 1].map(() => new Routing(parts))
   const [crashing, other] = routings as [Routing, Routing]
   t.teardown(() => Promise.all(routings.map((routing) => routing.close())))
   const opened = ({ name, path }: Ns): NodeNamespace => {

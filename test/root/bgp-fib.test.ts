@@ -322,7 +322,7 @@ t.test("Connected and static routes are there to be redistributed, by table", { 
   t.strictSame(prefixes(main, "static"), ["203.0.113.0/24"], "and the routes through it")
 })
 
-t.test("Routes of others are never touched; ours stand aside, take their place when it is free, and come back when removed", { skip }, async (t) => {
+t.test("Routes of others are never touched; ours stand aside meanwhile, and come back when removed", { skip }, async (t) => {
   const it = router(t, "fib-foreign")
   ipBatch(it.node, ["route add 198.51.100.0/24 via 10.0.3.2 metric 20 proto bird", "route add 203.0.113.0/24 via 10.0.3.2 proto 94"])
   const running = open(t, it.node)

@@ -25,12 +25,14 @@ t.test("static routes give way to BGP", { skip: needsRoot }, async (t) => {
   const responders = new Map(["pc1", "db", "batch"].map((node) => [node, flows.respond(path(node), "0.0.0.0", 0)]))
   const running = ways.map(([from, to]) => {
     const port = responders.get(to)!.port
-    return { name: `${from} to ${to}`, flow: flows.add({ netnsPath: path(from), address: addressOf(to), port, spacingMs: 1, timeoutMs: 1000 }) }
+    const options = { netnsPath: path(from), address: addressOf(to), port, spacingMs: 1, timeoutMs: 1000 }
+    return { name: `${from} to ${to}`, flow: flows.add(options) }
   })
   const reports = (): ReadonlyArray<readonly [string, FlowReport]> => running.map(({ flow, name }) => [name, flows.read(flow)])
   const flowing = (): Promise<void> => {
     const before = new Map(reports().map(([name, { received }]) => [name, received]))
-    return until("each gets a thousand answers more", () => reports().every(([name, { received }]) => received > before.get(name)! + 1000), 30_000)
+    const isDone = (): boolean => reports().every(([name, { received }]) => received > before.get(name)! + 1000)
+    return until("each gets a thousand answers more", isDone, 30_000)
   }
   const lost = (): Readonly<Record<string, number>> =>
     Object.fromEntries(reports().map(([name, report]) => [name, report.lost + report.unreachable + report.refused]))

@@ -2,7 +2,7 @@
  * Labs with BGP: what deploy waits for, what a change disturbs and what it does not, what a daemon that is killed leaves
  * and finds again, and `weft bgp` against it all. Speakers of others are in bgp-interop-frr.test.ts.
  */
-import { existsSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import t from "tap"
 import type { BgpNeighbor } from "../../ctl/messages.ts"
@@ -120,17 +120,21 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
     const lab = weftd.name("line")
     const file = join(weftd.directory, "updates.mrt")
     let stop = (): void => {}
+    let isWriting = false
     const writing = weftd.weft(["bgp", `${lab}/r1`, "dump", "r2", "--updates", "-w", file], {
-      onStart: (child) => (stop = () => void child.kill("SIGINT"))
+      onStart: (child) => {
+        stop = () => void child.kill("SIGINT")
+        child.stderr!.on("data", () => (isWriting = true))
+      }
     })
-    await until("it writes", () => existsSync(file))
+    await until("it writes", () => isWriting, 20_000)
     await weftd.make(line(lab, {}, { networks: ["10.2.0.0/24", "10.7.0.0/16"] }))
     await weftd.make(line(lab))
     const shown = (): string => sh("sh", "-c", `bgpdump -m ${file} 2>&1 || true`)
     await until("both messages are there", () => /\|W\|203\.0\.113\.2\|65002\|10\.7\.0\.0\/16/.test(shown()))
     t.match(shown(), /^BGP4MP_ET\|[\d.]+\|A\|203\.0\.113\.2\|65002\|10\.7\.0\.0\/16\|65002\|IGP\|203\.0\.113\.2/m)
     stop()
-    t.match(await writing, { code: 0, stderr: "" }, "Ctrl-C ends it in order")
+    t.strictSame([(await writing).code, (await writing).stderr], [0, "Writing what r2 sends (Ctrl-C ends it)\n"], "Ctrl-C ends it in order")
     const nobody = await weftd.weft(["bgp", `${lab}/r1`, "dump", "r9", "--updates", "-w", file])
     t.match(nobody, { code: 1, stderr: /has no BGP neighbor "r9"/ })
     t.match(await weftd.weft(["bgp", `${lab}/r1`, "dump", "r2", "-w", file]), { code: 2, stderr: /are for --updates/ })

@@ -8,7 +8,8 @@ import { needsRoot, until } from "./harness.ts"
 
 type Json = Readonly<Record<string, unknown>>
 
-const shared: Json = { interfaces: ["svc"], "export-targets": "65400:9", "import-targets": ["65400:1", "65400:2"], redistribute: "connected" }
+const takesBoth: Json = { "export-targets": "65400:9", "import-targets": ["65400:1", "65400:2"] }
+const shared: Json = { interfaces: ["svc"], ...takesBoth, redistribute: "connected" }
 const customer = (number: number, interfaces: string): Json =>
   ({ interfaces: [interfaces], "export-targets": `65400:${number}`, "import-targets": "65400:9", redistribute: "connected" })
 
@@ -51,10 +52,15 @@ t.test("VRFs with shared services", { skip: needsRoot }, async (t) => {
   }
   const prefixes = (number: number): ReadonlyArray<string> => table(number).map((line) => line.split(" ")[0]!).toSorted()
   const routesOf = (node: string): ReadonlyArray<string> =>
-    sh("ip", "-n", `weft.${lab}.${node}`, "route", "show", "proto", "95").split("\n").flatMap((line) => /^[\d.]+(\/\d+)?/.exec(line)?.[0] ?? []).toSorted()
+    sh("ip", "-n", `weft.${lab}.${node}`, "route", "show", "proto", "95")
+      .split("\n")
+      .flatMap((line) => /^[\d.]+(\/\d+)?/.exec(line)?.[0] ?? [])
   const count = async (): Promise<Readonly<Record<string, number>>> =>
-    Object.fromEntries((await weftd.client.bgp(`${lab}/pe`)).neighbors.map(({ description, establishedCount }) => [description, establishedCount]))
-  const vrfs = { red: { ...customer(1, "red"), table: 1001 }, blue: { ...customer(2, "blue"), table: 1002 }, shared: { ...shared, table: 1003 } }
+    Object.fromEntries(
+      (await weftd.client.bgp(`${lab}/pe`)).neighbors.map(({ description, establishedCount }) => [description, establishedCount])
+    )
+  const customers = { red: { ...customer(1, "red"), table: 1001 }, blue: { ...customer(2, "blue"), table: 1002 } }
+  const vrfs = { ...customers, shared: { ...shared, table: 1003 } }
 
   await t.test("each customer has its own routes and the services'; the services have all", async (t) => {
     await weftd.make(topology(lab, vrfs))
@@ -100,9 +106,9 @@ t.test("VRFs with shared services", { skip: needsRoot }, async (t) => {
     await until("red is in its new table", () => prefixes(1011).length === 3 && prefixes(1001).length === 0)
     t.ok(await weftd.pings(lab, "ce1", "10.9.0.2"))
     t.strictSame(await count(), { ce1: 1, ce2: 1 })
-    const { shared: _shared, ...customers } = vrfs
     await weftd.make(topology(lab, customers))
-    await until("the services' table is empty, and nobody has their routes", () => prefixes(1003).length === 0 && !prefixes(1001).includes("10.9.0.0/24"))
+    const isGone = (): boolean => prefixes(1003).length === 0 && !prefixes(1001).includes("10.9.0.0/24")
+    await until("the services' table is empty, and nobody has their routes", isGone)
     await weftd.make(topology(lab, vrfs))
     await until("and is there again", () => prefixes(1003).length === 5 && routesOf("ce1").includes("10.9.0.0/24"))
     t.strictSame(await count(), { ce1: 1, ce2: 1 })

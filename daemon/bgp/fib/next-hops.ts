@@ -11,7 +11,7 @@
  */
 import { format, parse } from "../../wire/ip.ts"
 import { covers, isLinkLocal } from "../../wire/prefix.ts"
-import type { FamilyIndex, LinkState, NextHopsApi, Scope, ScopedNextHops } from "./api.ts"
+import type { FamilyIndex, ForeignRoute, LinkState, NextHopsApi, Scope, ScopedNextHops } from "./api.ts"
 import { Interest } from "./interest.ts"
 import type { Monitor } from "./monitor.ts"
 
@@ -317,13 +317,14 @@ export class NextHops implements NextHopsApi {
     const connected = this.#connected(scope, octets, undefined)
     const foreign = this.#monitor.longestForeign(scope.table, octets)
     const isConnected = connected !== undefined && connected.length <= length && connected.length >= (foreign?.length ?? -1)
-    const found = isConnected ? [{ ifindex: connected.ifindex, weight: 1 }] : foreign !== undefined && foreign.length <= length ? foreign.route.ways : []
-    const ways = found.slice(0, maxWays).map(({ ifindex, weight, ...way }: { gateway?: string; ifindex: number; weight: number }) => {
-      const gateway = way.gateway ?? none
+    const others = foreign !== undefined && foreign.length <= length ? foreign.route.ways : []
+    const found: ForeignRoute["ways"] = isConnected ? [{ ifindex: connected.ifindex, weight: 1 }] : others
+    const ways = found.slice(0, maxWays).map(({ gateway = none, ifindex, weight }) => {
       return { gateway, octets: parse(gateway)!, ifindex, weight }
     })
     if (ways.length === 0) return unreachable(`the table ${scope.name} has no route to ${address}/${length}`)
-    return { ways, metric: 0, through: [], reason: `as in the table ${scope.name}, dev ${this.#monitor.link(ways[0]!.ifindex)?.name ?? ""}` }
+    const ifname = this.#monitor.link(ways[0]!.ifindex)?.name ?? ""
+    return { ways, metric: 0, through: [], reason: `as in the table ${scope.name}, dev ${ifname}` }
   }
 
   #onInterface({ address, octets, ifname, scope }: Tracked): Found {

@@ -61,11 +61,11 @@ export class Aggregates {
 
   /** What they bear has changed. */
   renew(): void {
-    for (const aggregate of this.#all) if (aggregate.count > 0 && !aggregate.spec.asSet) this.#originate(aggregate, plain(this.#rib.options))
     for (const aggregate of this.#all) {
-      if (aggregate.count === 0 || !aggregate.spec.asSet || aggregate.isGathering) continue
-      aggregate.isGathering = true
-      this.#rib.start(this.#gather(aggregate))
+      if (aggregate.count === 0 || aggregate.isGathering) continue
+      aggregate.isGathering = aggregate.spec.asSet
+      if (aggregate.spec.asSet) this.#rib.start(this.#gather(aggregate))
+      else this.#originate(aggregate, plain(this.#rib.options))
     }
   }
 

@@ -81,7 +81,9 @@ const isLoop = ({ options, sets }: Importer, { config }: ImportPeer, set: number
 }
 
 /** The result has a reference for the caller. */
-const evaluate = ({ options: { exportTargets = [] }, sets }: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
+const evaluate = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
+  const { sets } = rib
+  const { exportTargets = [] } = rib.options
   const policy = peer.config.families[table.family]?.importPolicy
   const isShutDown = peer.config.isExternal && (sets.flags[set]! & SetFlag.gracefulShutdown) !== 0
   if (policy === undefined && !isShutDown && exportTargets.length === 0) {

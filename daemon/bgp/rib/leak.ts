@@ -30,6 +30,13 @@ export interface LeakOptions {
   readonly targets: () => ReadonlySet<bigint>
 }
 
+/** Routes taken over from another table. */
+export interface Import {
+  /** Looks at all of them again: other targets. */
+  again(): void
+  stop(): void
+}
+
 export class Leak {
   readonly #into: Into
   readonly #from: From

@@ -32,7 +32,7 @@ import { firstPeer } from "./decision.ts"
 import { ExportSide } from "./export-side.ts"
 import { FamilyTable } from "./family-table.ts"
 import { importSet, type ImportPeer } from "./import-side.ts"
-import { Leak } from "./leak.ts"
+import { type Import, Leak } from "./leak.ts"
 import { PathFlag } from "./path-pool.ts"
 import { Peer, PeerFactTable } from "./peer.ts"
 import {
@@ -61,13 +61,6 @@ const localWeight = 32768
 const stride = 64
 const wireFamilies = [Family.ipv4Unicast, Family.ipv6Unicast] as const
 const familyIndexes: ReadonlyArray<FamilyIndex> = [0, 1]
-
-/** Routes taken over from another table. */
-export interface Import {
-  /** Looks at all of them again: other targets. */
-  again(): void
-  stop(): void
-}
 
 /** A job in slices: goes on from each `yield`. `peer`: whose, -1: nobody's. */
 interface Job {

@@ -7,9 +7,9 @@
 import type { SessionContext } from "../../wire/bgp/context.ts"
 import { Family } from "../../wire/bgp/iana.ts"
 import * as Mrt from "../../wire/mrt.ts"
-import type { Neighbor } from "../neighbor.ts"
 import type { Session } from "../session/api.ts"
 import type { Speaker } from "../speaker.ts"
+import type { Tap } from "../tap.ts"
 import type { Answer, UpdatesQuery } from "./view.ts"
 
 const mostOctets = 32 * 1024 * 1024
@@ -18,13 +18,7 @@ const patienceMs = 30_000
 /** RFC 6396 4.4.1: states of the FSM. */
 const states = { OpenConfirm: 5, Established: 6, Idle: 1 } as const
 
-/** What a neighbour tells its taps. */
-export interface Tapped {
-  message(neighbor: Neighbor, session: Session, context: SessionContext, message: Uint8Array): void
-  stateChanged(neighbor: Neighbor, session: Session, isUp: boolean): void
-}
-
-export class Tap implements Tapped {
+class UpdateTap implements Tap {
   readonly #speaker: Speaker
   /** Name, address or node; empty: all. */
   readonly #wanted: string
@@ -41,19 +35,18 @@ export class Tap implements Tapped {
     this.#timer = setTimeout(closed, patienceMs).unref()
   }
 
-  message(neighbor: Neighbor, session: Session, context: SessionContext, message: Uint8Array): void {
+  message(neighbor: string, session: Session, context: SessionContext, message: Uint8Array): void {
     if (!this.#isMeant(neighbor)) return
     const addPath = context.addPathReceive(Family.ipv4Unicast) || context.addPathReceive(Family.ipv6Unicast)
     this.#add({ kind: "message", session: this.#endsOf(session), asn4: context.asn4, isLocal: false, addPath, message })
   }
 
-  stateChanged(neighbor: Neighbor, session: Session, isUp: boolean): void {
+  stateChanged(neighbor: string, session: Session, isUp: boolean): void {
     if (!this.#isMeant(neighbor)) return
     const [from, to] = isUp ? [states.OpenConfirm, states.Established] : [states.Established, states.Idle]
     this.#add({ kind: "stateChange", session: this.#endsOf(session), asn4: true, from, to })
   }
 
-  /** What has come since the last time; the reader is there. */
   take(): { readonly octets: Uint8Array; readonly lost: number } {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(this.#closed, patienceMs).unref()
@@ -67,8 +60,8 @@ export class Tap implements Tapped {
     clearTimeout(this.#timer)
   }
 
-  #isMeant(neighbor: Neighbor): boolean {
-    return this.#wanted === "" || this.#speaker.neighbor(this.#wanted) === neighbor
+  #isMeant(neighbor: string): boolean {
+    return this.#wanted === "" || this.#speaker.neighbor(this.#wanted)?.spec.name === neighbor
   }
 
   #endsOf(session: Session): Mrt.Session {
@@ -101,7 +94,7 @@ export const updatesOf = (speaker: Speaker, { neighbor, tap, end = false }: Upda
       return { kind: "nothing", reason: `Node "${speaker.place.node}" has no BGP neighbor "${neighbor}" (it has: ${names || "none"})` }
     }
     const number = ++lastTap
-    speaker.taps.set(number, new Tap(speaker, neighbor, () => speaker.taps.delete(number)))
+    speaker.taps.set(number, new UpdateTap(speaker, neighbor, () => speaker.taps.delete(number)))
     return { kind: "updates", tap: number, octets: new Uint8Array(0), lost: 0 }
   }
   const found = speaker.taps.get(tap)
