@@ -96,7 +96,11 @@ export class RawPeer {
   private constructor(connection: Connection) {
     this.#connection = connection
     connection.attach({
-      connected: () => void (this.#isConnected = true),
+      connected: () => {
+        this.#isConnected = true
+        // What was said before there was anybody to hear it.
+        connection.flush()
+      },
       received: (chunk) => this.#received(chunk),
       failed: (reason) => void (this.ended = reason),
       drained: () => {}
