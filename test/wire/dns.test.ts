@@ -15,7 +15,9 @@ const answer = Buffer.from(
 t.test("Dns.encodeQuestion writes RFC 1035 4.1", async (t) => {
   const octets = Dns.encodeQuestion(0x1234, "F.ISI.ARPA.", "A")!
   t.equal(Buffer.from(octets).toString("hex"), "12340100000100000000000001460349534904415250410000010001")
-  for (const name of ["a..b", "x".repeat(64), `${"a.".repeat(130)}b`, "a b", "ü"]) t.equal(Dns.encodeQuestion(1, name, "A"), undefined, name)
+  for (const name of ["a..b", "x".repeat(64), `${"a.".repeat(130)}b`, "a b", "ü"]) {
+    t.equal(Dns.encodeQuestion(1, name, "A"), undefined, name)
+  }
 })
 
 t.test("Dns.decode reads answers, and nothing that is cut short", async (t) => {
