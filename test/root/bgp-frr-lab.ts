@@ -237,10 +237,10 @@ export class FrrLab {
     return all
   }
 
-  /** weft's paths of a prefix as soon as `holds` for them: at least one, unless said otherwise. */
+  /** weft's paths of a prefix as soon as `holds` for them: unless said otherwise there are some, and it has chosen among them. */
   async paths(
     prefix: string,
-    holds: (paths: ReadonlyArray<BgpPath>) => boolean = (paths) => paths.length > 0,
+    holds: (paths: ReadonlyArray<BgpPath>) => boolean = (paths) => paths.some(({ best }) => best),
     vrf = ""
   ): Promise<ReadonlyArray<BgpPath>> {
     let last: ReadonlyArray<BgpPath> = []
