@@ -166,7 +166,8 @@ const measure = async (count: number, asOf: "pod" | "router", patienceMs: number
       deployS = (performance.now() - began) / 1000
       console.error(`deployed after ${deployS.toFixed(1)} s`)
     })
-    const converging = converged(lab, name, began + patienceMs).then((complete) => ({ complete, at: performance.now(), lost: counted.lost }))
+    const until = began + patienceMs
+    const converging = converged(lab, name, until).then((complete) => ({ complete, at: performance.now(), lost: counted.lost }))
     const [{ at, complete, lost }] = await Promise.all([converging, deploying])
     const convergedS = (at - began) / 1000
     const cpuS = cpuOf(weftd.pid) - cpuBefore

@@ -52,8 +52,9 @@ export const mayExport = (flags: number, source: ExportSource, { config, longLiv
 }
 
 /**
- * The AS numbers that go before the path of every route, where that is all that happens to it but what `AttributeTable.internForwarded` leaves
- * out: no policy, no third party's next hop, nothing to be taken out of it. Undefined: look at each.
+ * The AS numbers that go before the path of every route, where that is all that happens to it but what
+ * `AttributeTable.internForwarded` leaves out: no policy, no third party's next hop, nothing to be taken out of it.
+ * Undefined: look at each.
  */
 export const plainPrepend = ({ asn, config, gracefulShutdown, isOnLink, nextHopSelf }: ExportTarget): ReadonlyArray<number> | undefined => {
   const isPlain = config.isExternal && !gracefulShutdown && !config.removePrivateAs && !config.asOverride && config.sendCommunities

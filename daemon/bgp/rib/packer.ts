@@ -10,9 +10,10 @@ import * as Ip from "../../wire/ip.ts"
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import { encodeEndOfRib, UpdateWriter } from "../../wire/bgp/update-writer.ts"
 import type { Member } from "./adj-rib-out.ts"
-import { type AttributeTable, nextHopOctets, SetFlag } from "./attribute-table.ts"
+import { type AttributeTable, SetFlag } from "./attribute-table.ts"
 import { growI32, growU32 } from "./columns.ts"
 import type { PrefixTable } from "./prefix-table.ts"
+import { nextHopOctets } from "./set-octets.ts"
 
 /** Prefixes of a batch: more make fuller messages, and a longer step. */
 const batchLimit = 65536

@@ -6,8 +6,8 @@
  *        |       | ASNs in front     '-----------'------'-- left out         |              |
  *     ORIGIN  AS_PATH  NEXT_HOP (as the neighbour is told it)         ATOMIC_AGGREGATE  COMMUNITIES
  *
- * Unsupported: all that is not as `encodeAttributes` would write it (other attributes, another order, other flags), paths with segments that
- * are not sequences or sets, AS numbers of two octets. Such blocks are told apart, and decoded.
+ * Unsupported: all that is not as `encodeAttributes` would write it (other attributes, another order, other flags), paths with
+ * segments that are not sequences or sets, AS numbers of two octets. Such blocks are told apart, and decoded.
  */
 import { Attribute, AttributeFlag, SegmentType } from "./iana.ts"
 
@@ -34,7 +34,9 @@ export const addedOctets = (asns: number): number => 4 + 4 * asns
  * Writes the block `bytes[at..end)`, whose attributes have been found to be right, with `asns` before its path. Returns the end, or -1:
  * something in it is unsupported.
  */
-export const forwardInto = (bytes: Uint8Array, at: number, end: number, asns: ReadonlyArray<number>, target: Uint8Array, to: number): number => {
+export const forwardInto = (
+  bytes: Uint8Array, at: number, end: number, asns: ReadonlyArray<number>, target: Uint8Array, to: number
+): number => {
   let last = 0
   while (at < end) {
     const flags = bytes[at]!

@@ -10,7 +10,7 @@ import type { PathAttributes } from "../../../daemon/wire/bgp/path-attributes.ts
 import { decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../../daemon/wire/bgp/update.ts"
 import { UpdateWriter } from "../../../daemon/wire/bgp/update-writer.ts"
 import * as Ip from "../../../daemon/wire/ip.ts"
-import { nextHopOctets } from "../../../daemon/bgp/rib/attribute-table.ts"
+import { nextHopOctets } from "../../../daemon/bgp/rib/set-octets.ts"
 import { Rib } from "../../../daemon/bgp/rib/rib.ts"
 import type { FibSink, NextHops, RibOptions, RibPeer, RibPeerFamily, RibSession } from "../../../daemon/bgp/rib/types.ts"
 
