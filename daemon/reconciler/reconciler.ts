@@ -295,7 +295,7 @@ export class Reconciler {
         if (round === 0) this.begin(entry, steps, watch)
         if (steps.length === 0) return { steps, failures: [], isHandingOver: false }
         if (round === maxRounds) return { steps, failures: steps.map(didNotSettle), isHandingOver: false }
-        const { later, now } = handOver(steps)
+        const { later, now } = handOver(steps, { isPart: entry.generation !== undefined })
         const failed = await apply(lab, now, (step, error) => this.report(entry.name, watch.report, step, error))
         await lab.save()
         return { steps: now, failures: failed, isHandingOver: later.length > 0 }

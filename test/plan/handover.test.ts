@@ -8,8 +8,10 @@ const steps = (...words: ReadonlyArray<string>): ReadonlyArray<Step> =>
     return { action, kind, id: word, node: "r", attributes: [], reason: "", implied: false } as unknown as Step
   })
 
-const split = (...words: ReadonlyArray<string>): readonly [now: ReadonlyArray<string>, later: ReadonlyArray<string>] => {
-  const { later, now } = handOver(steps(...words))
+type Split = readonly [now: ReadonlyArray<string>, later: ReadonlyArray<string>]
+
+const split = (...words: ReadonlyArray<string>): Split => {
+  const { later, now } = handOver(steps(...words), { isPart: false })
   return [now.map(({ id }) => id), later.map(({ id }) => id)]
 }
 
@@ -23,5 +25,14 @@ t.test("handOver removes last where a speaker starts or changes", (t) => {
 t.test("handOver changes nothing where none does", (t) => {
   t.strictSame(split("create route", "remove bgp", "remove route"), [["create route", "remove bgp", "remove route"], []])
   t.strictSame(split("update route", "remove port"), [["update route", "remove port"], []])
+  t.end()
+})
+
+t.test("handOver does not keep nodes that may be on another host by now", (t) => {
+  const [bgp, route, ...gone] = steps("update bgp", "remove route", "remove node", "remove port", "remove bgp")
+  const moved = gone.map((step) => ({ ...step, node: "moved" }))
+  const all = [bgp!, route!, ...moved]
+  t.strictSame(handOver(all, { isPart: true }), { now: [bgp, ...moved], later: [route] })
+  t.strictSame(handOver(all, { isPart: false }), { now: [bgp], later: [route, ...moved] })
   t.end()
 })
