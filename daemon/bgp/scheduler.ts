@@ -17,7 +17,7 @@ export interface Task {
 
 const turnMs = 5
 const sliceMs = 1
-const laterMs = 1000
+const laterMs = 4000
 
 export class Scheduler {
   #ready: Task[] = []
