@@ -325,6 +325,10 @@ const established = (config: Config, state: State & { readonly _tag: "Establishe
     case "RouteRefreshMsg":
       // RFC 2918 does not say that it counts as a sign of life, but it is one.
       return [state, heard(state, deliverRefresh)]
+    case "NotifMsg":
+    case "TcpConnectionFails":
+      // A session that was up and that the peer ends says nothing against the next one: resets and restarts are not damped.
+      return fail(config, { ...state, counter: 0 }, nothing)
     case "TcpConnectionConfirmed":
       if (!state.isReplaceable) return [state, nothing]
       return [
