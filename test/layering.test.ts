@@ -29,6 +29,11 @@ const layers: Readonly<Record<string, Layer>> = {
     packages: ["effect", ...pureNode],
     why: "a check asks a lab by a small interface and knows nothing of who answers"
   },
+  faults: {
+    layers: ["wire", "topology", "compiler", "plan"],
+    packages: ["effect", ...pureNode],
+    why: "a fault is a change of a plan: pure, whoever injects it"
+  },
   bfd: { layers: ["wire"], packages: [], why: "it is pure: packets and times in, packets and times out" },
   datapath: { layers: ["wire", "native", "bfd"], packages: "any", why: "the packet path knows frames and system calls only" },
   linux: { layers: ["wire", "native"], packages: "any", why: "it offers the kernel to all and knows no plan" },
@@ -51,12 +56,12 @@ const layers: Readonly<Record<string, Layer>> = {
     why: "it sends and measures, in nodes that exist already"
   },
   reconciler: {
-    layers: ["wire", "topology", "compiler", "plan", "linux", "resources", "bgp", "store", "observe"],
+    layers: ["wire", "topology", "compiler", "plan", "faults", "linux", "resources", "bgp", "store", "observe"],
     packages: "any",
     why: "it is the loop between store and kernel and does not know who asked",
   },
   fleet: {
-    layers: ["wire", "topology", "compiler", "plan", "linux", "store", "observe", "reconciler"],
+    layers: ["wire", "topology", "compiler", "plan", "faults", "linux", "store", "observe", "reconciler"],
     packages: "any",
     why: "it makes one of many hosts, and leaves the kernel to the reconciler of each",
   },
@@ -65,8 +70,16 @@ const layers: Readonly<Record<string, Layer>> = {
     packages: "any",
     why: "it tells other hosts what this one's networks know, and the networks what others tell; labs are not its business",
   },
+  rehearsal: {
+    layers: ["wire", "topology", "plan", "faults", "checks", "probes", "reconciler"],
+    packages: "any",
+    why: "it orders deploys, faults, probes and checks in time, and knows none of them from inside"
+  },
   rpc: {
-    layers: ["wire", "topology", "compiler", "plan", "store", "observe", "checks", "probes", "bgp", "evpn", "reconciler", "fleet"],
+    layers: [
+      "wire", "topology", "compiler", "plan", "store", "observe", "faults", "checks", "probes", "rehearsal", "bgp", "evpn",
+      "reconciler", "fleet"
+    ],
     packages: "any",
     why: "it turns messages into calls and never touches the kernel itself",
   },
@@ -74,7 +87,7 @@ const layers: Readonly<Record<string, Layer>> = {
 
 /** From `effect`, a pure layer takes what describes and checks values, and nothing that runs. */
 const pureEffect = /^(Schema\w*|Option|Result|Predicate|Data|Equal|Hash|Order|Array|Record|String|Number|Struct|Tuple|pipe|flow)$/
-const pureLayers = ["topology", "compiler", "plan", "wire", "checks"]
+const pureLayers = ["topology", "compiler", "plan", "wire", "checks", "faults"]
 
 /** The one way from the command line tool into the daemon: checking a file needs no daemon, only the same compiler. */
 const ctlMayImport = ["daemon/compiler/load.ts", "daemon/topology/diagnostic.ts"]
