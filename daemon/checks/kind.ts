@@ -1,6 +1,7 @@
 /** What a kind of check is: one file in `kinds/` each, joined by the table in `kinds.ts`. */
 import type { Schema } from "effect"
-import type { Path } from "../topology/diagnostic.ts"
+import type { Plan } from "../plan/resource.ts"
+import type { Path, Reporter } from "../topology/diagnostic.ts"
 import type { Lab } from "./lab.ts"
 
 /** What came out of looking once. */
@@ -28,11 +29,14 @@ export interface Reference {
 export interface Kind<Spec> {
   readonly schema: Schema.Codec<Spec, unknown, never, never>
   readonly references: (spec: Spec) => ReadonlyArray<Reference>
+  /** Tells the reporter what else is wrong with it. `path`: of the kind's own value; without `plan` there is no lab to look it up in. */
+  readonly problems?: (spec: Spec, place: { readonly path: Path; readonly plan: Plan | undefined; readonly reporter: Reporter }) => void
   /** In a line of output, where the check has no name of its own. */
   readonly title: (spec: Spec) => string
   /** `free`: with all others at once. `measures`: others would disturb it; after these. `alone`: last, one at a time. */
   readonly stage: "free" | "measures" | "alone"
-  readonly run: (spec: Spec, lab: Lab) => Promise<Verdict>
+  /** `signal`: the suite was interrupted; what it has changed in the lab it puts right before it ends. */
+  readonly run: (spec: Spec, lab: Lab, signal: AbortSignal) => Promise<Verdict>
 }
 
 /** Spec of a kind by its schema, without writing it twice. */

@@ -48,10 +48,10 @@ interface Attempt {
   readonly isError: boolean
 }
 
-const attempt = async (check: Check, lab: Lab): Promise<Attempt> => {
+const attempt = async (check: Check, lab: Lab, signal: AbortSignal): Promise<Attempt> => {
   const { run, title } = kindOf(check.kind)
   try {
-    const verdict = await run(check.spec, lab)
+    const verdict = await run(check.spec, lab, signal)
     if (!check.isInverted) return { verdict, isError: false }
     return { verdict: { ...verdict, passed: !verdict.passed, expected: `not: ${verdict.expected}` }, isError: false }
   } catch (error) {
@@ -62,13 +62,15 @@ const attempt = async (check: Check, lab: Lab): Promise<Attempt> => {
 
 const seconds = (ms: number): string => `${Number((ms / 1000).toFixed(1))} s`
 
-/** Tries one check as long as it says. */
-const runOne = async (check: Check, lab: Lab, { now = () => performance.now(), signal }: RunOptions): Promise<Result> => {
+/** Tries one check as long as it says. Never rejects. */
+export const runCheck = async (
+  check: Check, lab: Lab, { now = () => performance.now(), signal }: Pick<RunOptions, "now" | "signal">
+): Promise<Result> => {
   const began = now()
   let attempts = 0
   const next = (): Promise<Attempt> => {
     attempts++
-    return attempt(check, lab)
+    return attempt(check, lab, signal)
   }
   const finish = ({ isError, verdict }: Attempt, seen = verdict.seen): Result => ({
     check, isError, attempts, durationMs: now() - began, verdict: { ...verdict, seen }
@@ -97,7 +99,7 @@ const runOne = async (check: Check, lab: Lab, { now = () => performance.now(), s
 export const runChecks = async (checks: ReadonlyArray<Check>, lab: Lab, options: RunOptions): Promise<void> => {
   const stage = (name: "free" | "measures" | "alone", parallel: number) =>
     each(checks.filter(({ kind }) => kindOf(kind).stage === name), parallel, async (check) => {
-      if (!options.signal.aborted) options.told(await runOne(check, lab, options))
+      if (!options.signal.aborted) options.told(await runCheck(check, lab, options))
     })
   await stage("free", options.parallel)
   await stage("measures", Math.min(options.parallel, measuringAtOnce))

@@ -9,6 +9,7 @@
  * Pure: no clock, no I/O. Total: any bytes in, a value out; nothing throws.
  */
 import { isIP } from "node:net"
+import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
@@ -54,7 +55,7 @@ const defaultParallel = 32
 const decodeOutline = decoder(Outline)
 const decoders = new Map([...checkSchemas].map(([name, schema]) => [name, decoder(schema as never)]))
 
-interface Modifiers {
+export interface Modifiers {
   readonly name?: string
   readonly labels?: string | ReadonlyArray<string>
   readonly severity?: "error" | "warning"
@@ -68,8 +69,9 @@ interface Modifiers {
  * Parses a suite. Never throws.
  *
  * @param nodes of the lab that is to be checked; absent: names are not looked up
+ * @param plan of that lab, without faults; absent: names in faults are not looked up
  */
-export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>): SuiteResult => {
+export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>, plan?: Plan): SuiteResult => {
   const read = readSource(source)
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutSuites) }
   const reporter = new Reporter(source.filename, read.locate)
@@ -81,7 +83,7 @@ export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>)
   }
   if (Array.isArray(raw["checks"]) && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
   const defaults = outline?.defaults ?? {}
-  const checks = entries.flatMap((value, index) => checkOf(value, index, { defaults, nodes, reporter }) ?? [])
+  const checks = entries.flatMap((value, index) => readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, reporter }) ?? [])
   if (reporter.errors > 0 || outline === undefined) {
     const topology = typeof raw["topology"] === "string" ? { topology: raw["topology"] } : {}
     return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...topology }
@@ -100,21 +102,28 @@ const aboutSuites = (diagnostic: Diagnostic): Diagnostic => {
   return { ...diagnostic, message }
 }
 
-interface Context {
-  readonly defaults: Modifiers
+/** Where a check stands, and what its names are looked up in. */
+export interface CheckContext {
+  readonly path: Path
+  /** Becomes the check's `index`. */
+  readonly index: number
+  readonly defaults?: Modifiers
   readonly nodes: ReadonlyMap<string, LabNode> | undefined
+  readonly plan: Plan | undefined
   readonly reporter: Reporter
 }
 
-const checkOf = (value: unknown, index: number, { defaults, nodes, reporter }: Context): Check | undefined => {
-  const path: Path = ["checks", index]
+/** One check as files write it: `{reachable: {from: pc, to: db}, eventually: 5s}`. Undefined: the reporter knows why. */
+export const readCheck = (value: unknown, context: CheckContext): Check | undefined => {
+  const { defaults = {}, index, nodes, path, plan, reporter } = context
   const kind = kindIn(value, path, reporter)
   if (kind === undefined) return undefined
   const decoded = decoders.get(kind)!(value, path, reporter) as (Modifiers & Readonly<Record<string, unknown>>) | undefined
   if (decoded === undefined) return undefined
   const spec = decoded[kind]
-  const { title } = kindOf(kind)
-  if (nodes !== undefined) for (const reference of kindOf(kind).references(spec)) lookUp(reference, [...path, kind], nodes, reporter)
+  const { problems, references, title } = kindOf(kind)
+  if (nodes !== undefined) for (const reference of references(spec)) lookUp(reference, [...path, kind], nodes, reporter)
+  problems?.(spec, { path: [...path, kind], plan, reporter })
   const { always, eventually = defaults.eventually, expect, labels = defaults.labels, not, severity = defaults.severity } = decoded
   if (not !== undefined && expect !== undefined) reporter.error([...path, "expect"], 'says the same as "not": remove one of the two',
     { at: "key" })

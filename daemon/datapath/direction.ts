@@ -8,7 +8,7 @@ import { DelayLine } from "./delay-line.ts"
 import { JitterModel } from "./jitter.ts"
 import { LossModel } from "./loss.ts"
 import { hasPace, isPerPacket, type LinkProfile } from "./profile.ts"
-import { Random } from "./random.ts"
+import { Random } from "../wire/random.ts"
 import { Shaper, Verdict } from "./shaper.ts"
 import { type Deliveries, isSame, replay, Samples } from "./trace.ts"
 

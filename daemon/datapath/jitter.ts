@@ -6,7 +6,7 @@
  *     pareto    ms * (U^(-1/3) - 1): never negative, mean ms / 2, with a long tail (Lomax, shape 3), cut off at 10 s
  */
 import type { Jitter } from "./profile.ts"
-import { Random } from "./random.ts"
+import { Random } from "../wire/random.ts"
 
 const nsPerMs = 1e6
 const longestNs = 10_000 * nsPerMs

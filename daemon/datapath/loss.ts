@@ -1,6 +1,6 @@
 /** Which packets are lost: at random, in bursts (Gilbert 1960, Elliott 1963), or as a recording says. */
 import type { Loss } from "./profile.ts"
-import { Random } from "./random.ts"
+import { Random } from "../wire/random.ts"
 
 export class LossModel {
   private readonly random: Random

@@ -3,7 +3,7 @@
  * packet is dropped. The thresholds follow from the queue's limit: none dropped below an eighth of it, one in ten at three
  * eighths, all at six eighths.
  */
-import { Random } from "./random.ts"
+import { Random } from "../wire/random.ts"
 
 const weight = 0.002
 const lowest = 1 / 8

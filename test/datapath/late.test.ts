@@ -3,7 +3,7 @@ import t from "tap"
 import { Count, Direction } from "../../daemon/datapath/direction.ts"
 import { Lateness } from "../../daemon/datapath/lateness.ts"
 import type { LinkProfile } from "../../daemon/datapath/profile.ts"
-import { Random } from "../../daemon/datapath/random.ts"
+import { Random } from "../../daemon/wire/random.ts"
 
 const us = 1e3
 const ms = 1e6

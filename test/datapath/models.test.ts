@@ -5,7 +5,7 @@ import { Codel } from "../../daemon/datapath/codel.ts"
 import { JitterModel } from "../../daemon/datapath/jitter.ts"
 import { LossModel } from "../../daemon/datapath/loss.ts"
 import type { Jitter, Loss } from "../../daemon/datapath/profile.ts"
-import { Random } from "../../daemon/datapath/random.ts"
+import { Random } from "../../daemon/wire/random.ts"
 import { Red } from "../../daemon/datapath/red.ts"
 
 const packets = 1_000_000

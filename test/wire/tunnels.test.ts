@@ -1,7 +1,7 @@
 /** VXLAN, Geneve and GRE: vectors from another implementation, every truncation, and that TypeScript and native code agree. */
 import { readFileSync } from "node:fs"
 import t from "tap"
-import { Random } from "../../daemon/datapath/random.ts"
+import { Random } from "../../daemon/wire/random.ts"
 import { refusalReasons } from "../../daemon/datapath/tunnel.ts"
 import { addon, Encapsulation } from "../../daemon/native/index.ts"
 import * as Geneve from "../../daemon/wire/geneve.ts"

@@ -1,6 +1,7 @@
 /**
  * Chance that can be repeated: sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, PractRand), seeded by
- * splitmix32. A link has one stream for each parameter and direction, so that what one draws never shifts another.
+ * splitmix32. A link has one stream for each parameter and direction, an entry of a scenario has one of its own, so that
+ * what one draws never shifts another. It is no codec; it is here because the packet path and pure layers both draw.
  */
 
 export class Random {
