@@ -17,6 +17,7 @@ export interface AssignedAddress {
 export interface Addressing {
   readonly ofPort: (port: Port) => ReadonlyArray<AssignedAddress>
   readonly ofLoopback: (node: string) => ReadonlyArray<AssignedAddress>
+  readonly ofAnycast: (node: string) => ReadonlyArray<AssignedAddress>
   /** Does any node of the lab answer for this address? */
   readonly exists: (address: Ip.Address) => boolean
 }
@@ -27,6 +28,8 @@ interface Owner {
   readonly path: Path
   /** A port forward names the address; the port that gets it may be the node's own. */
   readonly soft: boolean
+  /** Several nodes may have it: anycast. */
+  readonly shared?: true
 }
 
 /** Every address that is taken, and by whom. */
@@ -44,7 +47,8 @@ class Claims {
   /** Takes an address; reports it when another owner has it already. */
   claim(address: Ip.Address, scope: string, owner: Owner): boolean {
     const earlier = this.ownerOf(address, scope)
-    if (earlier !== undefined && !((owner.soft || earlier.soft) && earlier.node === owner.node)) {
+    const agree = earlier === undefined || (owner.shared === true && earlier.shared === true && owner.node !== earlier.node)
+    if (!agree && !((owner.soft || earlier.soft) && earlier.node === owner.node)) {
       const { line } = this.reporter.locate(earlier.path)
       this.reporter.error(owner.path, `${Ip.formatAddress(address)} is already used by ${earlier.label} at line ${line}`)
       return false
@@ -96,6 +100,7 @@ export const assignAddresses = (topology: Topology, reporter: Reporter): Address
   if (!topology.overlap) refuseOverlaps(prefixes, reporter)
 
   const ofLoopback = new Map(Array.from(topology.nodes.values(), (node) => [node.name, claimLoopback(node, claims)]))
+  const ofAnycast = new Map(Array.from(topology.nodes.values(), (node) => [node.name, claimAnycast(node, claims)]))
   for (const segment of topology.segments) claimExplicit(segment, assignment)
   for (const node of topology.nodes.values()) claimPublic(node, assignment)
   for (const [segment, cidrs] of prefixes) for (const cidr of cidrs) handOut(segment, cidr, assignment)
@@ -103,6 +108,7 @@ export const assignAddresses = (topology: Topology, reporter: Reporter): Address
   return {
     ofPort: (port) => ofPort.get(port) ?? [],
     ofLoopback: (node) => ofLoopback.get(node) ?? [],
+    ofAnycast: (node) => ofAnycast.get(node) ?? [],
     exists: (address) => claims.exists(address)
   }
 }
@@ -112,6 +118,14 @@ const claimLoopback = (node: Node, claims: Claims): ReadonlyArray<AssignedAddres
     const address = Ip.parsePrefix(value) ?? withHostLength(value)
     const owner = { node: node.name, label: `the loopback of ${node.name}`, path, soft: false }
     return address !== undefined && claims.claim(address, node.name, owner) ? [{ address, path }] : []
+  })
+
+const claimAnycast = (node: Node, claims: Claims): ReadonlyArray<AssignedAddress> =>
+  node.anycast.flatMap(({ value, path }) => {
+    const address = Ip.parsePrefix(value) ?? withHostLength(value)
+    const owner: Owner = { node: node.name, label: `the anycast address of ${node.name}`, path, soft: false, shared: true }
+    // Of overlapping networks each has its own addresses; anycast is one address of the whole lab.
+    return address !== undefined && claims.claim(address, "anycast", owner) ? [{ address, path }] : []
   })
 
 const claimExplicit = (segment: Segment, { claims, ofPort, prefixes, reporter }: Assignment): void => {

@@ -213,7 +213,8 @@ class Builder {
   /** Loopback, NAT, routes and rules of a node. */
   contents(node: Node): void {
     const { name } = node
-    for (const { address, path } of this.addressing.ofLoopback(name)) this.address({ node: name, ifname: "lo", address, path })
+    const onLoopback = [...this.addressing.ofLoopback(name), ...this.addressing.ofAnycast(name)]
+    for (const { address, path } of onLoopback) this.address({ node: name, ifname: "lo", address, path })
     const ready = this.readyOf.get(name)!
     const nat = compileNat(node, this.context)
     for (const { port, address, path } of nat?.publicAddresses ?? []) {

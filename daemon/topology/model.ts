@@ -89,6 +89,8 @@ export interface Node {
   /** Absent: the segment decides. */
   readonly gateway?: Gateway
   readonly loopback: ReadonlyArray<Located<string>>
+  /** On the loopback interface, too, but other nodes may have them as well; nobody finds the node by these. */
+  readonly anycast: ReadonlyArray<Located<string>>
   readonly routes: ReadonlyArray<Located<Route>>
   readonly rules: ReadonlyArray<Located<Rule>>
   readonly nat: Nat

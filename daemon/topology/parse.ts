@@ -99,11 +99,12 @@ export const examine = (source: TopologySource): Examined => {
   for (const [name, settings] of merged) {
     const path = ["nodes", name]
     const loopback = located(nodes.get(name)!.loopback, [...path, "loopback"])
+    const anycast = located(nodes.get(name)!.anycast, [...path, "anycast"])
     const bfd = nodes.get(name)!.bfd
     const bfdPeers = bfd === undefined ? {} : { bfdPeers: located(bfd.peers, [...path, "bfd", "peers"]) }
     const ports = wiring.portsOf.get(name) ?? []
     const host = settings.host ?? ports[0]?.segment.host
-    resolved.set(name, { ...settings, ...(host === undefined ? {} : { host }), name, loopback, ...bfdPeers, ports, path })
+    resolved.set(name, { ...settings, ...(host === undefined ? {} : { host }), name, loopback, anycast, ...bfdPeers, ports, path })
   }
   const options = outline?.["geneve-options"]
   const topology: Topology = {

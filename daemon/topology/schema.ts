@@ -226,6 +226,7 @@ export const Node = Schema.Struct({
   group: optional(Word),
   host: optional(OnHost),
   loopback: optional(oneOrMore(LoopbackAddress, "an address such as 10.255.0.1/32", "Addresses of the interface lo")),
+  anycast: optional(oneOrMore(LoopbackAddress, "an address such as 10.99.0.10/32", "Addresses of lo that other nodes may have, too")),
   bfd: optional(Bfd),
   ports: optional(NodePorts)
 }).annotate({ expected: "a map such as {kind: host}" })

@@ -173,7 +173,7 @@ const readNat = (settings: Settings, path: Path): Nat => ({
 })
 
 /** Everything that is not wiring. Of `host`: what the node or its groups say. */
-export type Merged = Omit<Node, "ports" | "loopback" | "name" | "path">
+export type Merged = Omit<Node, "ports" | "loopback" | "anycast" | "name" | "path">
 
 export interface Inheritance {
   /** Merged settings of one node; `undefined` (and a diagnostic) when it has no kind or its group is wrong. */

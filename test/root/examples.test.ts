@@ -24,6 +24,12 @@ const examples: Readonly<Record<string, Example>> = {
   },
   "hybrid-idc-aws-office": { nodes: 12, unreachable: (from) => from === "www" },
   "hybrid-static": { nodes: 12, unreachable: (from) => from === "www" },
+  // Six nodes; the service address moves, everybody's own stay.
+  "idc-move": { nodes: 6, unreachable: () => false },
+  "idc-move-both": { nodes: 6, unreachable: () => false },
+  "idc-move-done": { nodes: 6, unreachable: () => false },
+  "site-to-site": { nodes: 8, unreachable: (from) => from === "www" },
+  "site-to-site-two-tunnels": { nodes: 8, unreachable: (from) => from === "www" },
   "spine-leaf": { nodes: 44, ipv6: true, unreachable: () => false },
   "three-tier": {
     nodes: 9,
