@@ -8,6 +8,15 @@ export interface FlowSpec {
   readonly timeoutMs: number
   readonly payload: number
   readonly ipv6: boolean
+  /** All that follows may be left out: see the message. */
+  readonly port?: number
+  readonly path?: string
+  readonly host?: string
+  readonly expect?: string
+  readonly name?: string
+  readonly type?: string
+  readonly answeredBy?: string
+  readonly rate?: number
 }
 
 export interface FlowRequest {
@@ -43,6 +52,29 @@ export interface FlowReport {
   readonly pendingMs: number
   readonly blindMs: number
   readonly error: string
+  readonly protocol: string
+  readonly port: number
+  readonly detail: string
+  /** Since the report before. */
+  readonly changes: ReadonlyArray<FlowChange>
+  readonly changeCount: number
+  /** Since the report before. */
+  readonly samples: ReadonlyArray<FlowSample>
+}
+
+/** `kind`: connected, stall, reset, closed, timeout, refused, reconnected, status, answer, path, mtu, gone, back. */
+export interface FlowChange {
+  readonly atMs: number
+  readonly kind: string
+  readonly before: string
+  readonly after: string
+  readonly lengthMs: number
+}
+
+/** Throughput in bit/s, path MTU in octets. */
+export interface FlowSample {
+  readonly atMs: number
+  readonly value: number
 }
 
 export interface FlowReports {

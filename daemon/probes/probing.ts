@@ -10,15 +10,16 @@
  */
 import { existsSync } from "node:fs"
 import { type FlowReport, type Flows, type Outage } from "./flows.ts"
+import type { Protocol, ProtocolOptions } from "./protocols.ts"
 import type { ReachNode } from "./reach.ts"
 
-export interface ProbeSpec {
+export interface ProbeSpec extends ProtocolOptions {
   /** On this host. */
   readonly from: ReachNode
-  /** Who answers UDP; ICMP needs to know only the address. */
+  /** Who answers where the daemon does; the others need to know only the address. */
   readonly to?: ReachNode
   readonly address: string
-  readonly protocol: "udp" | "icmp"
+  readonly protocol: Protocol
   readonly spacingMs: number
   readonly timeoutMs: number
   readonly payload: number

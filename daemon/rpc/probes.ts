@@ -26,6 +26,14 @@ export interface FlowSpec {
   readonly timeoutMs: number
   readonly payload: number
   readonly ipv6: boolean
+  readonly port?: number
+  readonly path?: string
+  readonly host?: string
+  readonly expect?: string
+  readonly name?: string
+  readonly type?: string
+  readonly answeredBy?: string
+  readonly rate?: number
 }
 
 export interface FlowRequest {
@@ -54,7 +62,7 @@ interface Placed {
   readonly spec: ProbeSpec
 }
 
-const mostFlows = 256
+const mostFlows = 1000
 const defaults = { spacingMs: 1, timeoutMs: 1000, payload: 32, reportMs: 200 } as const
 const leastReportMs = 20
 

@@ -1,0 +1,64 @@
+/**
+ * What flows of probes can be, and what each may ask for. Pure; who runs them is told in flows.ts and slow-flows.ts.
+ *
+ * The cheap ones run from a native thread and may be a tenth of a millisecond apart. A path or its MTU takes many packets and some time to
+ * find out, so those are seconds apart.
+ */
+export const protocols = ["udp", "icmp", "tcp", "tcp-connect", "http", "dns", "traceroute", "path-mtu", "throughput"] as const
+export type Protocol = (typeof protocols)[number]
+
+interface Terms {
+  /** From one probe to the next; of throughput, from one sample to the next. */
+  readonly leastSpacingMs: number
+  readonly spacingMs: number
+  readonly timeoutMs: number
+  /** The port when none is given; 0: a free one, where the daemon answers. Absent: there are no ports. */
+  readonly port?: number
+  /** Whether the daemon opens what answers in the destination, and what that is. */
+  readonly answered?: "udp" | "tcp" | "throughput"
+}
+
+export const terms: Readonly<Record<Protocol, Terms>> = {
+  udp: { leastSpacingMs: 0.1, spacingMs: 1, timeoutMs: 1000, port: 0, answered: "udp" },
+  icmp: { leastSpacingMs: 0.1, spacingMs: 1, timeoutMs: 1000 },
+  tcp: { leastSpacingMs: 0.1, spacingMs: 1, timeoutMs: 1000, port: 0, answered: "tcp" },
+  "tcp-connect": { leastSpacingMs: 1, spacingMs: 20, timeoutMs: 1000, port: 0, answered: "tcp" },
+  http: { leastSpacingMs: 5, spacingMs: 100, timeoutMs: 2000, port: 80 },
+  dns: { leastSpacingMs: 1, spacingMs: 100, timeoutMs: 1000, port: 53 },
+  traceroute: { leastSpacingMs: 500, spacingMs: 2000, timeoutMs: 1500 },
+  "path-mtu": { leastSpacingMs: 500, spacingMs: 5000, timeoutMs: 3000 },
+  throughput: { leastSpacingMs: 50, spacingMs: 500, timeoutMs: 2000, port: 0, answered: "throughput" }
+}
+
+export const isProtocol = (text: string): text is Protocol => (protocols as ReadonlyArray<string>).includes(text)
+
+/** What one kind of flow needs beside its ends; see `FlowSpec` in proto/weft/v1/weft.proto. */
+export interface ProtocolOptions {
+  readonly port?: number
+  /** http */
+  readonly path?: string
+  readonly host?: string
+  /** http: statuses, `2xx,404`; dns: an answer */
+  readonly expect?: string
+  /** dns */
+  readonly name?: string
+  readonly type?: string
+  /** throughput: most bit/s */
+  readonly rate?: number
+}
+
+/** Something about a flow is not as it was; `kind` as in `FlowChange`. */
+export interface Change {
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+  readonly kind: string
+  readonly before: string
+  readonly after: string
+  readonly lengthMs: number
+}
+
+export interface Sample {
+  readonly atMs: number
+  /** bit/s of throughput, octets of a path MTU. */
+  readonly value: number
+}
