@@ -49,6 +49,11 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   // It sends packets in the nodes.
   ["/weft.v1.Probes/Flow", change],
   ["/weft.v1.Checks/Run", change],
+  ["/weft.v1.Rehearsals/Run", change],
+  ["/weft.v1.Faults/Kinds", look],
+  ["/weft.v1.Faults/Inject", change],
+  ["/weft.v1.Faults/Heal", change],
+  ["/weft.v1.Faults/List", look],
   ["/weft.v1.Host/Version", look],
   ["/weft.v1.Host/Doctor", look],
   ["/weft.v1.Host/Hosts", look],
@@ -63,6 +68,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Peers/Ask", ask],
   ["/weft.v1.Peers/Command", { role: "daemon", changes: true }],
   ["/weft.v1.Peers/Respond", { role: "daemon", changes: true }],
+  ["/weft.v1.Peers/Act", { role: "daemon", changes: true }],
   ["/grpc.health.v1.Health/Check", look],
   ["/grpc.health.v1.Health/Watch", look],
   ["/grpc.health.v1.Health/List", look]
@@ -142,7 +148,11 @@ export const callerOf = (call: Pick<grpc.ServerUnaryCall<unknown, unknown>, "get
 
 /** What a changing call is about: a node and its command, a topology file, a lab. */
 const aboutOf = (message: unknown): string => {
-  const { flows, lab, neighbor, node, nodes, start, topology } = message as {
+  const { action, flows, ids, lab, neighbor, node, nodes, spec, start, topology, words: said } = message as {
+    readonly action?: string
+    readonly ids?: ReadonlyArray<string>
+    readonly spec?: string
+    readonly words?: ReadonlyArray<string>
     readonly flows?: ReadonlyArray<{ readonly from: string; readonly to: string }>
     readonly lab?: string
     readonly node?: string
@@ -155,7 +165,10 @@ const aboutOf = (message: unknown): string => {
     ? [start.node, ...(start.argv ?? start.ports ?? [])]
     : topology
       ? [topology.filename, topology.lab]
-      : [lab, node, neighbor, ...(nodes ?? []), ...(flows ?? []).flatMap(({ from, to }) => [from, to])]
+      : [
+          lab, action, spec, ...(said ?? []), ...(ids ?? []), node, neighbor, ...(nodes ?? []),
+          ...(flows ?? []).flatMap(({ from, to }) => [from, to])
+        ]
   const text = printable(words.filter((word) => word !== undefined && word !== "").join(" "))
   return text.length > 200 ? `${text.slice(0, 200)}...` : text
 }

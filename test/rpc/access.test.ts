@@ -18,6 +18,8 @@ const viewersMay = [
   "/grpc.health.v1.Health/Check",
   "/grpc.health.v1.Health/List",
   "/grpc.health.v1.Health/Watch",
+  "/weft.v1.Faults/Kinds",
+  "/weft.v1.Faults/List",
   "/weft.v1.Host/Doctor",
   "/weft.v1.Host/Evpn",
   "/weft.v1.Host/Hosts",
