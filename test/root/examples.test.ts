@@ -74,7 +74,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
   for (const [example, about] of Object.entries(examples)) {
     await t.test(example, async (t) => {
       const file = join(folder, `${example}.weft.yaml`)
-      const lab = weftd.name(example.slice(0, 9))
+      const lab = weftd.name(example.slice(0, 9).replace(/-$/, ""))
       const deployed = await weftd.weft(["deploy", file, "--name", lab])
       t.equal(deployed.code, 0, deployed.stderr)
 

@@ -59,7 +59,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
   const alone = await Weftd.start("fleet-one")
   try {
     for (const example of examples) {
-      const lab = alone.name(`one-${example.slice(0, 8)}`)
+      const lab = alone.name(`one-${example.slice(0, 8).replace(/-$/, "")}`)
       await alone.make(topology(example, lab))
       const matrices = []
       for (const ipv6 of families(example)) {
@@ -81,7 +81,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
       t.teardown(() => fleet.close())
       for (const [turn, example] of names.entries()) {
         const via = (turn % hosts) + 1
-        const lab = fleet.name(`ex${hosts}-${example.slice(0, 8)}`)
+        const lab = fleet.name(`ex${hosts}-${example.slice(0, 8).replace(/-$/, "")}`)
         const same = async (what: string): Promise<void> => {
           for (const [at, ipv6] of families(example).entries()) {
             t.same(await matrix(fleet.client(via), lab, ipv6), known.get(example)![at], `${example} ${what}${ipv6 ? ", IPv6" : ""}`)
