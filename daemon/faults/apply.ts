@@ -21,7 +21,7 @@ export const applyFaults = (base: Plan, faults: ReadonlyArray<Fault>): Faulted =
     }
     const [problem] = kind.check(fault.spec, base)
     if (problem !== undefined) lost.push({ fault, reason: problem.message })
-    else if (kind.apply !== undefined) plan = kind.apply(fault.spec, plan, fault.phase ?? 0)
+    else if (kind.apply !== undefined) plan = kind.apply(fault.spec, plan, fault.phase ?? 0, fault)
   }
   return { plan, lost }
 }

@@ -1,5 +1,6 @@
 /** What a kind of fault is: one file in `kinds/` each, joined by the table in `kinds.ts`. Pure. */
 import type { Schema } from "effect"
+import type { Fault } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Path } from "../topology/diagnostic.ts"
 
@@ -41,11 +42,19 @@ export interface FaultKind<Spec> {
   readonly title: (spec: Spec, plan: Plan) => string
   /**
    * The plan with the fault in it. Must not fail where `check` found nothing, whatever other faults did to the plan before: a
-   * target that another fault took away is no error. `phase`: of a fault that comes and goes.
+   * target that another fault took away is no error. `phase`: of a fault that comes and goes. `fault`: for what begins when it
+   * was injected.
    */
-  readonly apply?: (spec: Spec, plan: Plan, phase: number) => Plan
+  readonly apply?: (spec: Spec, plan: Plan, phase: number, fault: Pick<Fault, "id" | "injectedAt">) => Plan
   /** How long each phase lasts in ms, again and again; phase 0 is the first. Absent: one phase without end. */
   readonly phases?: (spec: Spec) => ReadonlyArray<number>
+  /** After how long it is healed where nobody says `for`, in ms. Absent: not until somebody heals it. */
+  readonly defaultForMs?: (spec: Spec) => number | undefined
+  /**
+   * Keys that name a file of whoever injects, each with the key that takes its text: `{ trace: "recording" }`. Whoever reads the
+   * order puts it there: the command line from the current folder, a file from the folder that it is in.
+   */
+  readonly files?: Readonly<Record<string, string>>
   /**
    * Plans to go through on the way in, before `apply`'s: a node that crashes loses its carriers first, so that it cannot say
    * goodbye.
