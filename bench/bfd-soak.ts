@@ -62,6 +62,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
     await until("traffic flows", () => flows.read(flow).received > 100, 20_000)
     const before = flows.read(flow)
     const began = performance.now()
+    const longestTurnMs = async (): Promise<number> => (await weftd.client.bgp(`${lab}/r1`)).longestTurnMs
     let loads = 0
     while (performance.now() - began < minutes * 60_000) {
       const at = performance.now()
@@ -73,7 +74,8 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
       loads++
       const downs = (await sessions()).reduce((sum, { downCount }) => sum + downCount, 0)
       const removedMs = performance.now() - at - loadedMs
-      console.error(`loaded in ${(loadedMs / 1000).toFixed(1)} s, removed in ${(removedMs / 1000).toFixed(1)} s; BFD down ${downs} times`)
+      const times = `loaded in ${(loadedMs / 1000).toFixed(1)} s, removed in ${(removedMs / 1000).toFixed(1)} s`
+      console.error(`${times}; BFD down ${downs} times; longest turn of the routing thread ${(await longestTurnMs()).toFixed(0)} ms`)
     }
     const after = flows.read(flow)
     const states = await sessions()
@@ -88,6 +90,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
     count("loads", loads)
     count("bfd-flaps", flaps, { least: 0, most: 0 })
     count("bgp-sessions-lost", downs, { least: 0, most: 0 })
+    emit(Report.figure({ ...subject, metric: "longest-turn", unit: "ms" }, [await longestTurnMs()]))
     count("probes-lost", after.sent - after.received - (before.sent - before.received))
     flows.end(flow)
     flows.silence(responder)

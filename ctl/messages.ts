@@ -446,6 +446,8 @@ export interface BgpSpeaker {
   readonly vrfs: ReadonlyArray<{ readonly name: string; readonly table: number; readonly prefixes: number; readonly paths: number }>
   readonly neighbors: ReadonlyArray<BgpNeighbor>
   readonly restarting: boolean
+  /** How long the thread of all speakers of the host has kept its sockets and timers waiting, at most. */
+  readonly longestTurnMs: number
 }
 
 export interface BgpNeighbor {

@@ -4,6 +4,7 @@
  */
 import { setFlagsFromString } from "node:v8"
 import { type MessagePort, workerData } from "node:worker_threads"
+import { addon } from "../native/index.ts"
 import { BfdLink } from "./bfd-link.ts"
 import { type Command, type Happening, keyOf, type NewSpeaker, type Place, type Reply, type WorkerData } from "./messages.ts"
 import { Scheduler } from "./scheduler.ts"
@@ -20,10 +21,13 @@ class RoutingThread {
   readonly #scheduler = new Scheduler()
   readonly #speakers = new Map<string, Speaker>()
   readonly #bfd = new BfdLink((isWanted) => this.#reply({ kind: "bfd", isWanted }))
+  /** Longest turn of the event loop and the sum of all, ms. */
+  readonly #turns = new Float64Array(2)
   #happenings: Happening[] = []
 
   constructor({ port }: WorkerData) {
     this.#port = port
+    addon.loopGauge(this.#turns)
     port.on("message", (command: Command) => void this.#obey(command))
     this.#reply({ kind: "ready" })
   }
@@ -33,7 +37,7 @@ class RoutingThread {
     const { ticket } = command
     try {
       if (command.kind === "query") {
-        const parts = { speakers: this.#speakers, scheduler: this.#scheduler }
+        const parts = { speakers: this.#speakers, scheduler: this.#scheduler, longestTurnMs: this.#turns[0]! }
         return this.#reply({ kind: "answer", ticket, answer: answer(command.query, parts) })
       }
       const count = await this.#perform(command)

@@ -154,6 +154,10 @@ export interface Addon {
   /** Octets received, 0 at the end, or a negative errno. */
   receive(descriptor: number, target: Uint8Array): number
 
+  // loop.cc
+  /** Until the calling thread ends: `[longest turn of its event loop, sum of all turns]`, ms without waiting. */
+  loopGauge(numbers: Float64Array): void
+
   // process.cc
   /** Our end (never blocks; we read it if `reading`, else write it) and the program's end. */
   pipeOpen(reading: boolean): readonly [number, number]

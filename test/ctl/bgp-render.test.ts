@@ -30,7 +30,8 @@ const other: BgpPath = {
 
 t.test("a summary has one line for each neighbor, and says why one is down", async (t) => {
   const vrfs = [{ name: "default", table: 254, prefixes: 3, paths: 4 }]
-  const speaker = { lab: "branch", node: "fw", asn: 65010, routerId: "10.10.0.1", vrfs, neighbors: [neighbor, down], restarting: false }
+  const rest = { neighbors: [neighbor, down], restarting: false, longestTurnMs: 0 }
+  const speaker = { lab: "branch", node: "fw", asn: 65010, routerId: "10.10.0.1", vrfs, ...rest }
   t.strictSame(summaryLines(speaker, options), [
     "branch/fw  AS 65010, router id 10.10.0.1",
     "table default (kernel table 254): 3 prefixes, 4 paths",

@@ -13,12 +13,14 @@ export interface Asked {
   /** By `LAB/NODE`. */
   readonly speakers: ReadonlyMap<string, Speaker>
   readonly scheduler: Scheduler
+  /** How long the thread has not looked at its sockets and timers, at most. */
+  readonly longestTurnMs: number
 }
 
-export const answer = (query: Query, { scheduler, speakers }: Asked): Answer => {
+export const answer = (query: Query, { longestTurnMs, scheduler, speakers }: Asked): Answer => {
   if (query.kind === "load") {
     const { heapUsed, rss } = process.memoryUsage()
-    return { kind: "load", speakers: speakers.size, heapOctets: heapUsed, rssOctets: rss, busyMs: scheduler.busyMs }
+    return { kind: "load", speakers: speakers.size, heapOctets: heapUsed, rssOctets: rss, busyMs: scheduler.busyMs, longestTurnMs }
   }
   if (query.kind === "settled") return settled(query.lab, { scheduler, speakers })
   const speaker = speakers.get(`${query.lab}/${query.node}`)
@@ -26,10 +28,10 @@ export const answer = (query: Query, { scheduler, speakers }: Asked): Answer => 
   if (query.kind === "routes") return routesPage(speaker, query)
   if (query.kind === "dump") return dumpPage(speaker, query)
   if (query.kind === "updates") return updatesOf(speaker, query)
-  return { kind: "speaker", speaker: speakerView(speaker) }
+  return { kind: "speaker", speaker: { ...speakerView(speaker), longestTurnMs } }
 }
 
-const speakerView = (speaker: Speaker): SpeakerView => {
+const speakerView = (speaker: Speaker): Omit<SpeakerView, "longestTurnMs"> => {
   const { place, spec } = speaker
   const vrfs = Array.from(speaker.tables, ({ rib, spec: { name, table } }) => {
     const counts = familyNames.map((_, family) => rib.counts(family as 0 | 1))
@@ -51,7 +53,7 @@ const speakerView = (speaker: Speaker): SpeakerView => {
 /** Missing sessions that are told in full. */
 const toldAtMost = 20
 
-const settled = (lab: string, { scheduler, speakers }: Asked): Settled => {
+const settled = (lab: string, { scheduler, speakers }: Omit<Asked, "longestTurnMs">): Settled => {
   let [sessions, established, incomplete, isBusy] = [0, 0, 0, scheduler.isBusy]
   const missing: MissingSession[] = []
   for (const speaker of speakers.values()) {

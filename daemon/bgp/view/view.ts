@@ -112,6 +112,8 @@ export interface SpeakerView {
   readonly neighbors: ReadonlyArray<NeighborView>
   /** A graceful restart is under way. */
   readonly restarting: boolean
+  /** How long the thread of all speakers has kept sockets and timers waiting, at most, since it began. */
+  readonly longestTurnMs: number
 }
 
 export interface PathView {
@@ -159,7 +161,14 @@ export type Answer =
   /** `lost`: messages that came faster than they were asked for. */
   | { readonly kind: "updates"; readonly tap: number; readonly octets: Uint8Array; readonly lost: number }
   | Settled
-  | { readonly kind: "load"; readonly speakers: number; readonly heapOctets: number; readonly rssOctets: number; readonly busyMs: number }
+  | {
+      readonly kind: "load"
+      readonly speakers: number
+      readonly heapOctets: number
+      readonly rssOctets: number
+      readonly busyMs: number
+      readonly longestTurnMs: number
+    }
   | { readonly kind: "nothing"; readonly reason: string }
 
 /** How far the speakers of a lab have come. */

@@ -163,6 +163,7 @@ NAPI_MODULE_INIT() {
   weft::registerNetlink(env, exports);
   weft::registerFiles(env, exports);
   weft::registerPoll(env, exports);
+  weft::registerLoop(env, exports);
   weft::registerBpf(env, exports);
   weft::registerSocket(env, exports);
   weft::registerProcess(env, exports);

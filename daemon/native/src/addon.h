@@ -67,6 +67,7 @@ void registerNetns(napi_env env, napi_value exports);
 void registerNetlink(napi_env env, napi_value exports);
 void registerFiles(napi_env env, napi_value exports);
 void registerPoll(napi_env env, napi_value exports);
+void registerLoop(napi_env env, napi_value exports);
 void registerBpf(napi_env env, napi_value exports);
 void registerSocket(napi_env env, napi_value exports);
 void registerProcess(napi_env env, napi_value exports);
