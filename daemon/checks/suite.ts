@@ -83,7 +83,8 @@ export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>,
   }
   if (Array.isArray(raw["checks"]) && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
   const defaults = outline?.defaults ?? {}
-  const checks = entries.flatMap((value, index) => readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, reporter }) ?? [])
+  const checks = entries.flatMap((value, index) =>
+    readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, reporter }) ?? [])
   if (reporter.errors > 0 || outline === undefined) {
     const topology = typeof raw["topology"] === "string" ? { topology: raw["topology"] } : {}
     return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...topology }

@@ -1,11 +1,11 @@
 /**
  * Scenarios: faults on a timeline, in a file (`*.scenario.yaml`, docs/scenarios.md).
  *
- *     file --scenario-schema.ts--> entries --scenario-schedule.ts--> moments --rehearsal/scenario.ts--> lab
- *             all errors at once            seed, no clock            inject, heal, check
+ *     file --scenario-entries.ts--> entries --scenario-schedule.ts--> moments --rehearsal/scenario.ts--> lab
+ *            all errors at once              seed, no clock             inject, heal, check
  *
- * Everything here is pure: the same file and the same seed give the same moments on every machine. What a scenario
- * checks on its way is not known here (`C`): whoever parses says how a check is read.
+ * `scenario-parse.ts` joins the two. Everything here is pure: the same file and the same seed give the same moments on
+ * every machine. What a scenario checks on its way is not known here (`C`): whoever parses says how a check is read.
  */
 import type { FaultRequest } from "../plan/fault.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"

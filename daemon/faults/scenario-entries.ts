@@ -1,0 +1,270 @@
+/** The entries of a scenario's timeline: file -> tree, with everything that is wrong told to the reporter. Pure. */
+import type { Plan } from "../plan/resource.ts"
+import { type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { decoder } from "../topology/explain.ts"
+import { kindOf } from "./kinds.ts"
+import { type ReadFault, readFault, readFaults } from "./read.ts"
+import type { TimedFault } from "./scenario.ts"
+import { doing, type Does, entrySchemas, modifierNames, parseFrequency, parseRange, parseSpan, type RandomSpec, type Range,
+  type Timing } from "./scenario-schema.ts"
+
+/** When an entry happens, in ms since what it stands in began. */
+export type When =
+  | { readonly kind: "once"; readonly atMs: number }
+  | { readonly kind: "every"; readonly firstMs: number; readonly everyMs: number; readonly jitterMs: number; readonly most: number
+      readonly untilMs: number }
+
+export type Act<C> =
+  | { readonly kind: "inject"; readonly faults: ReadonlyArray<TimedFault>; readonly duration?: Range }
+  | { readonly kind: "heal"; readonly names: ReadonlyArray<string> | "all" }
+  | { readonly kind: "check"; readonly check: C }
+  | { readonly kind: "wait"; readonly duration: Range }
+  /** `choices`: by fault of the list, what it may become. */
+  | { readonly kind: "random"; readonly choices: ReadonlyArray<ReadonlyArray<TimedFault>>; readonly fromMs: number; readonly toMs: number
+      readonly often: { readonly count: number } | { readonly perMs: number }; readonly duration?: Range }
+  | { readonly kind: "parallel" | "sequence"; readonly entries: ReadonlyArray<Entry<C>> }
+
+export interface Entry<C> {
+  /** Its name, or where it stands: what it draws depends on this and the seed alone. */
+  readonly stream: string
+  /** Its own, or that of what it stands in; empty: none. */
+  readonly name: string
+  readonly line: number
+  readonly path: Path
+  readonly when: When
+  readonly act: Act<C>
+}
+
+export interface Reading<C> {
+  readonly reporter: Reporter
+  /** Of the lab, without faults; absent: names are not looked up. */
+  readonly plan: Plan | undefined
+  readonly readCheck: (value: unknown, path: Path) => C | undefined
+  /** Names of entries so far, and where. */
+  readonly names: Map<string, Path>
+  /** What is to be healed by name: looked up when all names are known. */
+  readonly heals: Array<{ readonly path: Path; readonly name: string }>
+}
+
+interface Place {
+  readonly path: Path
+  readonly name: string
+  /** Entries of a sequence follow each other. */
+  readonly follows: boolean
+}
+
+const decoders = Object.fromEntries(doing.map((does) => [does, decoder(entrySchemas[does] as never)])) as Record<
+  Does, (value: unknown, path: Path, reporter: Reporter) => (Timing & Readonly<Record<string, unknown>>) | undefined
+>
+
+/** A list of entries; those with errors are left out. */
+export const readEntries = <C>(values: ReadonlyArray<unknown>, place: Place, reading: Reading<C>): ReadonlyArray<Entry<C>> => {
+  if (values.length === 0) reading.reporter.error(place.path, "the list is empty: there is nothing to do")
+  return values.flatMap((value, index) => readEntry(value, { ...place, path: [...place.path, index] }, reading) ?? [])
+}
+
+const readEntry = <C>(value: unknown, place: Place, reading: Reading<C>): Entry<C> | undefined => {
+  const { path } = place
+  const { reporter } = reading
+  const does = doesOf(value, path, reporter)
+  if (does === undefined) return undefined
+  const decoded = decoders[does](value, path, reporter)
+  if (decoded === undefined) {
+    inspect(does, (value as Readonly<Record<string, unknown>>)[does], { ...place, path: [...path, does] }, reading)
+    return undefined
+  }
+  const { name = "" } = decoded
+  if (name !== "") register(name, [...path, "name"], reading)
+  const when = whenOf(decoded, place, reporter)
+  const act = readAct(does, decoded, { ...place, name: name === "" ? place.name : name }, reading)
+  if (act === undefined) return undefined
+  const { line } = reporter.locate([...path, does], "key")
+  return { stream: name === "" ? JSON.stringify(path) : name, name: name === "" ? place.name : name, line, path, when, act }
+}
+
+/** An entry that is wrong already: what else is. */
+const inspect = <C>(does: Does, value: unknown, place: Place, reading: Reading<C>): void => {
+  const { plan, reporter } = reading
+  if (does === "inject") readFaults(value, place.path, reporter, plan)
+  else if (does === "check") reading.readCheck(value, place.path)
+  else if (Array.isArray(value)) readEntries(value, { ...place, follows: does === "sequence" }, reading)
+}
+
+const register = <C>(name: string, path: Path, { names, reporter }: Reading<C>): void => {
+  const earlier = names.get(name)
+  if (name === "all") reporter.error(path, '"all" means all of them: choose another name')
+  else if (earlier !== undefined) {
+    reporter.error(path, `the name ${quote(name)} is taken: line ${reporter.locate(earlier).line} has it already`)
+  } else names.set(name, path)
+}
+
+/** The one key of an entry that says what it does. */
+const doesOf = (value: unknown, path: Path, reporter: Reporter): Does | undefined => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    reporter.error(path, "expected a map such as {at: 10s, inject: {link-down: fw:wan}, for: 5s}")
+    return undefined
+  }
+  const keys = Object.keys(value)
+  const [first, second] = keys.filter((key): key is Does => Object.hasOwn(entrySchemas, key))
+  if (first === undefined) {
+    const stranger = keys.find((key) => !modifierNames.includes(key))
+    const list = `expected one of ${doing.join(", ")}`
+    if (stranger === undefined) reporter.error(path, `does nothing: ${list}`)
+    else {
+      const meant = { word: stranger, among: [...doing, ...modifierNames] }
+      reporter.error([...path, stranger], `unknown key: ${list}`, { meant, at: "key" })
+    }
+    return undefined
+  }
+  if (second === undefined) return first
+  reporter.error([...path, second], `"${first}" is here already: begin another entry of the list, or use parallel`, { at: "key" })
+  return undefined
+}
+
+const whenOf = ({ at, count, every, jitter, until }: Timing, { follows, path }: Place, reporter: Reporter): When => {
+  const atMs = at === undefined ? undefined : parseSpan(at)!
+  if (follows && at !== undefined && every === undefined) {
+    reporter.error([...path, "at"], "entries of a sequence follow each other: put {wait: 5s} before it", { at: "key" })
+  }
+  if (every === undefined) {
+    for (const [key, given] of Object.entries({ jitter, count, until })) {
+      if (given !== undefined) reporter.error([...path, key], 'is for entries with "every"', { at: "key" })
+    }
+    return { kind: "once", atMs: atMs ?? 0 }
+  }
+  const everyMs = parseSpan(every)!
+  const jitterMs = jitter === undefined ? 0 : parseSpan(jitter)!
+  if (jitterMs * 2 > everyMs) reporter.error([...path, "jitter"], `is more than half of ${every}: one might come before the other`)
+  return {
+    kind: "every", firstMs: atMs ?? everyMs, everyMs, jitterMs, most: count ?? Infinity,
+    untilMs: until === undefined ? Infinity : parseSpan(until)!
+  }
+}
+
+const rangeOf = (value: unknown): { readonly duration?: Range } =>
+  typeof value === "string" ? { duration: parseRange(value)! } : {}
+
+const readAct = <C>(
+  does: Does, decoded: Readonly<Record<string, unknown>>, { name, path }: Place, reading: Reading<C>
+): Act<C> | undefined => {
+  const { plan, reporter } = reading
+  const value = decoded[does]
+  const at = [...path, does]
+  switch (does) {
+    case "inject": {
+      const faults = readFaults(value, at, reporter, plan)
+      if (faults === undefined) return undefined
+      return { kind: "inject", faults: faults.map((one) => titled(one, plan)), ...rangeOf(decoded["for"]) }
+    }
+    case "heal": {
+      const names = typeof value === "string" ? [value] : (value as ReadonlyArray<string>)
+      if (names.includes("all")) return { kind: "heal", names: "all" }
+      for (const [index, one] of names.entries()) {
+        reading.heals.push({ path: typeof value === "string" ? at : [...at, index], name: one })
+      }
+      return { kind: "heal", names }
+    }
+    case "check": {
+      const check = reading.readCheck(value, at)
+      return check === undefined ? undefined : { kind: "check", check }
+    }
+    case "wait":
+      return { kind: "wait", duration: parseRange(value as string)! }
+    case "random":
+      return readRandom(value as RandomSpec, at, reading)
+    case "parallel":
+    case "sequence": {
+      const within = { path: at, name, follows: does === "sequence" }
+      return { kind: does, entries: readEntries(value as ReadonlyArray<unknown>, within, reading) }
+    }
+    default:
+      return does satisfies never
+  }
+}
+
+/** With what it does, as people read it. */
+const titled = (fault: ReadFault, plan: Plan | undefined): TimedFault => {
+  const { kind, spec } = fault
+  const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
+  const words = Object.entries(spec as object).map(([key, value]) => `${key}=${plain(value)}`)
+  return { ...fault, title: plan === undefined ? [kind, ...words].join(" ") : kindOf(kind)!.title(spec, plan) }
+}
+
+const readRandom = <C>(spec: RandomSpec, path: Path, { plan, reporter }: Reading<C>): Act<C> | undefined => {
+  const { between, count, of, rate, targets } = spec
+  const before = reporter.errors
+  const [fromMs = 0, toMs = 0] = between.map((time) => parseSpan(time)!)
+  if (between.length !== 2) reporter.error([...path, "between"], "expected a list of two times such as [10s, 4m]")
+  else if (toMs <= fromMs) reporter.error([...path, "between"], "the second time is not after the first")
+  if (count !== undefined && rate !== undefined) reporter.error([...path, "rate"], 'give either "rate" or "count"', { at: "key" })
+  if (count === undefined && rate === undefined) reporter.error(path, 'how often? Give "rate", such as 4/min, or "count"', { at: "key" })
+  if (of.length === 0) reporter.error([...path, "of"], "the list is empty: there is nothing to inject")
+  const words = targets === undefined ? undefined : typeof targets === "string" ? [targets] : targets
+  const aims = words?.map((word, index) => ({ word, path: [...path, "targets", ...(typeof targets === "string" ? [] : [index])] }))
+  const candidates = aims?.flatMap((aim) => candidatesOf(aim.word, aim.path, plan, reporter))
+  const choices = of.map((value, index) => choicesOf(value, [...path, "of", index], candidates, plan, reporter))
+  if (reporter.errors > before) return undefined
+  return {
+    kind: "random", choices: choices.map((each) => each.map((one) => titled(one, plan))), fromMs, toMs,
+    often: count === undefined ? { perMs: parseFrequency(rate!)! } : { count }, ...rangeOf(spec.for)
+  }
+}
+
+interface Candidate {
+  readonly word: string
+  /** One of several that a group, a label or `all` stands for: fine when it does not suit. */
+  readonly isOneOfMany: boolean
+}
+
+/** The nodes and links that a target of chance stands for; a plain word stands for itself. */
+const candidatesOf = (word: string, path: Path, plan: Plan | undefined, reporter: Reporter): ReadonlyArray<Candidate> => {
+  const [, what, which = ""] = /^(?:(group|label):(.+)|all)$/s.exec(word) ?? []
+  if (what === undefined && word !== "all") return [{ word, isOneOfMany: false }]
+  if (plan === undefined) {
+    reporter.error(path, `${quote(word)} cannot be looked up without a lab: name its topology or lab, and start weftd where it runs`)
+    return []
+  }
+  const nodes = plan.nodes.filter(({ group, labels }) =>
+    what === undefined || (what === "group" ? group === which : Object.entries(labels).some(([key, value]) => `${key}=${value}` === which)))
+  if (nodes.length === 0) {
+    const among = what === "group" ? plan.nodes.map(({ group = "" }) => `group:${group}`)
+      : plan.nodes.flatMap(({ labels }) => Object.entries(labels).map(([key, value]) => `label:${key}=${value}`))
+    reporter.error(path, `no node has the ${what} ${quote(which)}`, { meant: { word, among: new Set(among) } })
+    return []
+  }
+  const names = new Set(nodes.map(({ name }) => name))
+  const segments = plan.resources.flatMap((one) =>
+    one.kind === "segment" && one.spec.ports.some((port) => names.has(port.split(":")[0]!)) ? [one.spec.name] : [])
+  return [...names, ...segments].map((each) => ({ word: each, isOneOfMany: true }))
+}
+
+/** What one fault of a random entry may become: as it is, or with each target that suits it. */
+const choicesOf = (
+  value: unknown, path: Path, candidates: ReadonlyArray<Candidate> | undefined, plan: Plan | undefined, reporter: Reporter
+): ReadonlyArray<ReadFault> => {
+  const map = typeof value === "string" ? { [value]: {} } : value
+  const open = candidates === undefined ? undefined : aimed(map)
+  if (open === undefined) {
+    const fault = readFault(map, path, reporter, plan)
+    return fault === undefined ? [] : [fault]
+  }
+  const silent = new Reporter("", () => ({ line: 0, column: 0 }))
+  const read = candidates!.flatMap(({ isOneOfMany, word }) => readFault(open(word), path, isOneOfMany ? silent : reporter, plan) ?? [])
+  if (read.length > 0 || candidates!.length === 0 || candidates!.some(({ isOneOfMany }) => !isOneOfMany)) return read
+  // Is it the fault itself, whatever its target? Then its first target shows it.
+  readFault(open(candidates![0]!.word), path, reporter, plan)
+  return []
+}
+
+/** How to aim a fault that does not say what at: by the first of its kind's words. Undefined: it does say, or is no fault. */
+const aimed = (value: unknown): ((target: string) => unknown) | undefined => {
+  if (typeof value !== "object" || value === null) return undefined
+  const found = Object.entries(value).find(([key]) => kindOf(key) !== undefined)
+  if (found === undefined) return undefined
+  const [name, spec] = found
+  const first = kindOf(name)!.words[0]
+  if (first === undefined || typeof spec !== "object" || spec === null || Array.isArray(spec)) return undefined
+  const key = first.replace(/\.\.\.$/, "")
+  if (Object.hasOwn(spec, key)) return undefined
+  return (target) => ({ ...value, [name]: { [key]: first === key ? target : [target], ...spec } })
+}

@@ -1,0 +1,72 @@
+/** A scenario's file and seed -> its moments, or everything that is wrong with it. */
+import type { Plan } from "../plan/resource.ts"
+import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { decoder } from "../topology/explain.ts"
+import { readSource, type Source } from "../topology/source.ts"
+import type { Ending, ScenarioResult } from "./scenario.ts"
+import { readEntries, type Reading } from "./scenario-entries.ts"
+import { schedule } from "./scenario-schedule.ts"
+import { Outline, parseSpan } from "./scenario-schema.ts"
+
+export interface ParseOptions<C> {
+  /** Of the lab, without faults; absent: names are not looked up, and chance among groups and labels is an error. */
+  readonly plan?: Plan
+  /** In place of the file's own. */
+  readonly seed?: number
+  /** Reads a check; what is wrong with it, it tells the reporter. */
+  readonly readCheck: (value: unknown, path: Path, reporter: Reporter) => C | undefined
+}
+
+const defaultSeed = 1
+const defaultWithinMs = 600_000
+const decodeOutline = decoder(Outline)
+
+/** Parses a scenario and takes its chances. Never throws. */
+export const parseScenario = <C>(source: Source, options: ParseOptions<C>): ScenarioResult<C> => {
+  const { plan, seed } = options
+  const read = readSource(source)
+  if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutScenarios) }
+  const reporter = new Reporter(source.filename, read.locate)
+  const outline = decodeOutline(read.value, [], reporter)
+  const raw = (typeof read.value === "object" && read.value !== null ? read.value : {}) as Readonly<Record<string, unknown>>
+  const text = (key: "lab" | "topology"): Readonly<Record<string, string>> =>
+    typeof raw[key] === "string" ? { [key]: raw[key] } : {}
+  const places = { ...text("topology"), ...text("lab") }
+  if (raw["topology"] !== undefined && raw["lab"] !== undefined) {
+    reporter.error(["lab"], "a scenario with a topology has its lab from there: remove one of the two", { at: "key" })
+  }
+  const reading: Reading<C> = {
+    reporter, plan, names: new Map(), heals: [], readCheck: (value, path) => options.readCheck(value, path, reporter)
+  }
+  const timeline = Array.isArray(raw["timeline"]) ? raw["timeline"] : undefined
+  const entries = timeline === undefined ? [] : readEntries(timeline, { path: ["timeline"], name: "", follows: false }, reading)
+  for (const { name, path } of reading.heals) {
+    if (!reading.names.has(name)) {
+      reporter.error(path, `no entry has the name ${quote(name)}`, { meant: { word: name, among: reading.names.keys() } })
+    }
+  }
+  const until = outline === undefined ? undefined : untilOf(outline, reading)
+  const used = seed ?? outline?.seed ?? defaultSeed
+  const { lastMs, moments } = schedule(entries, { endMs: until?.atMs ?? Infinity, reporter, seed: used })
+  if (reporter.errors > 0 || outline === undefined) return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...places }
+  const { name = source.filename } = outline
+  return { ok: true, scenario: { filename: source.filename, name, ...places, seed: used, moments, ending: until ?? { atMs: lastMs } } }
+}
+
+const untilOf = <C>({ until }: typeof Outline.Type, { readCheck }: Reading<C>): Ending<C> | undefined => {
+  if (until === undefined) return undefined
+  if (typeof until === "string") return { atMs: parseSpan(until)! }
+  const check = readCheck(until.check, ["until", "check"])
+  const atMs = until.within === undefined ? defaultWithinMs : parseSpan(until.within)!
+  return check === undefined ? { atMs } : { atMs, check }
+}
+
+/** What the reader of files says of topologies. */
+const aboutScenarios = (diagnostic: Diagnostic): Diagnostic => {
+  const message = diagnostic.message
+    .replace("a topology has at least a name and nodes", "a scenario has at least a timeline")
+    .replace("is it a topology?", "is it a scenario?")
+    .replace("a file holds one topology", "a file holds one scenario")
+    .replace("split the lab", "split the scenario")
+  return { ...diagnostic, message }
+}
