@@ -4,7 +4,7 @@
  * out, and decides where the frame goes.
  *
  *   node A          fabric namespace                        node B
- *   eth1 ====veth==== p17 --> weft_port_3 --redirect_peer-->  eth1
+ *   eth1 ====veth==== p17 --> weft_port_4 --redirect_peer-->  eth1
  *                                         --redirect--> p18 ====veth==== eth1
  *                                         --redirect--> VXLAN device, to another host
  *
@@ -13,6 +13,7 @@
  *   lib/layout.h    what the maps hold; lib/maps.h the maps; lib/drop_reasons.h why frames are dropped
  *   lib/count.h     counting and dropping
  *   lib/tunnel.h    to and from other hosts
+ *   lib/gate.h      what faults hold up
  *   lib/deliver.h   handing a frame to a node
  *   lib/p2p.h       a link: a wire between two ports
  *   lib/network.h   a network: a learning switch
@@ -31,7 +32,7 @@
 #include "lib/network.h"
 
 SEC("tc")
-int weft_port_3(struct __sk_buff *skb)
+int weft_port_4(struct __sk_buff *skb)
 {
 	__u32 index = skb->ifindex;
 	const struct port *source = bpf_map_lookup_elem(&ports, &index);
@@ -50,8 +51,15 @@ int weft_port_3(struct __sk_buff *skb)
 	}
 	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
 		return drop(source->own.slot, DROP_RUNT);
-	if (!resumes(skb))
+	if (!resumes(skb)) {
 		count_from(skb, source->own.slot);
+		if (source->own.flags & END_GATED_FROM) {
+			int reason = held_from(skb, &source->own);
+
+			if (reason >= 0)
+				return drop(source->own.slot, reason);
+		}
+	}
 
 	switch (source->kind) {
 	case PORT_P2P:

@@ -2,10 +2,9 @@
 /* Handing a frame to a port's node, or to another host. */
 #pragma once
 
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
-#include "tunnel.h"
+#include "gate.h"
 
 static __always_inline bool same_address(const __u8 *a, const __u8 *b)
 {
@@ -24,6 +23,12 @@ static __always_inline bool same_address(const __u8 *a, const __u8 *b)
  */
 static __always_inline int deliver(struct __sk_buff *skb, const struct ethhdr *eth, __u32 index, const struct end *end)
 {
+	if (end->flags & END_GATED_TO) {
+		int reason = held_to(skb, end->flags, end->slot);
+
+		if (reason >= 0)
+			return drop(end->slot, reason);
+	}
 	count_to(skb, end->slot);
 	if ((end->flags & (END_VISIBLE | END_TUNNEL)) || !same_address(eth->h_dest, end->mac))
 		return send(skb, index, end->slot);

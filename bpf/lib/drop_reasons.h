@@ -15,7 +15,9 @@
 	REASON(UNDELIVERABLE, 6)  /* a copy could not be handed to this port's interface */                            \
 	REASON(UNKNOWN_VNI, 7)	  /* it came in a tunnel, for a VNI that no segment here has */                         \
 	REASON(UNKNOWN_VTEP, 8)	  /* it came in a tunnel, from a host that has no port of this VNI's segment */         \
-	REASON(SPLIT_HORIZON, 9)  /* it came from another host, for a station that is on another host */
+	REASON(SPLIT_HORIZON, 9)  /* it came from another host, for a station that is on another host */              \
+	REASON(CUT, 10)		  /* a fault keeps frames of the port from passing */                                   \
+	REASON(TOO_LONG, 11)	  /* longer than the MTU that a fault gives to the wire */
 
 enum drop_reason {
 #define REASON(name, number) DROP_##name = number,
@@ -24,4 +26,4 @@ enum drop_reason {
 };
 
 /* Room for reasons to come; part of the layout of `struct counters`. */
-#define DROP_REASONS_MAX 11
+#define DROP_REASONS_MAX 16

@@ -4,8 +4,9 @@
  *
  * A running lab keeps its maps when the daemon is replaced, so a change of meaning or size here must go with a new
  * number in the program's name (weft_port_N): a daemon adopts maps of its own number only. Layout 2 is layout 1 and the
- * maps of tunnels, layout 3 is layout 2 and `neighbors`, `answered`, `news` and stations that were told: what former ones
- * wrote means the same, so a daemon takes over their maps too.
+ * maps of tunnels, layout 3 is layout 2 and `neighbors`, `answered`, `news` and stations that were told, layout 4 is layout 3
+ * with gates, `limits` and room for more reasons in `counters`: what former ones wrote means the same, so a daemon takes over
+ * their maps too, but for counters of another size.
  */
 #pragma once
 
@@ -34,6 +35,11 @@ enum port_kind {
 #define END_VISIBLE 1
 /* Its frames come from another host, where all its other members have got them already: split horizon. */
 #define END_TUNNEL 2
+/* A gate, which faults close: nothing that comes from it passes, nothing that is for it. */
+#define END_MUTE 4
+#define END_DEAF 8
+/* What is longer than `limits` says does not pass, in either direction. */
+#define END_LIMITED 16
 
 /* What has to be known about a port to deliver to it. */
 struct end {
@@ -128,6 +134,8 @@ struct learning {
 	__u32 learnt;
 	__u32 pad;
 };
+
+/* limits: slot -> octets of the longest layer 3 packet (u32), for END_LIMITED. */
 
 /* answered: slot -> requests of the port that were answered in place of a station elsewhere (u64), one per CPU. */
 

@@ -156,6 +156,14 @@ static long flood_member(__u32 i, struct flood *state)
 		return 0;
 	if (state->flags & port->own.flags & END_TUNNEL)
 		return 0;
+	if (port->own.flags & END_GATED_TO) {
+		int reason = held_to(state->skb, port->own.flags, port->own.slot);
+
+		if (reason >= 0) {
+			drop(port->own.slot, reason);
+			return 0;
+		}
+	}
 	if (state->waiting)
 		copy_to(state->skb, state->waiting, state->waiting_slot);
 	state->waiting = index;
@@ -234,7 +242,7 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 	learn(eth->h_source, index, source, segment, now);
 	if (is_group(eth->h_dest)) {
 		if (answers(skb, key.segment, now, !(source->own.flags & END_TUNNEL)))
-			return send_answer(skb, index, source->own.slot);
+			return source->own.flags & END_DEAF ? drop(source->own.slot, DROP_CUT) : send_answer(skb, index, source->own.slot);
 		goto flood;
 	}
 

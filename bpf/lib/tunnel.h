@@ -2,7 +2,7 @@
 /*
  * Tunnels to other hosts: a tunnel end is a port (docs/adr/0014).
  *
- *   p17 --> weft_port_3 --set_tunnel_key--> vxlan device ~~ underlay ~~> vxlan device --> weft_port_3 --> p18
+ *   p17 --> weft_port_4 --set_tunnel_key--> vxlan device ~~ underlay ~~> vxlan device --> weft_port_4 --> p18
  *
  * The VXLAN device carries no addresses and knows no peers ("external"): for each frame we say where it goes, and are told
  * where it came from. (VNI, source address) names the tunnel end, and only those that user space made are known: a host

@@ -8,9 +8,9 @@ import * as Ip from "../wire/ip.ts"
 import { DropReason, dropReasons, dropReasonsMax } from "./drop-reasons.ts"
 
 /** The program's name in the kernel, with the number of the layout. */
-export const programName = "weft_port_3"
+export const programName = "weft_port_4"
 /** Of layouts whose maps mean the same to us; they lack the later ones. */
-export const formerProgramNames: ReadonlyArray<string> = ["weft_port_2", "weft_port_1"]
+export const formerProgramNames: ReadonlyArray<string> = ["weft_port_3", "weft_port_2", "weft_port_1"]
 
 /** Octets of a key and of a value, by map. */
 export const sizes = {
@@ -22,6 +22,7 @@ export const sizes = {
   learning: { key: 4, value: 16 },
   tunnels: { key: 4, value: 52 },
   origins: { key: 24, value: 4 },
+  limits: { key: 4, value: 4 },
   neighbors: { key: 20, value: 16 },
   answered: { key: 4, value: 8 },
   news: { key: 4, value: 8 }
@@ -35,6 +36,9 @@ const kindNetwork = 2
 const kindTunnels = 3
 const flagVisible = 1
 const flagTunnel = 2
+const flagMute = 4
+const flagDeaf = 8
+const flagLimited = 16
 
 /** From here on the index of a port is no ifindex but says which tunnel end it is. */
 export const firstTunnel = 0x8000_0000
@@ -52,10 +56,19 @@ export type Port =
   | { readonly kind: "network"; readonly segment: number; readonly mac: string; readonly tunnel?: true }
   | { readonly kind: "tunnels"; readonly udpPort: number }
 
+/** What faults do to frames of a port: nothing from it passes, nothing for it, nothing longer than `mtu` (octets of layer 3). */
+export interface Gate {
+  readonly mute?: true
+  readonly deaf?: true
+  readonly mtu?: number
+}
+
 /** A port as the kernel has it. */
 export interface PortEntry {
   readonly port: Port
   readonly visible: boolean
+  /** Absent: open. */
+  readonly gate?: Gate
   /** Index of its counters. */
   readonly slot: number
   readonly serial: number
@@ -81,26 +94,40 @@ const kinds: Readonly<Record<Port["kind"], number>> = { p2p: kindP2p, network: k
 const targetOf = (port: Port): number =>
   port.kind === "p2p" ? port.peer : port.kind === "network" ? port.segment : port.udpPort
 
-const encodeEnd = ({ port, slot, visible }: PortEntry, target: Uint8Array, at: number): void => {
+const gateFlags = ({ deaf, mtu, mute }: Gate): number =>
+  (mute === true ? flagMute : 0) | (deaf === true ? flagDeaf : 0) | (mtu === undefined ? 0 : flagLimited)
+
+const encodeEnd = ({ gate = {}, port, slot, visible }: PortEntry, target: Uint8Array, at: number): void => {
   const text = port.kind === "tunnels" ? noMac : port.mac
   const mac = Ip.parseMac(text)
   if (mac === undefined) throw new TypeError(`not a MAC address: "${text}"`)
   view(target).setUint32(at, slot, true)
   target.set(mac, at + 4)
   const tunnel = port.kind !== "tunnels" && port.tunnel === true
-  view(target).setUint16(at + 10, (visible ? flagVisible : 0) | (tunnel ? flagTunnel : 0), true)
+  view(target).setUint16(at + 10, (visible ? flagVisible : 0) | (tunnel ? flagTunnel : 0) | gateFlags(gate), true)
 }
 
+/** A limit comes as 0: what it is stands in `limits`. */
 export const decodePort = (bytes: Uint8Array, at: number): PortEntry => {
   const from = view(bytes)
   const flags = from.getUint16(at + 22, true)
   return {
     port: decodeKind(bytes, at, (flags & flagTunnel) !== 0),
     visible: (flags & flagVisible) !== 0,
+    ...(gateOf(flags) === undefined ? {} : { gate: gateOf(flags)! }),
     slot: from.getUint32(at + 12, true),
     serial: from.getUint32(at + 8, true)
   }
 }
+
+const gateOf = (flags: number): Gate | undefined =>
+  (flags & (flagMute | flagDeaf | flagLimited)) === 0
+    ? undefined
+    : {
+        ...((flags & flagMute) === 0 ? {} : { mute: true }),
+        ...((flags & flagDeaf) === 0 ? {} : { deaf: true }),
+        ...((flags & flagLimited) === 0 ? {} : { mtu: 0 })
+      }
 
 const decodeKind = (bytes: Uint8Array, at: number, isTunnel: boolean): Port => {
   const kind = view(bytes).getUint32(at, true)

@@ -19,7 +19,7 @@ import { Stations } from "./bpf-stations.ts"
 import { Tunnels } from "./bpf-tunnels.ts"
 import { attempt, KernelError } from "./errors.ts"
 
-export type { Counters, Port, PortEntry, TunnelEnd } from "./bpf-layout.ts"
+export type { Counters, Gate, Port, PortEntry, TunnelEnd } from "./bpf-layout.ts"
 export { isTunnelEnd, noMac } from "./bpf-layout.ts"
 export type { Segment } from "./bpf-members.ts"
 export type { Neighbor, ToldStation } from "./bpf-stations.ts"
@@ -189,7 +189,11 @@ export class PortProgram {
     this.links.clear()
     this.freeSlots.length = 0
     const indexes = new Uint32Array(keys.buffer)
-    for (let i = 0; i < indexes.length; i++) this.remember(indexes[i]!, Layout.decodePort(values, i * Layout.sizes.ports.value))
+    for (let i = 0; i < indexes.length; i++) {
+      const entry = Layout.decodePort(values, i * Layout.sizes.ports.value)
+      const gate = entry.gate?.mtu === undefined ? entry.gate : { ...entry.gate, mtu: this.readLimit(entry.slot) }
+      this.remember(indexes[i]!, gate === undefined ? entry : { ...entry, gate })
+    }
     // Slot 0 counts the frames that belong to no port.
     const used = new Set(Array.from(this.entries.values(), (entry) => entry.slot))
     for (let slot = addon.bpfMapInfo(this.maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
@@ -325,6 +329,24 @@ export class PortProgram {
     })
   }
 
+  /** What faults do to the frames of these ports; an empty gate is an open one. What is no port is left out. */
+  setGates(gates: ReadonlyArray<readonly [ifindex: number, gate: Layout.Gate]>): void {
+    const changed = gates.filter(([ifindex, gate]) => {
+      const { gate: before = {} } = this.entries.get(ifindex) ?? { gate }
+      return before.mute !== gate.mute || before.deaf !== gate.deaf || before.mtu !== gate.mtu
+    })
+    if (changed.length === 0) return
+    this.change(() => {
+      for (const [ifindex, gate] of changed) {
+        const { gate: _, ...entry } = this.entries.get(ifindex)!
+        // The limit first: it counts as soon as the port's entry says so.
+        if (gate.mtu !== undefined) this.writeLimit(entry.slot, gate.mtu)
+        this.remember(ifindex, Object.keys(gate).length === 0 ? entry : { ...entry, gate })
+      }
+      this.write(changed.map(([ifindex]) => ifindex))
+    })
+  }
+
   /** Undefined when there is no such port. */
   counters(ifindex: number): Layout.Counters | undefined {
     const entry = this.entries.get(ifindex)
@@ -415,6 +437,15 @@ export class PortProgram {
       addon.bpfLookup(this.maps.counters, Layout.keys32(...slots), slots.length, length)
     )
     return slots.map((_, i) => Layout.decodeCounters(values, i * length, this.cpus))
+  }
+
+  private writeLimit(slot: number, octets: number): void {
+    this.kernel("set limit", () => addon.bpfUpdate(this.maps.limits, Layout.keys32(slot), Layout.keys32(octets), 1))
+  }
+
+  private readLimit(slot: number): number {
+    const value = this.kernel("read limit", () => addon.bpfLookup(this.maps.limits, Layout.keys32(slot), 1, Layout.sizes.limits.value))
+    return new DataView(value.buffer, value.byteOffset).getUint32(0, true)
   }
 
   private dump(map: Layout.MapName): readonly [Uint8Array, Uint8Array] {

@@ -12,7 +12,9 @@ export const DropReason = {
   undeliverable: 6,
   unknownVni: 7,
   unknownVtep: 8,
-  splitHorizon: 9
+  splitHorizon: 9,
+  cut: 10,
+  tooLong: 11
 } as const
 
 export type DropReason = keyof typeof DropReason
@@ -20,7 +22,7 @@ export type DropReason = keyof typeof DropReason
 export const dropReasons = Object.keys(DropReason) as ReadonlyArray<DropReason>
 
 /** How many reasons a port's counters have room for (`DROP_REASONS_MAX`). */
-export const dropReasonsMax = 11
+export const dropReasonsMax = 16
 
 const descriptions: Readonly<Record<DropReason, string>> = {
   noPort: "no port is known for the interface that it came from or was meant for",
@@ -32,7 +34,9 @@ const descriptions: Readonly<Record<DropReason, string>> = {
   undeliverable: "a copy could not be handed to the port's interface",
   unknownVni: "it came in a tunnel, for a VNI that no segment here has",
   unknownVtep: "it came in a tunnel, from a host that has no port of this VNI's segment",
-  splitHorizon: "it came from another host, for a station that is on another host"
+  splitHorizon: "it came from another host, for a station that is on another host",
+  cut: "a fault keeps frames from passing",
+  tooLong: "longer than the MTU that a fault gives to the wire"
 }
 
 export const describe = (reason: DropReason): string => descriptions[reason]

@@ -19,6 +19,9 @@ export const filterName = "weft_port"
 /** Interfaces that are about to be removed are moved to this group first: removing a group costs the same as removing one. */
 const doomedGroup = 0x7fff_fffe
 
+/** Host sides that a fault holds down, so that their nodes' interfaces have no carrier; nobody else is to set them up. */
+export const pulledGroup = 0x7fff_fffd
+
 /** The host side of a port, as it is in the kernel. */
 export interface FabricPort {
   readonly lab: string

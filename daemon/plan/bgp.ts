@@ -175,6 +175,6 @@ export interface BgpSpec {
   readonly alwaysCompareMed: boolean
   /** RFC 8326: announce everything with GRACEFUL_SHUTDOWN and least preference. */
   readonly gracefulShutdown: boolean
-  /** Wanted: `running`. Observed: `running`, or what is wrong. */
+  /** Wanted: `running`, or `paused`: it says nothing and hears nothing. Observed: the same, or what is wrong. */
   readonly state: string
 }

@@ -73,8 +73,14 @@ const segmentOf = (whole: SegmentSpec, { host, hosts, isPortHere, vtepOf }: Cut)
   others.delete(host)
   const vteps = new Set([...others].flatMap((other) => vtepOf(other) ?? []))
   const tunnel: TunnelSpec = { ...transportOf(whole), vteps: [...vteps].toSorted() }
-  const { endpoints, profiles, ...rest } = spec
-  return { ...rest, ports, ...leaving(endpoints, profiles, isPortHere), tunnel }
+  const { endpoints, gates, profiles, ...rest } = spec
+  return { ...rest, ports, ...leaving(endpoints, profiles, isPortHere), ...gatesOf(gates, isPortHere), tunnel }
+}
+
+/** Each host has the gates of its own ports. */
+const gatesOf = (gates: SegmentSpec["gates"], isPortHere: (port: string) => boolean): Pick<SegmentSpec, "gates"> => {
+  const here = Object.entries(gates ?? {}).filter(([port]) => isPortHere(port))
+  return here.length === 0 ? {} : { gates: Object.fromEntries(here) }
 }
 
 const isPlain = (profile: LinkProfile): boolean => Object.keys(profile).length === 0

@@ -7,6 +7,8 @@
  * when the first comes back the hold is taken off, and what then shows decides again. Messages only say where to look;
  * what is done is decided from both ends as they are at that moment, because a message may be older than our own doing.
  *
+ * A host side that a fault holds down (resources/port.ts) is left alone, and so is the other end of its link.
+ *
  * **Captures.** `bpf_redirect_peer` hands a frame to the node without passing the host side, where tcpdump would see it.
  * While a host side is promiscuous its frames take the long way; see docs/adr/0007.
  *
@@ -60,6 +62,8 @@ export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() =>
       troubled.delete(index)
       return
     }
+    // A fault holds one of them: it says what both ends see.
+    if (near.group === Fabric.pulledGroup || far.group === Fabric.pulledGroup) return
     for (const { index: end } of [near, far]) {
       if (near.up && near.carrier && far.up && far.carrier) troubled.delete(end)
       else troubled.add(end)

@@ -32,11 +32,18 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
       if (!known) yield [id.port(node, ifname), { node, ifname, mac: "", mtu: link.mtu, fabricName: link.name, state }]
       continue
     }
-    const held = !link.up && isDown(lab, others.get(`${node}:${ifname}`))
+    const isPulled = !link.up && link.group === Fabric.pulledGroup
+    const held = isPulled || (!link.up && isDown(lab, others.get(`${node}:${ifname}`)))
     const state = stateOf(lab, programs.get(link.index), held ? { ...link, up: true } : link, inside)
-    yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name, state }]
+    yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name, state, ...carrierOf(isPulled) }]
   }
 }
+
+const carrierOf = (isPulled: boolean): Pick<PortSpec, "carrier"> => (isPulled ? { carrier: "lost" } : {})
+
+/** How the host side has to stand for the carrier that the node's side shall have. */
+const standing = ({ carrier }: PortSpec): { readonly up: boolean; readonly group: number } =>
+  carrier === "lost" ? { up: false, group: Fabric.pulledGroup } : { up: true, group: 0 }
 
 /** For each port of a link, the port at the other end. */
 const otherEnds = (lab: Lab): ReadonlyMap<string, string> => {
@@ -94,6 +101,10 @@ const add = (lab: Lab, batch: Batch, step: StepOf<"port">, tag: number, index: n
   Link.addAltName(batch.out, index, Fabric.markOf({ lab: lab.name, node: spec.node, ifname: spec.ifname }))
   batch.note("mark link", name(spec), tag)
   dress(lab, batch, index, tag, spec)
+  if (spec.carrier === "lost") {
+    Link.setLink(batch.out, index, standing(spec))
+    batch.note("take the carrier from", name(spec), tag)
+  }
   lab.setIndex(spec.node, spec.ifname, inside)
   lab.setFabricIndex(name(spec), index)
 }
@@ -135,7 +146,7 @@ const change = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   for (const [tag, step] of steps.entries()) {
     const { spec } = step.after!
     const index = lab.fabricIndex(name(spec))!
-    Link.setLink(outside.out, index, { mtu: spec.mtu, up: true })
+    Link.setLink(outside.out, index, { mtu: spec.mtu, ...standing(spec) })
     outside.note("change link", name(spec), tag)
     dress(lab, outside, index, tag, spec)
   }

@@ -169,12 +169,26 @@ const observeNetwork = (lab: Lab, id: string, spec: SegmentSpec, { carriers, ent
   return { ...observed, tunnel: { ...ways.tunnel, vteps } }
 }
 
+/** Of the segment's ports, as the program has them. */
+const gatesOf = (lab: Lab, { ports }: SegmentSpec, { entries }: Seen): Pick<SegmentSpec, "gates"> => {
+  const gates = ports.flatMap((port) => {
+    const gate = entries.get(lab.fabricIndex(port) ?? 0)?.gate
+    return gate === undefined ? [] : [[port, gate] as const]
+  })
+  return gates.length === 0 ? {} : { gates: Object.fromEntries(gates) }
+}
+
+/** Ports that come from another segment bring theirs along: all are set. */
+const setGates = (lab: Lab, { gates = {}, ports }: SegmentSpec): void =>
+  lab.daemon.program.setGates(ports.map((port) => [fabricIndex(lab, port), gates[port] ?? {}]))
+
 function* observe(lab: Lab): Generator<readonly [string, SegmentSpec]> {
   const names = new Map(Array.from(lab.snapshot.fabricPorts, ([name, { link }]) => [link.index, name]))
   const seen: Seen = { entries: lab.daemon.program.ports(), carriers: TunnelWays.carriers(lab), names }
   for (const { id, spec } of lab.knownOf("segment")) {
-    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, spec, seen) : observeNetwork(lab, id, spec, seen)
-    if (found !== undefined) yield [id, found]
+    const { gates: _, ...open } = spec
+    const found = spec.segmentKind === "p2p" ? observeLink(lab, id, open, seen) : observeNetwork(lab, id, open, seen)
+    if (found !== undefined) yield [id, { ...found, ...gatesOf(lab, found, seen) }]
   }
 }
 
@@ -283,7 +297,10 @@ export const handler: Handler<"segment"> = {
     for (const { after, id } of steps) if (TunnelWays.isTunnelled(after!.spec)) await TunnelWays.vacate(lab, id, after!.spec)
     return eachAsync(steps, async ({ after, before, id }) => {
       const { spec } = after!
+      // Closed before the ways change, where the port is there already; opened after.
+      if (spec.gates !== undefined) setGates(lab, spec)
       const kept = await (TunnelWays.isTunnelled(spec) ? joinTunnelled(lab, id, spec) : join(lab, id, spec))
+      setGates(lab, spec)
       if (before !== undefined) leave(lab, before, spec)
       await TunnelWays.drop(lab, id, vnisOf(lab, id, before, spec), { at: "leisure", kept })
       if (spec.profiles === undefined) lab.daemon.links.release(engineId(lab, id))

@@ -85,7 +85,7 @@ t.test("encodePort and decodePort are inverse", async (t) => {
 
 t.test("decodeCounters adds up all CPUs", async (t) => {
   const cpus = 3
-  const values = new BigUint64Array((cpus * Layout.sizes.counters.value) / 8).map((_, i) => BigInt(i % 16))
+  const values = new BigUint64Array((cpus * Layout.sizes.counters.value) / 8).map((_, i) => BigInt(i % (Layout.sizes.counters.value / 8)))
   const counters = Layout.decodeCounters(new Uint8Array(values.buffer), 0, cpus)
   t.strictSame(counters.from, { packets: 0, octets: 3 })
   t.strictSame(counters.to, { packets: 6, octets: 9 })

@@ -1,44 +1,54 @@
-/** `link-down`: no packet passes a link; its ends keep their carrier. */
+/** `link-down`: a link is down, as if its cable were pulled, or without anybody being told. */
 import { Schema } from "effect"
-import type { Plan, ResourceOf } from "../../plan/resource.ts"
-import { text } from "../../topology/schema-parts.ts"
+import type { Plan } from "../../plan/resource.ts"
+import { optional } from "../../topology/schema-parts.ts"
+import { loseCarriers, portsOf, shutPorts } from "../cut.ts"
 import { faultKind, type Problem } from "../kind.ts"
+import { find, Link, linkProblems, linkTitle } from "../targets.ts"
 
-const Link = text({
-  description: "a link by its name, or by one of its ports as NODE:IF",
-  problem: (value) => (value.trim() === "" ? "the text is empty" : undefined)
-})
+/** What `flap` says of it, too. */
+export const downFields = {
+  link: Link,
+  carrier: optional(Schema.Literals(["lost", "keep"]).annotate({
+    description: "lost (unless given): the ends see it, as when a cable is pulled; keep: nobody is told, packets vanish"
+  })),
+  side: optional(Schema.Literals(["both", "near"]).annotate({
+    description: "near: only the end that is named by NODE:IF loses its carrier; packets vanish both ways all the same"
+  }))
+} as const
 
-const Spec = Schema.Struct({ link: Link }).annotate({ expected: "a link, or a map with link" })
+const Spec = Schema.Struct(downFields).annotate({ expected: "a link, or a map with link" })
+export type Down = typeof Spec.Type
 
-type Segment = ResourceOf<"segment">
-
-const linksOf = (plan: Plan): ReadonlyArray<Segment> =>
-  plan.resources.filter((one): one is Segment => one.kind === "segment" && one.spec.segmentKind === "p2p")
-
-const find = (plan: Plan, link: string): Segment | undefined =>
-  linksOf(plan).find(({ spec }) => spec.name === link || spec.ports.includes(link))
-
-const problemOf = (plan: Plan, link: string): ReadonlyArray<Problem> => {
-  if (find(plan, link) !== undefined) return []
-  const candidates = linksOf(plan).flatMap(({ spec }) => [spec.name, ...spec.ports])
-  return [{ path: ["link"], message: `the lab has no link "${link}"`, candidates }]
+export const downProblems = ({ carrier, link, side }: Down, plan: Plan): ReadonlyArray<Problem> => {
+  const problems = linkProblems(plan, { link }, true)
+  if (problems.length > 0 || side !== "near") return problems
+  if (carrier === "keep") return [{ path: ["side"], message: 'says who loses the carrier, and with "carrier: keep" nobody does' }]
+  if (find(plan, link)?.near !== undefined) return []
+  return [{ path: ["side"], message: "the near end is known where the link is named by one of its ports, NODE:IF" }]
 }
 
-export const linkDown = faultKind<typeof Spec.Type>({
-  summary: "No packet passes a link, in either direction",
-  usage: "LINK|NODE:IF",
+export const downTitle = ({ carrier, link, side }: Down, plan: Plan): string => {
+  const how = carrier === "keep" ? "without a word" : side === "near" ? `and only ${link} sees it` : "carrier lost"
+  return `link ${linkTitle(plan, link)} is down, ${how}`
+}
+
+/** The plan while it is down. */
+export const takeDown = ({ carrier, link, side }: Down, plan: Plan): Plan => {
+  const target = find(plan, link)
+  if (target === undefined) return plan
+  const ports = portsOf(target)
+  const cut = shutPorts(plan, ports)
+  if (carrier === "keep") return cut
+  return loseCarriers(cut, new Set(side === "near" ? ports.filter((port) => port === target.near) : ports))
+}
+
+export const linkDown = faultKind<Down>({
+  summary: "A link is down: as when its cable is pulled, or with carrier=keep without anybody being told",
+  usage: "LINK|NODE:IF [carrier=lost|keep] [side=both|near]",
   words: ["link"],
   schema: Spec,
-  check: ({ link }, plan) => problemOf(plan, link),
-  title: ({ link }, plan) => `link ${find(plan, link)?.spec.ports.join(" -- ") ?? link} is down`,
-  apply: ({ link }, plan) => {
-    const hit = find(plan, link)
-    if (hit === undefined) return plan
-    const [a, b] = hit.spec.endpoints ?? hit.spec.ports.toSorted()
-    const { aToB = {}, bToA = {}, seed = 0 } = hit.spec.profiles ?? {}
-    const profiles = { aToB: { ...aToB, down: true }, bToA: { ...bToA, down: true }, seed }
-    const down: Segment = { ...hit, spec: { ...hit.spec, endpoints: [a!, b!], profiles } }
-    return { ...plan, resources: plan.resources.map((one) => (one === hit ? down : one)) }
-  }
+  check: downProblems,
+  title: downTitle,
+  apply: takeDown
 })
