@@ -41,9 +41,9 @@ export type Observed = ReadonlyMap<string, { readonly [K in Kind]: ObservedOf<K>
 
 /** Attributes that the kernel lets us change on the living object; any other difference means making it anew. */
 const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
-  node: ["nodeKind", "sysctls"],
-  port: ["mac", "mtu", "state"],
-  segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles", "tunnel"],
+  node: ["nodeKind", "sysctls", "paused"],
+  port: ["mac", "mtu", "state", "carrier"],
+  segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles", "gates", "tunnel"],
   address: [],
   bfd: ["minTxMs", "minRxMs", "multiplier", "state"],
   nexthop: ["members"],
@@ -72,7 +72,7 @@ const equal = (a: unknown, b: unknown): boolean => {
 }
 
 /** Attributes whose parts are attributes of their own. */
-const deep = new Set(["sysctls", "profiles", "tunnel", "env", "files", "policies", "prefixLists", "multipath"])
+const deep = new Set(["sysctls", "profiles", "gates", "tunnel", "env", "files", "policies", "prefixLists", "multipath"])
 
 /** Lists whose members have a name, so that a changed one shows by it: `neighbors.10.0.0.1.shutdown`. */
 const named = new Set(["neighbors", "vrfs"])

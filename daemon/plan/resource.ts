@@ -17,6 +17,8 @@ export interface NodeSpec {
   /** Every sysctl that weft sets in the namespace, path with dots (`net.ipv4.ip_forward`), ours and the user's merged. */
   readonly sysctls: Readonly<Record<string, string>>
 }
+  /** Its processes stand still; the kernel goes on. Those that come later run. */
+  readonly paused?: true
 
 /** One interface of a node: a veth pair, node side in the node's namespace, host side in the fabric. */
 export interface PortSpec {
@@ -32,6 +34,18 @@ export interface PortSpec {
   /** Wanted: `up`. Observed: `up`, or what is wrong: `down`, `without its eBPF program`, ... */
   readonly state: string
 }
+  /** Absent: it has one, if its other end has. Without, the interface is up and knows that nobody is there. */
+  readonly carrier?: "lost"
+}
+
+/** What faults do to the frames of one port of a segment. */
+export interface Gate {
+  /** Nothing that the node sends passes. */
+  readonly mute?: true
+  /** Nothing is handed to the node. */
+  readonly deaf?: true
+  /** Longer packets do not pass, in either direction, and nobody is told: octets from the IP header on. */
+  readonly mtu?: number
 
 /** How frames of a segment cross the underlay, as the topology says it. Absent: VXLAN on its usual port, `auto`. */
 export interface Transport {
@@ -65,6 +79,8 @@ export interface SegmentSpec {
   readonly endpoints?: readonly [a: string, b: string]
   readonly profiles?: LinkProfiles
   /** Only in the plan of a whole lab; the part of one host has `tunnel` instead, where the segment spans hosts. */
+  /** By `node:ifname`; ports without one are open. */
+  readonly gates?: Readonly<Record<string, Gate>>
   readonly transport?: Transport
   /**
    * Only in the part of one host (`part.ts`): `ports` are then those on this host (one of a link), and `profiles` hold
@@ -124,7 +140,7 @@ export interface BfdSpec extends BfdTimers {
   readonly ifname?: string
   readonly local?: string
   readonly multihop: boolean
-  /** Wanted: `running`. Observed: `running`, or what is wrong. */
+  /** Wanted: `running`, or `paused`: it says nothing and hears nothing. Observed: the same, or what is wrong. */
   readonly state: string
 }
 
@@ -211,7 +227,7 @@ export interface ContainerSpec {
   readonly memory?: number
   readonly healthcheck?: HealthcheckSpec | "none"
   readonly waitFor?: "healthy"
-  /** Wanted: `running`. Observed: `running`, or what is wrong: `exited with code 137`, ... */
+  /** Wanted: `running` or `paused`. Observed: the same, or what is wrong: `exited with code 137`, ... */
   readonly state: string
 }
 
@@ -253,6 +269,8 @@ export type Remembered =
   | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number; readonly container?: string }
   /** A rule set that was applied, and the digest of how nft lists it. */
   | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
+  /** Processes that were stopped, each with when it was started (clock ticks since boot), in the namespace with this inode. */
+  | { readonly kind: "pause"; readonly inode: number; readonly stopped: ReadonlyArray<readonly [pid: number, startedAt: string]> }
 
 /** Where in the topology file a resource comes from; lines and columns count from 1. */
 export interface Source {
