@@ -16,9 +16,9 @@ export interface NodeSpec {
   readonly nodeKind: "host" | "router"
   /** Every sysctl that weft sets in the namespace, path with dots (`net.ipv4.ip_forward`), ours and the user's merged. */
   readonly sysctls: Readonly<Record<string, string>>
-}
   /** Its processes stand still; the kernel goes on. Those that come later run. */
   readonly paused?: true
+}
 
 /** One interface of a node: a veth pair, node side in the node's namespace, host side in the fabric. */
 export interface PortSpec {
@@ -33,7 +33,6 @@ export interface PortSpec {
   readonly fabricName: string
   /** Wanted: `up`. Observed: `up`, or what is wrong: `down`, `without its eBPF program`, ... */
   readonly state: string
-}
   /** Absent: it has one, if its other end has. Without, the interface is up and knows that nobody is there. */
   readonly carrier?: "lost"
 }
@@ -46,6 +45,7 @@ export interface Gate {
   readonly deaf?: true
   /** Longer packets do not pass, in either direction, and nobody is told: octets from the IP header on. */
   readonly mtu?: number
+}
 
 /** How frames of a segment cross the underlay, as the topology says it. Absent: VXLAN on its usual port, `auto`. */
 export interface Transport {
@@ -78,9 +78,9 @@ export interface SegmentSpec {
   /** Of a link that is not a plain wire: its ports in the order by which `profiles` names them a and b. */
   readonly endpoints?: readonly [a: string, b: string]
   readonly profiles?: LinkProfiles
-  /** Only in the plan of a whole lab; the part of one host has `tunnel` instead, where the segment spans hosts. */
   /** By `node:ifname`; ports without one are open. */
   readonly gates?: Readonly<Record<string, Gate>>
+  /** Only in the plan of a whole lab; the part of one host has `tunnel` instead, where the segment spans hosts. */
   readonly transport?: Transport
   /**
    * Only in the part of one host (`part.ts`): `ports` are then those on this host (one of a link), and `profiles` hold
@@ -267,10 +267,10 @@ export type Kind = keyof SpecByKind
 export type Remembered =
   /** A command that has run, the inode of the namespace in which it ran, and the id of the container if it was in one. */
   | { readonly kind: "exec"; readonly argv: ReadonlyArray<string>; readonly inode: number; readonly container?: string }
-  /** A rule set that was applied, and the digest of how nft lists it. */
-  | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
   /** Processes that were stopped, each with when it was started (clock ticks since boot), in the namespace with this inode. */
   | { readonly kind: "pause"; readonly inode: number; readonly stopped: ReadonlyArray<readonly [pid: number, startedAt: string]> }
+  /** A rule set that was applied, and the digest of how nft lists it. */
+  | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
 
 /** Where in the topology file a resource comes from; lines and columns count from 1. */
 export interface Source {
