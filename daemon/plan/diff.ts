@@ -65,7 +65,9 @@ const equal = (a: unknown, b: unknown): boolean => {
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
   if (Array.isArray(a) !== Array.isArray(b)) return false
+  const left = Object.entries(a).filter(([, value]) => value !== undefined)
   const right = b as Record<string, unknown>
+  if (left.length !== Object.values(right).filter((value) => value !== undefined).length) return false
   return left.every(([key, value]) => equal(value, right[key]))
 }
 
@@ -130,6 +132,7 @@ const compare = (resource: Resource, observed: { kind: Kind; spec: object } | un
   if (attributes.length === 0) return undefined
   const names = [...new Set(attributes.map((change) => change.path.split(".")[0]!))]
   const changeable: ReadonlyArray<string> = inPlace[kind]
+  const fixed = names.filter((name) => !changeable.includes(name))
   const before = observed.spec as SpecByKind[Kind]
   if (fixed.length === 0) {
     const reason = kind === "exec" ? "the command changed: runs again" : `${names.join(", ")} can be changed in place`
@@ -141,6 +144,7 @@ const compare = (resource: Resource, observed: { kind: Kind; spec: object } | un
 
 /** What goes with a resource that is made anew: everything that depends on it, but commands only with their node. */
 const dependentsOfReplaced = (plan: Plan, steps: ReadonlyArray<Step>): Map<string, string> => {
+  const because = new Map(steps.filter((one) => one.action === "replace").map((one) => [one.id, one.id]))
   const direct = new Set(because.keys())
   if (because.size === 0) return because
   for (const resource of inOrder(plan.resources)) {
@@ -177,6 +181,7 @@ const goesWithOwner = (kind: Kind, spec: object, removed: ReadonlySet<string>): 
 }
 
 const removals = (desired: ReadonlyMap<string, Resource>, observed: Observed): Step[] => {
+  const extra = [...observed].filter(([id]) => !desired.has(id))
   const removed = new Set(extra.map(([id]) => id))
   return extra
     .sort(([, a], [, b]) => rank(b.kind) - rank(a.kind))
@@ -199,6 +204,7 @@ export const diff = (plan: Plan, observed: Observed): ReadonlyArray<Step> => {
   const desired = new Map(plan.resources.map((resource) => [resource.id, resource]))
   const steps = inOrder(plan.resources)
     .map((resource) => compare(resource, observed.get(resource.id)))
+    .filter((one) => one !== undefined)
   const along = dependentsOfReplaced(plan, steps)
   const changed = new Set(steps.map((one) => one.id))
   for (const [id, cause] of along) {
