@@ -429,7 +429,8 @@ const daemon = (config: Config) =>
     const known = answersFor({ routing, bfd, readRoutes: readRoutesAt, ...commands })
     const answers = yield* acquire("Cannot start", () => new Answers(known), (it) => it.close())
     const asked = { answers, resolveNode: commands.resolveNode }
-    const checking = { ...asked, load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
+    const suites = { load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
+    const checking = { ...asked, ...suites, faults: undefined }
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: {

@@ -25,7 +25,7 @@ const layers: Readonly<Record<string, Layer>> = {
   plan: { layers: ["wire"], packages: pureNode, why: "it is pure: plans in, steps out" },
   compiler: { layers: ["wire", "topology", "plan"], packages: pureNode, why: "it is pure: Topology in, Plan out" },
   checks: {
-    layers: ["wire", "topology", "plan"],
+    layers: ["wire", "topology", "plan", "faults"],
     packages: ["effect", ...pureNode],
     why: "a check asks a lab by a small interface and knows nothing of who answers"
   },

@@ -29,8 +29,11 @@ export interface Reference {
 export interface Kind<Spec> {
   readonly schema: Schema.Codec<Spec, unknown, never, never>
   readonly references: (spec: Spec) => ReadonlyArray<Reference>
-  /** Tells the reporter what else is wrong with it. `path`: of the kind's own value; without `plan` there is no lab to look it up in. */
-  readonly problems?: (spec: Spec, place: { readonly path: Path; readonly plan: Plan | undefined; readonly reporter: Reporter }) => void
+  /**
+   * Tells the reporter what else is wrong with it. `value`: as the file has it, whatever the schema said of it; `path`: its place;
+   * without `plan` there is no lab to look names up in.
+   */
+  readonly problems?: (value: unknown, place: { readonly path: Path; readonly plan: Plan | undefined; readonly reporter: Reporter }) => void
   /** In a line of output, where the check has no name of its own. */
   readonly title: (spec: Spec) => string
   /** `free`: with all others at once. `measures`: others would disturb it; after these. `alone`: last, one at a time. */

@@ -1,6 +1,7 @@
 /** Every kind of check, by the key that names it in a suite. To add one: a file in `kinds/`, and a line here. */
 import type { Kind } from "./kind.ts"
 import { exec } from "./kinds/exec.ts"
+import { failover } from "./kinds/failover.ts"
 import { latency, throughput } from "./kinds/measure.ts"
 import { allPairs, reachable, unreachable } from "./kinds/reachable.ts"
 import { dns, http } from "./kinds/service.ts"
@@ -24,7 +25,8 @@ export const kinds = {
   mtu,
   latency,
   throughput,
-  exec
+  exec,
+  failover
 } as const
 
 export type KindName = keyof typeof kinds

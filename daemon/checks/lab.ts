@@ -2,6 +2,7 @@
  * What a check may ask of a lab: questions to its nodes, each a plain value, answered where the node is. Checks know
  * nothing else of the daemon, so they run the same whether a node is on this host or on another one.
  */
+import type { FaultRequest } from "../plan/fault.ts"
 
 /** One router's answer on the way of a packet. `what`: `passed on`, `arrived`, or why it went no further. */
 export interface Hop {
@@ -70,6 +71,20 @@ export interface FlowSeen {
   readonly latency: { readonly min: number; readonly mean: number; readonly p50: number; readonly p99: number; readonly max: number }
 }
 
+/** A flow up to now. Times are ms, moments ms since 1970. */
+export interface FlowProgress {
+  readonly sent: number
+  readonly received: number
+  readonly lost: number
+  readonly unsent: number
+  /** How long the oldest probe without an answer has been under way. */
+  readonly pendingMs: number
+  /** The longest time in which nothing could be sent: outages are known to within that. */
+  readonly blindMs: number
+  /** `lasts`: it was not over when this was read. The last 4096. */
+  readonly outages: ReadonlyArray<{ readonly startMs: number; readonly lengthMs: number; readonly lost: number; readonly lasts: boolean }>
+}
+
 type Reached<More> = ({ readonly ok: true } & More) | { readonly ok: false; readonly reason: string }
 
 interface Timed {
@@ -112,6 +127,10 @@ export interface Questions {
   ]
   /** `port` 0: ICMP. */
   readonly flow: readonly [Aimed & { readonly port: number; readonly spacingMs: number; readonly forMs: number }, FlowSeen]
+  /** The same, until it is ended: for what nobody knows the length of. It ends by itself when nobody has read it for a minute. */
+  readonly "flow-begin": readonly [Aimed & { readonly port: number; readonly spacingMs: number }, { readonly id: number }]
+  readonly "flow-read": readonly [{ readonly id: number }, FlowProgress]
+  readonly "flow-end": readonly [{ readonly id: number }, null]
   /** Sends as fast as it can to a door. */
   readonly flood: readonly [Aimed & { readonly port: number; readonly token: string; readonly forMs: number },
     Reached<{ readonly source: string }>]
@@ -146,6 +165,18 @@ export interface Lab {
   readonly nodes: ReadonlyMap<string, LabNode>
   /** Rejects with a sentence when the node cannot be asked. */
   readonly ask: <K extends keyof Questions>(node: string, what: K, question: Asked<K>) => Promise<Answer<K>>
+  /**
+   * Injects faults in one change, and resolves when they are in force. They are healed by `heal`, and when the daemon ends.
+   * `by`: who asks, for people. Rejects when they cannot be injected; then none is.
+   */
+  readonly inject: (faults: ReadonlyArray<FaultRequest & { readonly forMs?: number }>, by: string) => Promise<Injected>
+}
+
+export interface Injected {
+  /** What each does, for people. */
+  readonly titles: ReadonlyArray<string>
+  /** Resolves when the lab is again what its topology says. Fine more than once. */
+  readonly heal: () => Promise<void>
 }
 
 /** Whose address it is. */

@@ -120,11 +120,11 @@ export const readCheck = (value: unknown, context: CheckContext): Check | undefi
   const kind = kindIn(value, path, reporter)
   if (kind === undefined) return undefined
   const decoded = decoders.get(kind)!(value, path, reporter) as (Modifiers & Readonly<Record<string, unknown>>) | undefined
+  const { problems, references, title } = kindOf(kind)
+  problems?.((value as Readonly<Record<string, unknown>>)[kind], { path: [...path, kind], plan, reporter })
   if (decoded === undefined) return undefined
   const spec = decoded[kind]
-  const { problems, references, title } = kindOf(kind)
   if (nodes !== undefined) for (const reference of references(spec)) lookUp(reference, [...path, kind], nodes, reporter)
-  problems?.(spec, { path: [...path, kind], plan, reporter })
   const { always, eventually = defaults.eventually, expect, labels = defaults.labels, not, severity = defaults.severity } = decoded
   if (not !== undefined && expect !== undefined) reporter.error([...path, "expect"], 'says the same as "not": remove one of the two',
     { at: "key" })

@@ -59,6 +59,7 @@ interface Shared {
 
 const leaseMs = 300_000
 const lingerMs = 1000
+const unreadMs = 60_000
 const mostOutput = 1 << 20
 const chunk = Buffer.alloc(64 << 10)
 
@@ -67,6 +68,8 @@ export class Answers {
   readonly #doors = new Map<number, Shared>()
   readonly #byKey = new Map<string, Shared>()
   #flows: Flows | undefined
+  /** Flows that last until they are ended, with what ends them when they are forgotten. */
+  readonly #begun = new Map<number, NodeJS.Timeout>()
   #lastDoor = 0
   readonly #handlers: Handlers
 
@@ -87,6 +90,9 @@ export class Answers {
       bfd,
       exec: (node, question) => this.#exec(node, question),
       flow: (node, question) => this.#flow(node, question),
+      "flow-begin": async (node, question) => this.#beginFlow(node, question),
+      "flow-read": async (_, { id }) => this.#readFlow(id),
+      "flow-end": async (_, { id }) => this.#endFlow(id),
       flood,
       open: (node, question) => this.#open(node, question),
       seen: async (_, { id, timeoutMs, token }) => (await (await this.#door(id)).seen(token, timeoutMs)) ?? null,
@@ -103,6 +109,7 @@ export class Answers {
 
   async close(): Promise<void> {
     await Promise.all([...this.#doors.values()].map((door) => this.#remove(door)))
+    for (const id of [...this.#begun.keys()]) this.#endFlow(id)
     this.#flows?.close()
   }
 
@@ -165,6 +172,27 @@ export class Answers {
     } finally {
       this.#flows.end(flow)
     }
+  }
+
+  #beginFlow({ netnsPath }: AskedNode, { address, port, spacingMs, timeoutMs }: Asked<"flow-begin">): Answer<"flow-begin"> {
+    this.#flows ??= Flows.start()
+    const id = this.#flows.add({ netnsPath, address, port, spacingMs, timeoutMs })
+    this.#begun.set(id, setTimeout(() => this.#endFlow(id), unreadMs).unref())
+    return { id }
+  }
+
+  #readFlow(id: number): Answer<"flow-read"> {
+    const timer = this.#begun.get(id)
+    if (timer === undefined || this.#flows === undefined) throw new Error("the probes have ended: nobody had read them for a minute")
+    timer.refresh()
+    const { blindMs, lost, outages, pendingMs, received, sent, unsent } = this.#flows.read(id)
+    return { sent, received, lost, unsent, pendingMs, blindMs, outages }
+  }
+
+  #endFlow(id: number): null {
+    clearTimeout(this.#begun.get(id))
+    if (this.#begun.delete(id)) this.#flows?.end(id)
+    return null
   }
 
   async #exec(node: AskedNode, { argv, timeoutMs }: Asked<"exec">): Promise<Answer<"exec">> {

@@ -50,6 +50,7 @@ export const rules: ReadonlyMap<string, Rule> = new Map([
   ["/weft.v1.Probes/Flow", change],
   ["/weft.v1.Checks/Run", change],
   ["/weft.v1.Rehearsals/Run", change],
+  ["/weft.v1.Scenarios/Run", change],
   ["/weft.v1.Faults/Kinds", look],
   ["/weft.v1.Faults/Inject", change],
   ["/weft.v1.Faults/Heal", change],

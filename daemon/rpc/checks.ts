@@ -1,6 +1,6 @@
 /** `Checks.Run`: a suite against a lab; results go to the client as they are known. A client that goes away ends the run. */
 import { type ServerWritableStream, status } from "@grpc/grpc-js"
-import type { Answer, Asked, Lab, LabNode, Questions } from "../checks/lab.ts"
+import type { LabNode } from "../checks/lab.ts"
 import { nodesOf } from "../checks/nodes.ts"
 import { type Result, runChecks } from "../checks/runner.ts"
 import { parseSuite, type Suite, type SuiteResult, withLabels } from "../checks/suite.ts"
@@ -8,17 +8,16 @@ import { PeerError } from "../fleet/peer-clients.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
 import { callerOf } from "./access.ts"
-import { type AskDependencies, methodOf, nodeHere } from "./ask.ts"
-import { type Forwarding, taken } from "./forward.ts"
+import { checkLab, type CheckLabDependencies } from "./check-lab.ts"
+import { taken } from "./forward.ts"
 import { type Load, loadTopology, toDiagnostic, type TopologyMessage } from "./labs.ts"
 import { toStatus } from "./status.ts"
 
-export interface ChecksDependencies extends AskDependencies {
+export interface ChecksDependencies extends CheckLabDependencies {
   readonly load: Load
   readonly labs: () => Promise<ReadonlyArray<{ readonly name: string; readonly plan: Plan }>>
   /** Name of the lab that is meant when none is named. @throws Refused when there is not exactly one */
   readonly onlyLab: () => Promise<string>
-  readonly forwarding: Forwarding | undefined
 }
 
 interface CheckRequest {
@@ -45,65 +44,31 @@ class CallError extends Error {
 interface Found {
   readonly lab: string
   readonly nodes: ReadonlyMap<string, LabNode> | undefined
+  /** Without faults. */
+  readonly plan: Plan | undefined
   readonly diagnostics: ReadonlyArray<Diagnostic>
 }
 
 const findLab = async ({ labs, load, onlyLab }: ChecksDependencies, request: CheckRequest, named: SuiteResult): Promise<Found> => {
   if (request.topology !== null && request.topology !== undefined) {
     const { diagnostics, plan } = loadTopology(load, request.topology)
-    return { lab: plan?.lab ?? "", nodes: plan === undefined ? undefined : nodesOf(plan), diagnostics }
+    return { lab: plan?.lab ?? "", nodes: plan === undefined ? undefined : nodesOf(plan), plan, diagnostics }
   }
   const topology = named.ok ? named.suite.topology : named.topology
-  if (request.lookOnly && request.lab === "" && topology !== undefined) return { lab: "", nodes: undefined, diagnostics: [] }
+  if (request.lookOnly && request.lab === "" && topology !== undefined) {
+    return { lab: "", nodes: undefined, plan: undefined, diagnostics: [] }
+  }
   const lab = request.lab !== "" ? request.lab : ((named.ok ? named.suite.lab : undefined) ?? (await onlyLab()))
   const entry = (await labs()).find(({ name }) => name === lab)
   if (entry === undefined) throw new CallError(status.NOT_FOUND, `No lab "${lab}"`)
-  return { lab, nodes: nodesOf(entry.plan), diagnostics: [] }
-}
-
-/** Packets that are under way at once, whatever asks for them: each holds a descriptor or two. */
-const mostAtOnce = 128
-const bounded: ReadonlySet<keyof Questions> = new Set(["ping", "tcp", "udp", "trace", "pmtu"])
-
-/** Lets so many at a time. */
-const limiter = (most: number) => {
-  let running = 0
-  const waiting: Array<() => void> = []
-  return async <A>(use: () => Promise<A>): Promise<A> => {
-    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
-    else running++
-    try {
-      return await use()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) running--
-      else next()
-    }
-  }
-}
-
-/** The lab as checks see it: nodes of this host are asked here, others by their daemon. */
-const labFor = (dependencies: ChecksDependencies, lab: string, nodes: ReadonlyMap<string, LabNode>, call: Call): Lab => {
-  const limit = limiter(mostAtOnce)
-  const { answers, forwarding, resolveNode } = dependencies
-  const ask = async <K extends keyof Questions>(node: string, what: K, question: Asked<K>): Promise<Answer<K>> => {
-    const found = await resolveNode(`${lab}/${node}`)
-    if ("error" in found) throw new Error(found.error)
-    const { host } = found
-    if (host === undefined || forwarding === undefined) return answers.answer(await nodeHere(dependencies, lab, node), what, question)
-    const { deadlineMs, method } = methodOf(what, question)
-    const request = { lab, node, what, question: JSON.stringify(question) }
-    const options = { deadlineMs, onBehalfOf: callerOf(call, forwarding.here) }
-    const { answer } = await forwarding.peers.unary<{ readonly answer: string }>(host, "Peers", method, request, options)
-    return JSON.parse(answer) as Answer<K>
-  }
-  return { nodes, ask: (node, what, question) => (bounded.has(what) ? limit(() => ask(node, what, question)) : ask(node, what, question)) }
+  return { lab, nodes: nodesOf(entry.plan), plan: entry.plan, diagnostics: [] }
 }
 
 const outcomeOf = ({ check, verdict }: Result): string =>
   verdict.passed ? "passed" : check.severity === "warning" ? "warning" : "failed"
 
-const toResult = (result: Result): object => {
+/** A `CheckResult`. */
+export const toResult = (result: Result): object => {
   const { attempts, check, durationMs, isError, verdict } = result
   const { column, index, kind, labels, line, name } = check
   const { details = [], expected, seen, where = "" } = verdict
@@ -121,7 +86,7 @@ const run = async (dependencies: ChecksDependencies, call: Call, suite: Suite, {
     counts[outcome === "warning" ? "warnings" : outcome === "passed" ? "passed" : "failed"]++
     if (!call.destroyed && !call.cancelled) call.write({ result: toResult(result) })
   }
-  const asked = labFor(dependencies, lab, nodes!, call)
+  const asked = checkLab(dependencies, { lab, nodes: nodes!, caller: callerOf(call, dependencies.forwarding?.here ?? "this host") })
   await runChecks(suite.checks, asked, { parallel: suite.parallel, signal: gone.signal, told })
   if (!call.destroyed) call.write({ done: { ...counts, durationMs: performance.now() - began } })
 }
@@ -131,7 +96,7 @@ const serve = async (dependencies: ChecksDependencies, call: Call): Promise<void
   const source = { filename: request.filename === "" ? "suite" : request.filename, content: request.content }
   const named = parseSuite(source)
   const found = await findLab(dependencies, request, named)
-  const parsed = found.nodes === undefined ? named : parseSuite(source, found.nodes)
+  const parsed = found.nodes === undefined ? named : parseSuite(source, found.nodes, found.plan)
   const diagnostics = [...(parsed.ok ? [] : parsed.diagnostics), ...found.diagnostics].map(toDiagnostic)
   const topology = (named.ok ? named.suite.topology : named.topology) ?? ""
   const hasErrors = !parsed.ok || found.diagnostics.some(({ severity }) => severity === "error")

@@ -21,7 +21,8 @@ const lab = (answers: ReadonlyArray<boolean | Error>): Lab => {
       const answer = answers[Math.min(tries++, answers.length - 1)]!
       if (answer instanceof Error) throw answer
       return answer ? { ok: true, rttMs: 1 } : { ok: false, reason: "timed out" }
-    }) as Lab["ask"]
+    }) as Lab["ask"],
+    inject: () => Promise.reject(new Error("nothing to inject here"))
   }
 }
 

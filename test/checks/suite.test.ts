@@ -11,17 +11,18 @@ import { matchesGolden } from "../topology/golden.ts"
 
 const topologies = new URL("../../topologies/", import.meta.url)
 const read = (url: URL): Buffer => readFileSync(url)
-const nodesIn = (topology: string) => {
+const planOf = (topology: string) => {
   const result = load({ filename: topology, content: read(new URL(topology, topologies)) })
   if (!result.ok) throw new Error(result.diagnostics.map(render).join("\n"))
-  return nodesOf(result.plan)
+  return result.plan
 }
-const hybrid = nodesIn("hybrid-idc-aws-office.weft.yaml")
+const hybridPlan = planOf("hybrid-idc-aws-office.weft.yaml")
+const hybrid = nodesOf(hybridPlan)
 
 const bad = new URL("bad/", import.meta.url)
 for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
   t.test(`parseSuite refuses ${file}`, async (t) => {
-    const result = parseSuite({ filename: file, content: read(new URL(file, bad)) }, hybrid)
+    const result = parseSuite({ filename: file, content: read(new URL(file, bad)) }, hybrid, hybridPlan)
     const text = result.ok ? "accepted" : result.diagnostics.map((one) => `${render(one)}\n`).join("")
     matchesGolden(t, new URL(file.replace(/yaml$/, "txt"), bad), text)
     t.match(text, /^\S+:\d+:\d+: /, "begins with a position")
@@ -29,7 +30,7 @@ for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
 }
 
 t.test("parseSuite says what each check is, and where it stands", async (t) => {
-  const result = parseSuite({ filename: "all.check.yaml", content: read(new URL("good/all.check.yaml", import.meta.url)) }, hybrid)
+  const result = parseSuite({ filename: "all.check.yaml", content: read(new URL("good/all.check.yaml", import.meta.url)) }, hybrid, hybridPlan)
   if (!result.ok) return t.fail(result.diagnostics.map(render).join("\n"))
   const lines = result.suite.checks.map(({ alwaysMs, column, eventuallyMs, isInverted, kind, labels, line, name, severity }) =>
     [`${line}:${column}`, kind, name, severity, `${eventuallyMs}/${alwaysMs}`, isInverted ? "inverted" : "", labels.join("+")].join(" | ")
@@ -46,7 +47,8 @@ for (const file of readdirSync(topologies).filter((name) => name.endsWith(".chec
     const first = parseSuite({ filename: file, content })
     const topology = first.ok ? first.suite.topology : undefined
     if (topology === undefined) return t.fail("names no topology")
-    const result = parseSuite({ filename: file, content }, nodesIn(topology))
+    const plan = planOf(topology)
+    const result = parseSuite({ filename: file, content }, nodesOf(plan), plan)
     t.equal(result.ok ? "" : result.diagnostics.map(render).join("\n"), "")
   })
 }
