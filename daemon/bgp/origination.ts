@@ -116,18 +116,25 @@ export class Origination {
     for (const source of ["connected", "static"] as const) {
       if (this.#redistribution(source) === undefined) continue
       const told = this.#told.get(Source[source])!
-      const routes = prefixes.size > 16 ? new Map(Array.from(this.#redistributable(source), (route) => [route.prefix, route])) : undefined
+      const routeOf = this.#lookup(source)
       for (const prefix of prefixes) {
-        const route = routes === undefined ? this.#routeOf(prefix, source) : routes.get(prefix)
+        const route = routeOf(prefix)
         if (route !== undefined && this.#redistribute(route, source)) told.add(prefix)
         else if (told.delete(prefix)) this.#rib.withdraw(prefix, Source[source])
       }
     }
   }
 
-  #routeOf(prefix: string, source: Redistributed): ForeignRoute | undefined {
-    for (const route of this.#redistributable(source)) if (route.prefix === prefix) return route
-    return undefined
+  /** Connected networks are few; of static routes there may be a million, and some that have changed are asked for one by one. */
+  #lookup(source: Redistributed): (prefix: string) => ForeignRoute | undefined {
+    if (source === "connected") {
+      const routes = new Map(Array.from(this.#redistributable(source), (route) => [route.prefix, route]))
+      return (prefix) => routes.get(prefix)
+    }
+    return (prefix) => {
+      const route = isLocalOnly(prefix) ? undefined : this.#monitor.route(this.#scope.table, prefix)
+      return route?.source === source ? route : undefined
+    }
   }
 }
 

@@ -6,7 +6,10 @@
  * carrier, nexthop objects on it go and IPv4 routes with them; when it is set down or loses its last IPv4 address, IPv4 routes
  * through it go (net/ipv4/nexthop.c: nexthop_flush_dev, net/ipv4/fib_frontend.c: fib_disable_ip).
  *
- * When the kernel had more to say than it could keep for us, everything is read again.
+ * All that takes long is done in slices, so that sessions of the thread are served meanwhile: taking in a flood of notifications,
+ * telling listeners of many prefixes, and reading everything again when the kernel had more to say than it could keep for us. Links,
+ * addresses and nexthop objects are read again at once then, routes a little later (`foreign-routes.ts`), and the later the more often
+ * it happens: whoever writes routes faster than they are taken in is waited for.
  */
 import { constants } from "node:os"
 import { getSystemErrorName } from "node:util"
@@ -19,8 +22,9 @@ import * as Link from "../../wire/rtnetlink/link.ts"
 import * as Nexthop from "../../wire/rtnetlink/nexthop-object.ts"
 import * as Route from "../../wire/rtnetlink/route-entry.ts"
 import type { ForeignRoute, LinkState, MonitorApi, MonitorListener, Scope } from "./api.ts"
-import { dumpForeign, ForeignRoutes, isForeign } from "./foreign-routes.ts"
+import { foreignDumps, ForeignRoutes, isForeign, touch } from "./foreign-routes.ts"
 import { protocol } from "./protocol.ts"
+import { SlicedDump } from "./route-socket.ts"
 
 const RTM_NEWADDR = 20
 const RTM_DELADDR = 21
@@ -50,10 +54,13 @@ export interface OwnListener {
   readonly overflow: () => void
 }
 
-interface Changes {
-  readonly routes: Map<number, Set<string>>
-  isObjects: boolean
-}
+/** For how long one call takes in, reads or tells, ms. */
+const sliceMs = 2
+/** Prefixes that listeners are told of at a time. */
+const toldAtOnce = 512
+/** From lost notifications to reading all routes again: at first, and doubled while more get lost, up to. */
+const rereadMs = 50
+const longestRereadMs = 2000
 
 /** What was received last, by any monitor of the thread: it is read before the next one receives. */
 const buffer = new Uint8Array(bufferOctets)
@@ -80,6 +87,15 @@ export class Monitor implements MonitorApi {
   #own: OwnListener | undefined
   #poll: Poll | undefined
   #overflows = 0
+  /** Notifications were lost, and what waits is older than what will be read. */
+  #isLost = false
+  #reading: SlicedDump | undefined
+  #rereadTimer: NodeJS.Timeout | undefined
+  #rereadMs = rereadMs
+  /** Prefixes of which listeners are still to be told, by table. */
+  readonly #untold = new Map<number, Set<string>>()
+  #isTurnDue = false
+  #isClosed = false
 
   /** Reads everything at once. Throws NativeError. */
   constructor(options: MonitorOptions) {
@@ -87,7 +103,7 @@ export class Monitor implements MonitorApi {
     this.#descriptor = addon.routeSocketOpen(options.netns, groups, receiveOctets)
     addon.routeSocketFilter(this.#descriptor, options.ownPort, protocol)
     try {
-      this.#readAll(newChanges())
+      this.#readAll()
       this.#start()
     } catch (error) {
       this.close()
@@ -173,6 +189,10 @@ export class Monitor implements MonitorApi {
   }
 
   close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#rereadTimer)
+    this.#reading?.close()
+    this.#reading = undefined
     this.#stop()
     addon.close(this.#descriptor)
     this.#listeners.clear()
@@ -196,86 +216,140 @@ export class Monitor implements MonitorApi {
     this.#poll = undefined
   }
 
-  /** Takes in what has happened; listeners hear of links and addresses at once, of routes when all is read. */
+  /**
+   * Takes in what has happened, for a slice: what is left makes the descriptor ready again. Listeners hear of links and addresses at once,
+   * of routes afterwards.
+   */
   drain(): void {
-    const changes = newChanges()
-    // The kernel says once that something was lost, and not again before all is read (net/netlink/af_netlink.c: netlink_overrun,
-    // netlink_rcv_wake). So everything is read again only then; what was still waiting is older than that.
-    let isLost = false
-    for (;;) {
+    const end = performance.now() + sliceMs
+    const changes = { isObjects: false }
+    do {
       const received = addon.receive(this.#descriptor, buffer)
       if (received === -EINTR) continue
       if (received === -EAGAIN) {
-        if (!isLost) break
-        isLost = false
-        this.#overflow(changes)
-      } else if (received > 0) {
-        if (!isLost) for (const message of messages(buffer.subarray(0, received))) this.#note(message, changes)
-      } else if (received === -ENOBUFS) isLost = true
-      else {
+        // The kernel says once that something was lost, and not again before all is read (net/netlink/af_netlink.c: netlink_overrun,
+        // netlink_rcv_wake). So everything is read again only then; what was still waiting is older than that.
+        if (this.#isLost) this.#overflow()
+        break
+      }
+      if (received > 0) {
+        if (!this.#isLost) for (const message of messages(buffer.subarray(0, received))) this.#note(message, changes)
+      } else if (received === -ENOBUFS) {
+        this.#isLost = true
+        this.#foreign.spoil()
+      } else {
         this.#options.report(`cannot watch routes: ${received < 0 ? getSystemErrorName(received) : "the socket was closed"}`)
         this.#stop()
         break
       }
-    }
-    this.#tell(changes)
-  }
-
-  #tell(changes: Changes): void {
+    } while (performance.now() < end)
     if (changes.isObjects) this.#own?.objects()
-    for (const [table, prefixes] of changes.routes) for (const listener of this.#listeners) listener.routes?.(table, prefixes)
+    // The descriptor may not become ready again by itself.
+    if (this.#isLost) this.#arrange()
+    this.#tell()
   }
 
-  #note({ type, body }: Message, changes: Changes): void {
-    if (type === Link.newLink || type === Link.delLink) this.#noteLink(type === Link.newLink, body, changes)
-    else if (type === RTM_NEWADDR || type === RTM_DELADDR) this.#noteAddress(type === RTM_NEWADDR, Address.decode(body), changes)
-    else if (type === Route.newRoute || type === Route.delRoute) this.#noteRoute(type === Route.newRoute, body, changes)
+  /** Tells listeners of routes, for a slice. True: there are more. */
+  #tell(): boolean {
+    const end = performance.now() + sliceMs
+    for (const [table, prefixes] of this.#untold) {
+      while (prefixes.size > 0) {
+        const some = prefixes.size <= toldAtOnce ? new Set(prefixes) : first(prefixes, toldAtOnce)
+        if (some.size === prefixes.size) prefixes.clear()
+        else for (const prefix of some) prefixes.delete(prefix)
+        for (const listener of this.#listeners) listener.routes?.(table, some)
+        if (prefixes.size > 0 && performance.now() >= end) return this.#arrange()
+      }
+      this.#untold.delete(table)
+    }
+    return false
+  }
+
+  /** Has what is left done in the next turn of the loop. */
+  #arrange(): true {
+    if (!this.#isTurnDue) setImmediate(this.#turn)
+    this.#isTurnDue = true
+    return true
+  }
+
+  readonly #turn = (): void => {
+    this.#isTurnDue = false
+    if (this.#isClosed) return
+    if (this.#isLost) this.drain()
+    const hasMore = this.#tell()
+    if (this.#reading !== undefined && (hasMore || this.#readOn())) this.#arrange()
+  }
+
+  #note({ type, body }: Message, changes: { isObjects: boolean }): void {
+    if (type === Link.newLink || type === Link.delLink) this.#noteLink(type === Link.newLink, body)
+    else if (type === RTM_NEWADDR || type === RTM_DELADDR) this.#noteAddress(type === RTM_NEWADDR, Address.decode(body))
+    else if (type === Route.newRoute || type === Route.delRoute) this.#noteRoute(type === Route.newRoute, body)
     else if (type === Nexthop.newNexthop || type === Nexthop.delNexthop) {
       const object = Nexthop.decode(body)
       if (object.protocol === protocol) changes.isObjects = true
-      this.#foreign.object(object, type === Nexthop.newNexthop, changes.routes)
+      this.#foreign.object(object, type === Nexthop.newNexthop, this.#untold)
     }
   }
 
-  #noteLink(isNew: boolean, body: Uint8Array, changes: Changes): void {
+  #noteLink(isNew: boolean, body: Uint8Array): void {
     // A bridge tells of its ports with another family.
     if (body[0] !== 0) return
     const { index, name, mac, up, carrier } = Link.decode(body)
     const before = this.#links.get(index)
     const link = isNew ? { index, name, mac, isUsable: up && carrier } : undefined
+    const held = this.#addresses.get(index) ?? []
     if (link === undefined) {
       this.#links.delete(index)
       this.#addresses.delete(index)
     } else this.#links.set(index, link)
     if (before?.isUsable === link?.isUsable && before?.name === link?.name && before?.mac === link?.mac) return
+    for (const one of [before, link]) if (one !== undefined) this.#touchConnected(one.name, held)
     if (before?.isUsable !== link?.isUsable) {
-      this.#foreign.lose(index, { isDown: !isNew || !up, isLost: link?.isUsable !== true }, changes.routes)
+      this.#foreign.lose(index, { isDown: !isNew || !up, isLost: link?.isUsable !== true }, this.#untold)
     }
     for (const listener of this.#listeners) listener.link?.(index, link)
   }
 
-  #noteAddress(isNew: boolean, address: Address.Address, changes: Changes): void {
+  #noteAddress(isNew: boolean, address: Address.Address): void {
     const list = (this.#addresses.get(address.index) ?? []).filter((one) => one.address !== address.address)
-    if (isNew) list.push(heldOf(address))
+    const held = heldOf(address)
+    if (isNew) list.push(held)
     this.#addresses.set(address.index, list)
+    this.#touchConnected(this.#links.get(address.index)?.name ?? "", [held])
     const isV6 = address.address.includes(":")
     if (!isNew && !isV6 && list.every((one) => one.address.includes(":"))) {
-      this.#foreign.lose(address.index, { isDown: true, isLost: false }, changes.routes)
+      this.#foreign.lose(address.index, { isDown: true, isLost: false }, this.#untold)
     }
     for (const listener of this.#listeners) listener.addresses?.(address.index)
   }
 
-  #noteRoute(isNew: boolean, body: Uint8Array, changes: Changes): void {
+  /** Listeners are to look again at the networks of these addresses, in the tables that the interface belongs to. */
+  #touchConnected(ifname: string, addresses: Iterable<Held>): void {
+    const tables = this.#scopes.filter((scope) => this.belongs(scope, ifname)).map(({ table }) => table)
+    for (const { length, network, scope } of addresses) {
+      if (scope === scopeHost || scope === scopeLink) continue
+      for (const table of tables) touch(this.#untold, table, `${format(network)}/${length}`)
+    }
+  }
+
+  #noteRoute(isNew: boolean, body: Uint8Array): void {
     const entry = Route.decode(body)
     if (entry === undefined) return
     this.#own?.route(entry, isNew)
-    if (isForeign(entry)) this.#foreign.note(entry, isNew, changes.routes)
+    if (isForeign(entry)) this.#foreign.note(entry, isNew, this.#untold)
   }
 
-  #overflow(changes: Changes): void {
+  /** Reads links, addresses and nexthop objects at once, and routes soon. */
+  #overflow(): void {
+    this.#isLost = false
     this.#overflows++
     const before = new Map(this.#links)
-    this.#readAll(changes)
+    const touchAll = (): void => {
+      for (const [index, { name }] of this.#links) this.#touchConnected(name, this.#addresses.get(index) ?? [])
+    }
+    touchAll()
+    this.#readGround()
+    touchAll()
     for (const index of new Set([...before.keys(), ...this.#links.keys()])) {
       for (const listener of this.#listeners) {
         listener.link?.(index, this.#links.get(index))
@@ -283,17 +357,66 @@ export class Monitor implements MonitorApi {
       }
     }
     this.#own?.overflow()
+    this.#rereadSoon()
   }
 
-  #readAll(changes: Changes): void {
+  #rereadSoon(): void {
+    if (this.#reading !== undefined || this.#rereadTimer !== undefined) return
+    this.#rereadTimer = setTimeout(() => this.#reread(), this.#rereadMs).unref()
+    this.#rereadMs = Math.min(this.#rereadMs * 2, longestRereadMs)
+  }
+
+  #reread(): void {
+    this.#rereadTimer = undefined
+    try {
+      this.#reading = new SlicedDump(this.#options.netns, foreignDumps)
+    } catch (error) {
+      this.#options.report(`cannot read routes: ${(error as Error).message}`)
+      return this.#rereadSoon()
+    }
+    this.#foreign.begin()
+    this.#arrange()
+  }
+
+  /** Reads routes, for a slice; true: there are more. */
+  #readOn(): boolean {
+    const hasMore = this.#reading!.run(sliceMs, ({ body, type }) => {
+      const entry = type === Route.newRoute ? Route.decode(body) : undefined
+      if (entry !== undefined && isForeign(entry)) this.#foreign.dumped(entry, this.#untold)
+    })
+    if (hasMore) return true
+    // The kernel says so when its tables changed so much that it may have left something out.
+    if (this.#reading!.isInterrupted) this.#foreign.spoil()
+    const state = this.#foreign.swept(performance.now() + sliceMs, this.#untold)
+    if (state === "more") return true
+    this.#reading!.close()
+    this.#reading = undefined
+    if (state === "again") this.#rereadSoon()
+    else this.#rereadMs = rereadMs
+    return this.#untold.size > 0
+  }
+
+  /** All at once, before anything is there to be kept waiting. */
+  #readAll(): void {
+    this.#readGround()
+    const out = new Writer(512)
+    for (const dump of foreignDumps) dump(out)
+    for (const { type, body } of messages(addon.netlinkDump(this.#options.netns, out.finish()))) {
+      const entry = type === Route.newRoute ? Route.decode(body) : undefined
+      if (entry !== undefined && isForeign(entry)) this.#foreign.note(entry, true, this.#untold)
+    }
+    // Nobody listens yet.
+    this.#untold.clear()
+  }
+
+  #readGround(): void {
     const out = new Writer(512)
     Link.dumpLinks(out)
     Address.dumpAddresses(out)
     Nexthop.dumpObjects(out)
-    dumpForeign(out)
+    const objects: Nexthop.NexthopObject[] = []
     this.#links.clear()
     this.#addresses.clear()
-    this.#foreign.clear(changes.routes)
     for (const { type, body } of messages(addon.netlinkDump(this.#options.netns, out.finish()))) {
       if (type === Link.newLink) {
         const { index, name, mac, up, carrier } = Link.decode(body)
@@ -301,13 +424,14 @@ export class Monitor implements MonitorApi {
       } else if (type === RTM_NEWADDR) {
         const address = heldOf(Address.decode(body))
         this.#addresses.set(address.index, [...(this.#addresses.get(address.index) ?? []), address])
-      } else if (type === Nexthop.newNexthop) this.#foreign.object(Nexthop.decode(body), true, changes.routes)
-      else if (type === Route.newRoute) {
-        const entry = Route.decode(body)
-        if (entry !== undefined && isForeign(entry)) this.#foreign.note(entry, true, changes.routes)
-      }
+      } else if (type === Nexthop.newNexthop) objects.push(Nexthop.decode(body))
     }
+    this.#foreign.replaceObjects(objects, this.#untold)
   }
 }
 
-const newChanges = (): Changes => ({ routes: new Map(), isObjects: false })
+const first = (prefixes: ReadonlySet<string>, count: number): Set<string> => {
+  const some = new Set<string>()
+  for (const prefix of prefixes) if (some.add(prefix).size === count) break
+  return some
+}
