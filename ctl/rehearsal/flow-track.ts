@@ -90,7 +90,7 @@ export class FlowTrack {
     seen.longestMs = Math.max(seen.longestMs, lengthMs)
     seen.totalMs += lengthMs - (before?.lengthMs ?? 0)
     seen.lost += lost - (before?.lost ?? 0)
-    const outage: Outage = { startMs: startMs - runStartMs, lengthMs, lost, lasts, step: stepName }
+    const outage: Outage = { startMs: rounded(startMs - runStartMs), lengthMs: rounded(lengthMs), lost, lasts, step: stepName }
     if (lasts) this.lasting.set(number, { outage, step, lengthMs, lost })
     else {
       this.lasting.delete(number)
@@ -124,7 +124,9 @@ export class FlowTrack {
 
   cells(steps: ReadonlyArray<string>): ReadonlyArray<Cell> {
     const open = new Set([...this.lasting.values()].map(({ step }) => step))
-    return [...this.seen].map(([step, seen]) => ({ flow: this.name, step: steps[step] ?? "", ...seen, lasts: open.has(step) }))
+    return [...this.seen].map(([step, { longestMs, totalMs, ...seen }]) => ({
+      flow: this.name, step: steps[step] ?? "", ...seen, longestMs: rounded(longestMs), totalMs: rounded(totalMs), lasts: open.has(step)
+    }))
   }
 
   private seenAt(step: number): Seen {
