@@ -11,7 +11,7 @@ import type { Located } from "../topology/model.ts"
 import { parseLimit, parseRate, parseShare, parseTime } from "../topology/units.ts"
 import type { Traces } from "./trace.ts"
 
-type Direction = "a-to-b" | "b-to-a"
+export type Direction = "a-to-b" | "b-to-a"
 const directions: ReadonlyArray<Direction> = ["a-to-b", "b-to-a"]
 
 type Map = Readonly<Record<string, unknown>>
@@ -20,7 +20,7 @@ type Spread = { readonly distribution?: "uniform" | "normal" | "pareto"; readonl
 const asMap = (value: unknown): Map | undefined =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Map) : undefined
 
-const isDirected = (value: unknown): boolean => directions.some((direction) => Object.hasOwn(asMap(value) ?? {}, direction))
+export const isDirected = (value: unknown): boolean => directions.some((direction) => Object.hasOwn(asMap(value) ?? {}, direction))
 
 /** What holds for one direction of a value that may be given for each. */
 const directed = <T>(value: T | { readonly [D in Direction]?: T } | undefined, direction: Direction): T | undefined =>
@@ -64,14 +64,16 @@ const readQueue = ({ queue }: RawProfile, direction: Direction): LinkProfile["qu
 const present = (profile: { readonly [K in keyof LinkProfile]: LinkProfile[K] | undefined | 0 | false }): LinkProfile =>
   Object.fromEntries(Object.entries(profile).filter(([, value]) => value !== undefined && value !== 0 && value !== false))
 
-const hasPace = (trace: Trace | undefined): boolean =>
+/** The recording says when packets may leave. */
+export const hasPace = (trace: Trace | undefined): boolean =>
   trace?.kind === "deliveries" || (trace?.samples.some((sample) => sample.rateBps !== undefined) ?? false)
 
-const readDirection = (raw: RawProfile, direction: Direction, trace: Trace | undefined): LinkProfile => {
+/** What the keys say of one direction. `waits`: there is a rate elsewhere, for which packets wait. */
+export const readDirection = (raw: RawProfile, direction: Direction, trace?: Trace, waits?: boolean): LinkProfile => {
   const rate = directed(raw.rate, direction)
   const rateBps = rate === undefined ? 0 : parseRate(rate)!
   const aqm = directed(raw.aqm, direction)
-  const waits = rateBps > 0 || hasPace(trace)
+  const isShaped = waits ?? (rateBps > 0 || hasPace(trace))
   return present({
     delayMs: readDelay(raw, direction),
     jitter: readJitter(raw, direction),
@@ -80,8 +82,8 @@ const readDirection = (raw: RawProfile, direction: Direction, trace: Trace | und
     corrupt: share(directed(raw.corrupt, direction)),
     reorder: share(directed(raw.reorder, direction)),
     rateBps,
-    queue: waits ? readQueue(raw, direction) : undefined,
-    aqm: waits && aqm !== "fifo" ? aqm : undefined,
+    queue: isShaped ? readQueue(raw, direction) : undefined,
+    aqm: isShaped && aqm !== "fifo" ? aqm : undefined,
     down: directed(raw.down, direction),
     trace
   })
@@ -125,7 +127,7 @@ const refuseTwoRates = ({ path }: Located<RawProfile>, profiles: ReadonlyArray<L
 }
 
 /** `{a-to-b: 1%, p: 1%}`, bursts without a way in or out, and the like. */
-const refuseMixtures = (raw: RawProfile, path: Path, reporter: Reporter): void => {
+export const refuseMixtures = (raw: RawProfile, path: Path, reporter: Pick<Reporter, "error">): void => {
   for (const key of ["delay", "jitter", "loss"] as const) {
     const map = asMap(raw[key])
     if (map === undefined) continue
@@ -161,7 +163,7 @@ const burstsOf = ({ loss }: RawProfile): ReadonlyArray<readonly [Map, Path]> =>
     : [[asMap(loss)!, ["loss"]]]
 
 /** How jitter is distributed, without any. */
-const refuseSpread = ({ delay, jitter }: RawProfile, path: Path, reporter: Reporter): void => {
+const refuseSpread = ({ delay, jitter }: RawProfile, path: Path, reporter: Pick<Reporter, "error">): void => {
   const beside = asMap(delay)
   for (const name of ["jitter", "distribution", "reorder"]) {
     if (beside?.[name] === undefined) continue

@@ -16,12 +16,18 @@ export type Loss =
   /** Two states with their own loss; p: good to bad, r: bad to good, per packet. */
   | { readonly kind: "gilbert-elliott"; readonly p: number; readonly r: number; readonly lossBad: number; readonly lossGood: number }
 
-/** Replayed in a loop. */
+/** Replayed in a loop, `sinceMs` after 1970 for the first time, else from when it is given. */
 export type Trace =
   /** Each sample holds until the next; what it does not say is the profile's own. */
-  | { readonly kind: "samples"; readonly name: string; readonly periodMs: number; readonly samples: ReadonlyArray<TraceSample> }
+  | {
+      readonly kind: "samples"
+      readonly name: string
+      readonly sinceMs?: number
+      readonly periodMs: number
+      readonly samples: ReadonlyArray<TraceSample>
+    }
   /** `times`: of opportunities to send 1500 octets, as `wire/delivery-times.ts` writes them. */
-  | { readonly kind: "deliveries"; readonly name: string; readonly times: string }
+  | { readonly kind: "deliveries"; readonly name: string; readonly sinceMs?: number; readonly times: string }
 
 export interface TraceSample {
   readonly atMs: number

@@ -165,9 +165,13 @@ export class Deliveries implements Pace {
   }
 }
 
-/** Undefined for one that is none: no samples, or times that cannot be read. */
-export const replay = (trace: Trace | undefined, startNs: number): Samples | Deliveries | undefined => {
+/**
+ * Undefined for one that is none: no samples, or times that cannot be read. `nowNs` and `nowMs` are the same moment, by the
+ * clock of packets and by that of the wall.
+ */
+export const replay = (trace: Trace | undefined, nowNs: number, nowMs = Date.now()): Samples | Deliveries | undefined => {
   if (trace === undefined) return undefined
+  const startNs = trace.sinceMs === undefined ? nowNs : nowNs - (nowMs - trace.sinceMs) * nsPerMs
   if (trace.kind === "samples") return trace.samples.length === 0 ? undefined : new Samples(trace, startNs)
   const times = DeliveryTimes.decode(trace.times)
   return times === undefined || (times.at(-1) ?? 0) === 0 ? undefined : new Deliveries(times, startNs)
@@ -176,6 +180,7 @@ export const replay = (trace: Trace | undefined, startNs: number): Samples | Del
 /** Whether one can go on for the other. */
 export const isSame = (a: Trace | undefined, b: Trace | undefined): boolean => {
   if (a === b) return true
+  if (a?.sinceMs !== b?.sinceMs) return false
   if (a?.kind === "deliveries" && b?.kind === "deliveries") return a.times === b.times
   if (a?.kind !== "samples" || b?.kind !== "samples" || a.periodMs !== b.periodMs || a.samples.length !== b.samples.length) return false
   return a.samples.every((one, index) => {

@@ -15,8 +15,8 @@ export const closeGates = (plan: Plan, gates: ReadonlyMap<string, Gate>): Plan =
     if (resource.kind !== "segment") return resource
     const here = resource.spec.ports.filter((port) => gates.has(port))
     if (here.length === 0) return resource
-    const closed = { ...resource.spec.gates, ...Object.fromEntries(here.map((port) => [port, joined(resource.spec.gates?.[port], gates.get(port))])) }
-    return { ...resource, spec: { ...resource.spec, gates: closed } }
+    const closed = here.map((port) => [port, joined(resource.spec.gates?.[port], gates.get(port))] as const)
+    return { ...resource, spec: { ...resource.spec, gates: { ...resource.spec.gates, ...Object.fromEntries(closed) } } }
   })
 })
 
@@ -75,8 +75,9 @@ const withoutDependents = (plan: Plan, gone: ReadonlySet<string>): Plan =>
 
 /** The port at the other end of each link of these nodes, where that is of none of them. */
 export const neighborPorts = (plan: Plan, nodes: ReadonlySet<string>): ReadonlySet<string> => {
-  const beside = (spec: SegmentSpec): ReadonlyArray<string> =>
-    spec.segmentKind === "p2p" && spec.ports.some((port) => nodes.has(nodeOf(port))) ? spec.ports.filter((port) => !nodes.has(nodeOf(port))) : []
+  const isMine = (port: string): boolean => nodes.has(nodeOf(port))
+  const beside = ({ ports, segmentKind }: SegmentSpec): ReadonlyArray<string> =>
+    segmentKind === "p2p" && ports.some(isMine) ? ports.filter((port) => !isMine(port)) : []
   return new Set(plan.resources.flatMap((resource) => (resource.kind === "segment" ? beside(resource.spec) : [])))
 }
 

@@ -1,9 +1,36 @@
 /** Every kind of fault, by the key that names it in a file and on the command line. To add one: a file in `kinds/`, a line here. */
 import type { FaultKind } from "./kind.ts"
+import { brownout } from "./kinds/brownout.ts"
+import { daemonRestart } from "./kinds/daemon-restart.ts"
+import { flap } from "./kinds/flap.ts"
+import { corrupt, delay, duplicate, impair, jitter, loss, rate, reorder } from "./kinds/impairments.ts"
 import { linkDown } from "./kinds/link-down.ts"
+import { mtu } from "./kinds/mtu.ts"
+import { hostLoss, nodeCrash, nodeRestart } from "./kinds/node-crash.ts"
+import { nodePause } from "./kinds/node-pause.ts"
+import { oneWay } from "./kinds/one-way.ts"
+import { partition } from "./kinds/partition.ts"
 
 export const kinds = {
-  "link-down": linkDown
+  "link-down": linkDown,
+  flap,
+  "one-way": oneWay,
+  delay,
+  jitter,
+  loss,
+  duplicate,
+  corrupt,
+  reorder,
+  rate,
+  impair,
+  brownout,
+  mtu,
+  partition,
+  "node-crash": nodeCrash,
+  "node-restart": nodeRestart,
+  "node-pause": nodePause,
+  "host-loss": hostLoss,
+  "daemon-restart": daemonRestart
 } as const
 
 export const kindNames: ReadonlyArray<string> = Object.keys(kinds)

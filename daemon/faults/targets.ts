@@ -76,7 +76,8 @@ export const linkProblems = (plan: Plan, { direction, link }: LinkQuestion, netw
 const noSuchLink = (plan: Plan, link: string): string => {
   const network = plan.segments.find((info) => info.kind === "network" && info.name === link)
   if (network === undefined) return `the lab has no link ${quote(link)}`
-  return `${quote(link)} is a network: name one of its ports, ${network.ports.slice(0, 3).join(", ")}${network.ports.length > 3 ? ", ..." : ""}`
+  const ports = `${network.ports.slice(0, 3).join(", ")}${network.ports.length > 3 ? ", ..." : ""}`
+  return `${quote(link)} is a network: name one of its ports, ${ports}`
 }
 
 /** Names of links, and of ports of links or of all. */

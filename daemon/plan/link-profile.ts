@@ -32,11 +32,15 @@ export interface LinkProfile {
   readonly trace?: Trace
 }
 
-/** A recording of a real link, replayed in a loop. `name`: its file, as the topology has it; for people. */
+/**
+ * A recording of a real link, replayed in a loop. `name`: its file, as the topology has it; for people. `sinceMs`: when it began,
+ * in ms since 1970; absent: when the link was made or the recording given to it.
+ */
 export type Trace =
   | {
       readonly kind: "samples"
       readonly name: string
+      readonly sinceMs?: number
       /** When it begins again; after the last sample. */
       readonly periodMs: number
       /** In the order of their times, the first at 0. Each holds until the next; what it does not say is the profile's own. */
@@ -46,6 +50,7 @@ export type Trace =
       /** As mm-link(1) of Mahimahi does it: at each of these times 1500 octets may leave, and if nothing waits they are lost. */
       readonly kind: "deliveries"
       readonly name: string
+      readonly sinceMs?: number
       /** `wire/delivery-times.ts`; it begins again at the time of the last. */
       readonly times: string
     }

@@ -20,7 +20,7 @@ export const timeProblem = (value: string | number): string | undefined => {
   if (ms === undefined) return "expected a time with its unit such as 4ms, 300us or 1.5s"
   return ms > maxTimeMs ? "expected at most 60s" : undefined
 }
-const Time = measure("a time such as 4ms or 300us", timeProblem)
+export const Time = measure("a time such as 4ms or 300us", timeProblem)
 
 const [minRate, maxRate] = [1000, 100e9]
 export const rateProblem = (value: string | number): string | undefined => {
@@ -31,13 +31,13 @@ export const rateProblem = (value: string | number): string | undefined => {
   }
   return rate !== 0 && (rate < minRate || rate > maxRate) ? "expected 1kbit to 100gbit, or 0 for no limit" : undefined
 }
-const Rate = measure("a rate such as 200mbit", rateProblem)
+export const Rate = measure("a rate such as 200mbit", rateProblem)
 
 export const shareProblem = (value: string | number): string | undefined =>
   parseShare(value) === undefined ? "expected a share from 0% to 100%, with its sign, such as 0.5%" : undefined
-const Share = measure("a share such as 1%", shareProblem)
+export const Share = measure("a share such as 1%", shareProblem)
 
-const Limit = measure("a time, size or number of packets such as 100ms, 64kb or 1000p", (value) =>
+export const Limit = measure("a time, size or number of packets such as 100ms, 64kb or 1000p", (value) =>
   parseLimit(value) === undefined ? "expected a time, a size or a number of packets such as 100ms, 64kb or 1000p" : undefined
 )
 
@@ -49,7 +49,7 @@ const directed = <S extends Schema.Constraint>(value: S, expected: string, descr
   Schema.Union([value, Schema.Struct({ [aToB]: optional(value), [bToA]: optional(value) })])
     .annotate({ expected: `${expected}, or {a-to-b, b-to-a}`, description })
 
-const Distribution = Schema.Literals(["uniform", "normal", "pareto"])
+export const Distribution = Schema.Literals(["uniform", "normal", "pareto"])
 const spread = {
   distribution: optional(Distribution.annotate({
     description: "uniform: within the jitter; normal: the jitter is the standard deviation; pareto: its scale"
@@ -103,7 +103,7 @@ const fileProblem = (value: string): string | undefined => {
 }
 const File = text({ description: "a file in the topology's folder, such as lte.down", problem: fileProblem })
 
-const Aqm = Schema.Literals(["fifo", "codel", "red"])
+export const Aqm = Schema.Literals(["fifo", "codel", "red"])
 
 export const profileKeys = {
   delay: optional(Delay),
