@@ -38,8 +38,20 @@ export const ProbeCounter = {
   latencyMaxNs: 11,
   outageCount: 12,
   pendingNs: 13,
-  blindNs: 14
+  blindNs: 14,
+  wrong: 15,
+  noteCount: 16
 } as const
+
+/** What `probeFlow` sends. As in `src/probe_flow.h`. */
+export const ProbeKind = { udp: 0, icmp: 1, tcp: 2, "tcp-connect": 3, http: 4, dns: 5, throughput: 6 } as const
+
+/** What `probeNotes` tells of, by its number. As `Event` in `src/probe_flow.h`. */
+export const probeEvents =
+  ["connected", "stall", "reset", "closed", "timeout", "refused", "reconnected", "verdict", "gone", "back"] as const
+
+/** [at ns of CLOCK_REALTIME, place in `probeEvents`, length ns, errno or status, octets that say more] */
+export type ProbeNote = readonly [atNs: number, event: number, lengthNs: number, value: number, octets: Uint8Array]
 
 export interface Capture {
   readonly _capture: unique symbol
@@ -309,23 +321,29 @@ export interface Addon {
   // probe.cc
   probesOpen(): ProbesHandle
   probesClose(probes: ProbesHandle): void
-  /** The descriptor by which it is known. `address` of zeros: all of the family. `port` 0: a free one, see `localPort`. */
-  probeRespond(probes: ProbesHandle, netns: number, address: Uint8Array, port: number): number
-  /** `port` 0: ICMP echo. `scope`: ifindex, of link-local addresses. `payload`: octets behind the UDP or ICMP header. */
+  /**
+   * What it is known by, and its port. `path`: of the namespace, also when that is made anew. `address` of zeros: all of the family. `port`
+   * 0: a free one. `kind` 0: sends back datagrams, 1: what comes over TCP, 2: takes what comes over TCP.
+   */
+  probeRespond(probes: ProbesHandle, path: string, address: Uint8Array, port: number, kind: number): readonly [id: number, port: number]
+  /**
+   * `settings`: kind (`ProbeKind`), port, ifindex for link-local addresses, spacing and timeout in ns, octets behind the header, octets
+   * in a second at most. `source`: address to send from. `request`: of HTTP, a question of DNS. `expected`: an octet for each HTTP
+   * status, 1 when it is fine; or data of a DNS record.
+   */
   probeFlow(
     probes: ProbesHandle,
-    netns: number,
+    path: string,
     address: Uint8Array,
-    port: number,
-    scope: number,
+    settings: Float64Array,
     source: Uint8Array | null,
-    spacingNs: number,
-    timeoutNs: number,
-    payload: number
+    request: Uint8Array | null,
+    expected: Uint8Array | null
   ): number
-  probeEnd(probes: ProbesHandle, flow: number): void
-  /** Ends a responder. */
-  probeSilence(probes: ProbesHandle, descriptor: number): void
+  /** Ends a flow or a responder. */
+  probeEnd(probes: ProbesHandle, id: number): void
+  /** Takes what has changed since the last call, and samples as [at ns, value, at ns, value, ...]. */
+  probeNotes(probes: ProbesHandle, id: number): readonly [notes: ReadonlyArray<ProbeNote>, samples: ReadonlyArray<number>]
   /**
    * How many outages, from number `from` on, were copied: `[startNs, endNs or 0, lost]` each; -1: no such flow.
    * `counters` by `ProbeCounter`.

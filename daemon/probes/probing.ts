@@ -9,7 +9,8 @@
  * each address, whichever host has it. A flow that cannot begin does not stop the others: its report says why.
  */
 import { existsSync } from "node:fs"
-import { type FlowReport, type Flows, type Outage } from "./flows.ts"
+import type { FlowReport, Outage } from "./flow-report.ts"
+import type { Flows } from "./flows.ts"
 import type { Protocol, ProtocolOptions } from "./protocols.ts"
 import type { ReachNode } from "./reach.ts"
 
