@@ -8,8 +8,10 @@ import { fileURLToPath } from "node:url"
 import type * as Grpc from "@grpc/grpc-js"
 import { Exit, Failure, NotFound } from "./command.ts"
 import { parseEndpoint } from "./endpoint.ts"
+import type * as Fault from "./fault-messages.ts"
 import type * as Flow from "./flow-messages.ts"
 import type * as Message from "./messages.ts"
+import type * as Scenario from "./scenario-messages.ts"
 
 export const defaultAddress = "unix:/run/weft/weftd.sock"
 
@@ -49,6 +51,12 @@ export interface Client {
   /** Reports until the caller leaves its loop. */
   readonly flow: (request: Flow.FlowRequest) => AsyncIterable<Flow.FlowReports>
   readonly check: (request: Message.CheckRequest) => CheckCall
+  readonly scenario: (start: Scenario.ScenarioStart) => Scenario.ScenarioCall
+  readonly faultKinds: () => Promise<ReadonlyArray<Fault.FaultKind>>
+  readonly inject: (request: Fault.InjectRequest) => Promise<Fault.FaultsChanged>
+  readonly heal: (request: Fault.HealRequest) => Promise<Fault.FaultsChanged>
+  /** `lab` empty: of all. */
+  readonly faults: (lab: string) => Promise<ReadonlyArray<Fault.Fault>>
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
@@ -77,6 +85,8 @@ export const connect = async (address: string): Promise<Client> => {
   const nodes = new proto.Nodes(target, credentials, options)
   const probes = new proto.Probes(target, credentials, options)
   const checks = new proto.Checks(target, credentials, options)
+  const scenarios = new proto.Scenarios(target, credentials, options)
+  const faults = new proto.Faults(target, credentials, options)
   const host = new proto.Host(target, credentials, options)
 
   return {
@@ -93,6 +103,11 @@ export const connect = async (address: string): Promise<Client> => {
     capture: (start) => captureCall(nodes, start),
     flow: (request) => streamed<Flow.FlowReports>(probes, "Flow", request),
     check: (request) => checkCall(checks, request),
+    scenario: (start) => scenarioCall(scenarios, start),
+    faultKinds: async () => (await unary<{ kinds: ReadonlyArray<Fault.FaultKind> }>(faults, "Kinds", {})).kinds,
+    inject: (request) => unary<Fault.FaultsChanged>(faults, "Inject", request),
+    heal: (request) => unary<Fault.FaultsChanged>(faults, "Heal", request),
+    faults: async (lab) => (await unary<{ faults: ReadonlyArray<Fault.Fault> }>(faults, "List", { lab })).faults,
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),
     bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),
@@ -110,6 +125,8 @@ export const connect = async (address: string): Promise<Client> => {
       nodes.close()
       probes.close()
       checks.close()
+      scenarios.close()
+      faults.close()
       host.close()
     }
   }
@@ -211,7 +228,7 @@ export const unreachable = (address: string, reason: string): Failure => {
 
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Scenarios" | "Host", Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {
@@ -267,6 +284,26 @@ const checkCall = (client: Grpc.Client, request: Message.CheckRequest): CheckCal
     async *[Symbol.asyncIterator]() {
       try {
         for await (const message of call) yield message as Message.CheckEvent
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      } finally {
+        call.cancel()
+      }
+    }
+  }
+}
+
+const scenarioCall = (client: Grpc.Client, start: Scenario.ScenarioStart): Scenario.ScenarioCall => {
+  const call = (client as unknown as Callable)["Run"]!() as Grpc.ClientDuplexStream<object, Scenario.ScenarioEvent>
+  // Whoever cancels does not want to hear how it ended.
+  call.on("error", () => {})
+  call.write({ start })
+  return {
+    stop: () => void (call.writable && call.write({ stop: {} })),
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Scenario.ScenarioEvent
       } catch (error) {
         throw failureOf(error as Grpc.ServiceError)
       } finally {

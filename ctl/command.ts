@@ -3,8 +3,8 @@
  * description (`commands/table.ts`) and none of them can forget a flag.
  */
 
-/** What a shell may offer for a value. `file`: topology files; `suite`: suites of checks; `path`: any file. */
-export type Completion = "lab" | "node" | "port" | "file" | "suite" | "path" | "none"
+/** What a shell may offer for a value. `fault`: ids of those in force. `file`: topology files; `suite`: suites of checks; `scenario`: scenarios; `path`: any file. */
+export type Completion = "fault" | "fault-kind" | "lab" | "node" | "port" | "file" | "suite" | "scenario" | "path" | "none"
 
 /** One flag. `short` is a single letter without its dash; `metavar` is how help shows the value. */
 export type Flag =
@@ -27,6 +27,8 @@ export type Flag =
 /** One positional argument. `rest` takes all that is left, also what stands behind `--`. */
 export interface Positional {
   readonly kind: "required" | "optional" | "rest"
+  /** Of `rest`: words of ours, so no `--` stands before them. */
+  readonly isOurs?: boolean
   readonly summary: string
   readonly complete?: Completion
   readonly choices?: ReadonlyArray<string>

@@ -18,6 +18,10 @@ export type Source = (kind: Completion, prefix: string) => Promise<ReadonlyArray
 
 const patienceMs = 2500
 
+/** What files of a kind are called. */
+const suffixes: Readonly<Partial<Record<Completion, string>>> =
+  { file: ".weft.yaml", suite: ".check.yaml", scenario: ".scenario.yaml" }
+
 /** Prints the candidates for the words. Always 0: a shell has nowhere to show an error. */
 export const complete = async (words: ReadonlyArray<string>): Promise<number> => {
   const candidates = await Promise.race([
@@ -108,7 +112,8 @@ const sourceFor =
   (words: ReadonlyArray<string>): Source =>
   async (kind, prefix) => {
     if (kind === "path") return [{ value: ":path", about: "" }]
-    if (kind === "file" || kind === "suite") return files(prefix, kind === "file" ? ".weft.yaml" : ".check.yaml")
+    const suffix = suffixes[kind]
+    if (suffix !== undefined) return files(prefix, suffix)
     const { connect } = await import("./client.ts")
     const at = words.indexOf("--daemon")
     const pki = words[words.indexOf("--pki") + 1]
@@ -116,6 +121,16 @@ const sourceFor =
     const client = await connect(
       (at === -1 ? undefined : words[at + 1]) ?? (process.env["WEFT_DAEMON"] || "unix:/run/weft/weftd.sock")
     )
+    if (kind === "fault-kind")
+      return starting(
+        prefix,
+        (await client.faultKinds()).map(({ name, summary }) => ({ value: name, about: summary }))
+      )
+    if (kind === "fault")
+      return starting(
+        prefix,
+        (await client.faults("")).map(({ id, title }) => ({ value: id, about: title }))
+      )
     if (kind === "lab")
       return starting(
         prefix,

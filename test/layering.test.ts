@@ -90,8 +90,8 @@ const pureEffect = /^(Schema\w*|Option|Result|Predicate|Data|Equal|Hash|Order|Ar
 const pureLayers = ["topology", "compiler", "plan", "wire", "checks", "faults"]
 
 /** The one way from the command line tool into the daemon: checking a file needs no daemon, only the same compiler. */
-const ctlMayImport = ["daemon/compiler/load.ts", "daemon/topology/diagnostic.ts"]
-const ctlFilesThatMay = ["ctl/commands/validate.ts", "ctl/commands/graph.ts"]
+const ctlMayImport = ["daemon/compiler/load.ts", "daemon/topology/diagnostic.ts", "daemon/checks/scenario.ts"]
+const ctlFilesThatMay = ["ctl/commands/validate.ts", "ctl/commands/graph.ts", "ctl/commands/scenario.ts"]
 
 const layerOf = (path: string): string | undefined => /^daemon\/([^/]+)\//.exec(path)?.[1]
 

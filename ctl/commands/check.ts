@@ -13,8 +13,8 @@ import { dirname, join } from "node:path"
 import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
-import { duration, follow, printFailed } from "../converge.ts"
 import { junit } from "../junit.ts"
+import { inItsOwnLab, Interrupted, interruptedExit, interruption, type Interruption } from "../own-lab.ts"
 import type { CheckDone, CheckPlanned, CheckRequest, CheckResult, Topology } from "../messages.ts"
 import { annotation } from "../render/check-annotation.ts"
 import { bailOut, tapHead, tapLines } from "../render/check-tap.ts"
@@ -29,20 +29,6 @@ type Input = InputOf<typeof specs.check>
 
 const suffix = ".check.yaml"
 const largest = 4 << 20
-const interruptedExit = 130
-
-interface Interruption {
-  readonly signal: AbortSignal
-  /** Rejects when the user wants out. */
-  readonly abandoned: Promise<never>
-}
-
-class Interrupted extends Failure {
-  constructor() {
-    super(interruptedExit, "interrupted")
-  }
-}
-
 export const run = (input: Input, context: Context): Promise<number> => {
   if (input.tap && input.output !== "table") throw new Failure(Exit.usage, "Give either --tap or --output, not both")
   const request = readSuite(input)
@@ -60,7 +46,14 @@ export const run = (input: Input, context: Context): Promise<number> => {
     })
     const planned = await look(client, { ...request, topology })
     if (refused(planned, request, topology)) return Exit.usage
-    return inItsOwnLab(client, { ...request, lab: planned.lab }, topology, input)
+    const { lab } = planned
+    const owned = { ...request, lab }
+    return inItsOwnLab(client, { lab, topology, keep: input.keep }, {
+      run: (ending) => checking(client, owned, input, ending),
+      undeployed: (reason) => report(input, owned, { results: [], missing: 1, durationMs: 0, reason }),
+      undone: "no checks were run",
+      used: "checked"
+    })
   })
 }
 
@@ -111,68 +104,6 @@ const refused = ({ diagnostics }: CheckPlanned, suite: CheckRequest, topology?: 
   if (!hasErrors(diagnostics)) return false
   printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
   return true
-}
-
-/** The first Ctrl-C ends what is under way in an orderly manner, the second one ends this process. */
-const interruption = (): Interruption => {
-  const controller = new AbortController()
-  const abandoned = new Promise<never>((_, reject) => controller.signal.addEventListener("abort", () => reject(new Interrupted())))
-  abandoned.catch(() => undefined)
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.on(name, () => {
-      if (controller.signal.aborted) process.exit(interruptedExit)
-      controller.abort()
-    })
-  }
-  return { signal: controller.signal, abandoned }
-}
-
-const inItsOwnLab = async (client: Client, request: CheckRequest, topology: Topology, input: Input): Promise<number> => {
-  const { lab } = request
-  if ((await client.list()).some(({ name }) => name === lab)) {
-    printError(`Lab "${lab}" is deployed already: it is checked as it is, and stays`)
-    return checking(client, request, input, interruption())
-  }
-  const ending = interruption()
-  try {
-    const outcome = await follow(client.deploy(topology, false), { verb: `Deploying ${lab}`, abandoned: ending.abandoned })
-    if (outcome.end.kind === "failed") {
-      printFailed(outcome, outcome.end.failed, topology)
-      report(input, request,
-        { results: [], missing: 1, durationMs: 0, reason: `the lab could not be deployed: ${outcome.end.failed.message}` })
-      return Exit.failed
-    }
-    printError(`Lab "${lab}" is deployed (${duration(outcome.end.done.durationMs)})`)
-    return await checking(client, request, input, ending)
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error
-    printError("interrupted: no checks were run")
-    return interruptedExit
-  } finally {
-    if (input.keep) printError(`Lab "${lab}" stays. Remove it with: weft destroy ${lab}`)
-    else await destroy(client, lab)
-  }
-}
-
-const busyPauseMs = 300
-const mostTries = 200
-
-/** Also of a lab whose deploying was not waited for: then the daemon is asked again until it is done with it. */
-const destroy = async (client: Client, lab: string): Promise<void> => {
-  for (let tries = 1; ; tries++) {
-    try {
-      const outcome = await follow(client.destroy(lab), { verb: `Destroying ${lab}`, abandoned: new Promise<never>(() => {}) })
-      if (outcome.end.kind === "failed") return printFailed(outcome, outcome.end.failed)
-      return printError(`Lab "${lab}" is gone (${duration(outcome.end.done.durationMs)})`)
-    } catch (error) {
-      const isBusy = error instanceof Failure && /under way|busy|being/.test(error.message)
-      if (!isBusy || tries === mostTries) {
-        printError(`Lab "${lab}" was not removed: ${(error as Error).message}. Remove it with: weft destroy ${lab}`)
-        return
-      }
-      await new Promise((resolve) => setTimeout(resolve, busyPauseMs))
-    }
-  }
 }
 
 interface Outcome {

@@ -142,6 +142,71 @@ export const specs = {
       { command: "weft check --junit report.xml", description: "for CI" }
     ]
   },
+  scenario: {
+    summary: "Break a lab by a timeline of faults, the same with the same seed, and heal it",
+    description:
+      "A scenario (*.scenario.yaml) says when which fault comes, for how long, and what must hold meanwhile: at a time, again and "
+      + "again, by chance. The schedule comes from the file and its seed alone. Everything is healed at the end, on Ctrl-C too. One "
+      + "that names a topology has it deployed and destroyed; a lab that runs already is used as it is, and stays. Exits 1 when a "
+      + "check failed or a fault could not be injected, 2 when the scenario is wrong.",
+    args: { file: { kind: "optional", summary: "the scenario; without it the only *.scenario.yaml in this folder", complete: "scenario" } },
+    flags: {
+      plan: { kind: "boolean", summary: "print the schedule and touch nothing; needs no daemon where names need no lab" },
+      lab: { kind: "string", metavar: "LAB", summary: "break this lab, whatever the scenario says", complete: "lab" },
+      seed: { kind: "string", metavar: "N", summary: "take other chances than with the file's seed", complete: "none" },
+      speed: { kind: "string", metavar: "2x", summary: "in half the time, faults too; checks keep their times", complete: "none" },
+      junit: { kind: "string", metavar: "FILE", summary: "write a report for CI, as JUnit XML", complete: "path" },
+      keep: { kind: "boolean", summary: "do not destroy the lab that was deployed for the scenario" },
+      output
+    },
+    examples: [
+      { command: "weft scenario chaos.scenario.yaml --plan", description: "when will what happen?" },
+      { command: "weft scenario chaos.scenario.yaml --seed 7 --speed 2x", description: "run it, with other chances, twice as fast" }
+    ]
+  },
+  inject: {
+    summary: "Put a fault into a running lab",
+    description:
+      "Changes what the lab should be until the fault is healed; then it is again exactly what its topology says, whatever else "
+      + "was injected or healed meanwhile. Links are named, or given by one of their ports as NODE:IF. --list shows every kind of "
+      + "fault with its words. With several labs deployed, write LAB/NODE:IF or give --lab.",
+    args: {
+      kind: { kind: "optional", summary: "what happens: link-down, loss, ... (--list)", complete: "fault-kind" },
+      words: { kind: "rest", isOurs: true, summary: "to what, and how: its words and KEY=VALUE", complete: "port" }
+    },
+    flags: {
+      for: { kind: "string", metavar: "TIME", summary: "heal it after so long, such as 30s; weftd need not run meanwhile", complete: "none" },
+      lab: { kind: "string", metavar: "LAB", summary: "of this lab; may be left out when there is only one", complete: "lab" },
+      list: { kind: "boolean", summary: "show the kinds of faults and their words" },
+      output
+    },
+    examples: [
+      { command: "weft inject link-down fw:wan --for 30s", description: "cut a link for half a minute" },
+      { command: "weft inject loss fw:wan value=30% direction=out", description: "lose a third of what leaves by that port" },
+      { command: "weft inject --list", description: "what else there is" }
+    ]
+  },
+  heal: {
+    summary: "Take faults out of a lab",
+    description: "What the lab should be is computed anew without them. A fault that has been healed already is no error.",
+    args: { ids: { kind: "rest", isOurs: true, summary: "as weft faults shows them: f1, or LAB/f1", complete: "fault" } },
+    flags: {
+      all: { kind: "boolean", summary: "all faults, of all labs unless --lab names one" },
+      lab: { kind: "string", metavar: "LAB", summary: "of this lab; may be left out when there is only one", complete: "lab" },
+      output
+    },
+    examples: [
+      { command: "weft heal f1 f2", description: "two of them" },
+      { command: "weft heal --all", description: "every one" }
+    ]
+  },
+  faults: {
+    summary: "Show the faults that are in force",
+    description: "Oldest first, with what is left of those that end by themselves and with who injected them.",
+    args: { lab: { kind: "optional", summary: "of this lab only", complete: "lab" } },
+    flags: { output },
+    examples: [{ command: "weft faults -o json | jq -r '.[].id'", description: "their ids" }]
+  },
   list: {
     summary: "List labs",
     description: "Every lab with its state: of this daemon, or of all hosts that share labs with it.",

@@ -2,8 +2,8 @@
  * Runs a scenario: at each moment of its schedule it injects, heals or checks, and at the end, whichever end it is,
  * it heals everything that it has injected.
  *
- * Moments are begun on time and one after the other, except checks, which may take as long as they say while the
- * schedule goes on. What fails makes the scenario fail and does not stop it: the rest still shows what it shows.
+ * Moments are begun on time and one after the other. The schedule goes on while a check takes as long as it says, but what
+ * follows a check at the very same time waits for it: a sequence that checks and then heals does that in this order. What fails makes the scenario fail and does not stop it: the rest still shows what it shows.
  */
 import type { Result } from "../checks/runner.ts"
 import type { Check } from "../checks/suite.ts"
@@ -107,8 +107,11 @@ class Running {
     for (const [index, moment] of moments.entries()) {
       await until(this.#began + moment.atMs / this.#speed, this.#world.now, over)
       if (over.aborted) break
-      if (moment.what === "check") checks.push(this.#check(index, moment.check, signal))
-      else await this.#change(index, moment, lease).catch((error: unknown) => this.#fail(index, said(error)))
+      if (moment.what === "check") {
+        const checking = this.#check(index, moment.check, signal)
+        checks.push(checking)
+        if (moments[index + 1]?.atMs === moment.atMs) await checking
+      } else await this.#change(index, moment, lease).catch((error: unknown) => this.#fail(index, said(error)))
     }
     await until(this.#began + ending.atMs / this.#speed, this.#world.now, over)
     const passed = over.aborted

@@ -30,7 +30,8 @@ for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
 }
 
 t.test("parseSuite says what each check is, and where it stands", async (t) => {
-  const result = parseSuite({ filename: "all.check.yaml", content: read(new URL("good/all.check.yaml", import.meta.url)) }, hybrid, hybridPlan)
+  const content = read(new URL("good/all.check.yaml", import.meta.url))
+  const result = parseSuite({ filename: "all.check.yaml", content }, hybrid, hybridPlan)
   if (!result.ok) return t.fail(result.diagnostics.map(render).join("\n"))
   const lines = result.suite.checks.map(({ alwaysMs, column, eventuallyMs, isInverted, kind, labels, line, name, severity }) =>
     [`${line}:${column}`, kind, name, severity, `${eventuallyMs}/${alwaysMs}`, isInverted ? "inverted" : "", labels.join("+")].join(" | ")

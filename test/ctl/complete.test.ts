@@ -38,6 +38,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "deploy",
     "destroy",
     "check",
+    "scenario",
     "list",
     "hosts",
     "evpn",
