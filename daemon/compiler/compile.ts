@@ -6,6 +6,7 @@
  *     bfd-sessions.ts  who watches whom by BFD
  *     bgp.ts         BGP speakers, their neighbours and VRFs
  *     nat.ts         NAT and MSS clamping
+ *     firewall.ts    what nodes let in, through and out
  *     profile.ts     delay, loss, rate and the like of links
  *     trace.ts       recordings of links
  *     transport.ts   how frames cross from host to host
@@ -27,6 +28,7 @@ import { compileBfdSessions, type WatchedHop } from "./bfd-sessions.ts"
 import { compileBgp } from "./bgp.ts"
 import { containerSpec, publishSpecs, refuseSharedPorts, warnOfRole } from "./container.ts"
 import * as Derive from "./derive.ts"
+import { compileFirewall, type Names, topologyNames } from "./firewall.ts"
 import { compileNat } from "./nat.ts"
 import { compileProfile } from "./profile.ts"
 import { checkSegmentGateways, compileRoutes, compileRules, type RoutingContext, routingContext } from "./routing.ts"
@@ -75,11 +77,13 @@ class Builder {
   private readonly topology: Topology
   private readonly addressing: Addressing
   private readonly traces: Traces
+  private readonly names: Names
 
   constructor(context: RoutingContext) {
     this.context = context
     this.topology = context.topology
     this.addressing = context.addressing
+    this.names = topologyNames(context)
     this.traces = new Traces(context.topology, context.reporter)
   }
 
@@ -230,6 +234,11 @@ class Builder {
       // Rules match interfaces by name: they may come later.
       this.add<ResourceOf<"nat">>({ kind: "nat", id: id.nat(name), spec: nat.spec, dependsOn: [id.node(name)] }, node.path, "key")
       ready.push(id.nat(name))
+    }
+    const filter = compileFirewall(node, this.names, this.context)
+    if (filter !== undefined) {
+      this.add<ResourceOf<"filter">>({ kind: "filter", id: id.filter(name), spec: filter, dependsOn: [id.node(name)] }, node.firewall!.path, "key")
+      ready.push(id.filter(name))
     }
   }
 

@@ -50,6 +50,7 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   route: ["type", "via", "nexthop"],
   rule: [],
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
+  filter: ["input", "forward", "output", "stateful", "connections", "overrides", "rules", "state"],
   bgp: [
     "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists",
     "multipath", "alwaysCompareMed", "gracefulShutdown", "state"

@@ -19,6 +19,7 @@ export const kindOrder: ReadonlyArray<Kind> = [
   "route",
   "rule",
   "nat",
+  "filter",
   "bgp",
   "container",
   "publish",

@@ -8,6 +8,7 @@
  * To add a kind: add its spec here, one file in `daemon/resources/`, and one line in `daemon/resources/table.ts`.
  */
 import type { BfdTimers, BgpSpec } from "./bgp.ts"
+import type { FilterSpec } from "./filter.ts"
 import type { LinkProfiles } from "./link-profile.ts"
 
 /** What becomes of a node: one network namespace. A `router` forwards packets, a `host` does not; a container is either. */
@@ -16,7 +17,7 @@ export interface NodeSpec {
   readonly nodeKind: "host" | "router"
   /** Every sysctl that weft sets in the namespace, path with dots (`net.ipv4.ip_forward`), ours and the user's merged. */
   readonly sysctls: Readonly<Record<string, string>>
-  /** Its processes stand still; the kernel goes on. Those that come later run. */
+  /** Its processes and its BFD sessions stand still; the kernel goes on. Processes that come later run. */
   readonly paused?: true
 }
 
@@ -140,7 +141,7 @@ export interface BfdSpec extends BfdTimers {
   readonly ifname?: string
   readonly local?: string
   readonly multihop: boolean
-  /** Wanted: `running`, or `paused`: it says nothing and hears nothing. Observed: the same, or what is wrong. */
+  /** Wanted: `running`. Observed: `running`, or what is wrong. */
   readonly state: string
 }
 
@@ -252,6 +253,7 @@ export interface SpecByKind {
   readonly route: RouteSpec
   readonly rule: RuleSpec
   readonly nat: NatSpec
+  readonly filter: FilterSpec
   readonly bgp: BgpSpec
   readonly bfd: BfdSpec
   readonly "hosts-file": HostsFileSpec
@@ -271,6 +273,7 @@ export type Remembered =
   | { readonly kind: "pause"; readonly inode: number; readonly stopped: ReadonlyArray<readonly [pid: number, startedAt: string]> }
   /** A rule set that was applied, and the digest of how nft lists it. */
   | { readonly kind: "nat"; readonly spec: NatSpec; readonly listing: string }
+  | { readonly kind: "filter"; readonly spec: FilterSpec; readonly listing: string }
 
 /** Where in the topology file a resource comes from; lines and columns count from 1. */
 export interface Source {
@@ -330,6 +333,7 @@ export const id = {
   route: (node: string, table: number, to: string, metric: number): string => `route/${node}/${table}/${to}/${metric}`,
   rule: (node: string, family: "ipv4" | "ipv6", priority: number): string => `rule/${node}/${family}/${priority}`,
   nat: (node: string): string => `nat/${node}`,
+  filter: (node: string): string => `filter/${node}`,
   bgp: (node: string): string => `bgp/${node}`,
   bfd: (node: string, peer: string, ifname?: string): string => `bfd/${node}/${peer}${/^fe[89ab]/i.test(peer) ? `%${ifname}` : ""}`,
   hostsFile: (): string => "hosts-file",

@@ -8,7 +8,6 @@
  * nft prints a rule in its own words, which differ between versions. So instead of comparing with what we asked for, the
  * digest of what nft lists right after we applied it is recorded; another digest later means that somebody changed it.
  */
-import { createHash } from "node:crypto"
 import * as Netns from "../linux/netns.ts"
 import * as Nftables from "../linux/nftables.ts"
 import type { NftObject } from "../linux/nftables.ts"
@@ -18,31 +17,12 @@ import { id } from "../plan/resource.ts"
 import { familyOf } from "../wire/ip.ts"
 import { asFailure, type Failure, type Failures, type Handler, inParallel } from "./handler.ts"
 import type { Lab } from "./lab.ts"
+import { address, digest, type Expressions, ipProtocol, meta } from "./nft-expressions.ts"
 
 const family = "inet"
 const table = "weft"
 /** Processes of nft. */
 const atOnce = 16
-
-const meta = (key: string, right: string): NftObject => ({ match: { op: "==", left: { meta: { key } }, right } })
-
-const ipProtocol = (address: string): "ip" | "ip6" => (familyOf(address) === "ipv4" ? "ip" : "ip6")
-
-/** An address, or a prefix, as libnftables writes it. */
-const operand = (text: string): unknown => {
-  const [addr, length] = text.split("/")
-  return length === undefined ? addr : { prefix: { addr, len: Number(length) } }
-}
-
-const address = (field: "saddr" | "daddr", op: "==" | "!=", values: ReadonlyArray<string>): NftObject => ({
-  match: {
-    op,
-    left: { payload: { protocol: ipProtocol(values[0]!), field } },
-    right: values.length === 1 ? operand(values[0]!) : { set: values.map(operand) }
-  }
-})
-
-type Expressions = ReadonlyArray<NftObject>
 
 const oneToOneIn = (rule: NatSpec["oneToOne"][number]): Expressions => [
   ...(rule.on === undefined ? [] : [meta("iifname", rule.on)]),
@@ -107,8 +87,6 @@ export const render = (spec: NatSpec): ReadonlyArray<NftObject> => {
     ...rules("forward", spec.mssClamp.map(mssClamp))
   ]
 }
-
-const digest = (listing: ReadonlyArray<NftObject>): string => createHash("sha256").update(JSON.stringify(listing)).digest("hex")
 
 const observe = async (lab: Lab): Promise<ReadonlyArray<readonly [string, NatSpec]>> => {
   const nodes = Array.from(lab.knownOf("nat"), ({ spec }) => spec.node).filter((node) => lab.snapshot.nodes.has(node))

@@ -5,6 +5,7 @@ import { handler as bfd } from "./bfd.ts"
 import { handler as bgp } from "./bgp.ts"
 import { handler as container } from "./container.ts"
 import { handler as exec } from "./exec.ts"
+import { handler as filter } from "./filter.ts"
 import type { Handler } from "./handler.ts"
 import { handler as hostsFile } from "./hosts-file.ts"
 import { handler as nat } from "./nat.ts"
@@ -28,6 +29,7 @@ export const handlers: { readonly [K in Kind]: Handler<K> } = {
   route,
   rule,
   nat,
+  filter,
   bgp,
   bfd,
   container,

@@ -24,7 +24,9 @@ const hints: Readonly<Record<string, string>> = {
   encapsulation: "a lab has one, at the top level of the file",
   latency: 'called "delay" here',
   bw: 'called "rate" here',
-  bandwidth: 'called "rate" here'
+  bandwidth: 'called "rate" here',
+  permit: 'called "allow" here',
+  protocol: "it stands behind the action, as in allow: tcp/443"
 }
 
 /** Decodes `value` (found at `path`), reporting everything that is wrong with it. */
@@ -130,10 +132,13 @@ const wrongType = ({ path, value, reporter }: Context, ast: SchemaAST.AST): void
   reporter.error(path, `expected ${expected(ast)}, not ${describe(value)}${hint}`)
 }
 
-const unknownKey = ({ path, reporter }: Context, ast: SchemaAST.AST): void => {
+const unknownKey = ({ path, reporter, value }: Context, ast: SchemaAST.AST): void => {
   const key = String(path.at(-1))
   const known = knownKeys(ast)
-  const hint = Object.hasOwn(hints, key) ? `: ${hints[key]}` : ""
+  // `{ allow: tcp/80,443 }` is a map of "allow" and "443".
+  const split = value === null && /^[\d:]/.test(key) ? "a comma begins a new key inside { }: put text with commas in quotes" : undefined
+  const said = split ?? (Object.hasOwn(hints, key) ? hints[key] : undefined)
+  const hint = said === undefined ? "" : `: ${said}`
   const suggestion = hint === "" ? closest(key, known) : undefined
   const list = suggestion === undefined && hint === "" ? `: expected one of ${known.join(", ")}` : ""
   reporter.error(path, `unknown key${hint}${list}`, { suggestion, at: "key" })

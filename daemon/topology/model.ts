@@ -7,6 +7,7 @@ import type { RawBfdPeer } from "./bfd-schema.ts"
 import type { RawBgpOfPort, RawNeighbor, RawRouteBfd, RawSession } from "./bgp-schema.ts"
 import type { PublishedPort } from "./container-words.ts"
 import type { Locate, Path } from "./diagnostic.ts"
+import type { Hook, RuleWords } from "./firewall-words.ts"
 import type { RawProfile } from "./link-schema.ts"
 import type { Datapath, Encapsulation, GeneveOption } from "./transport-schema.ts"
 
@@ -94,6 +95,8 @@ export interface Node {
   readonly routes: ReadonlyArray<Located<Route>>
   readonly rules: ReadonlyArray<Located<Rule>>
   readonly nat: Nat
+  /** Absent: everything passes. */
+  readonly firewall?: Firewall
   /** Whom the node watches besides, in `bfd`. */
   readonly bfdPeers?: ReadonlyArray<Located<string | RawBfdPeer>>
   /** Absent: the node speaks no BGP. */
@@ -186,6 +189,22 @@ export interface Nat {
     }>
   >
   readonly mssClamp: ReadonlyArray<Located<{ readonly out?: string; readonly mss: number | "pmtu" }>>
+}
+
+/** A rule of a firewall; names are as written. */
+export interface FirewallRule extends RuleWords {
+  readonly action: "accept" | "drop" | "reject"
+  readonly name?: string
+  /** Where parts stand that are keys of their own. */
+  readonly paths: Readonly<Record<string, Path>>
+}
+
+export interface Firewall extends Partial<Readonly<Record<Hook, Located<FirewallRule["action"]>>>> {
+  readonly stateful?: boolean
+  readonly connections?: number
+  /** The most general first. */
+  readonly rules: ReadonlyArray<Located<FirewallRule>>
+  readonly path: Path
 }
 
 /** Settings of sessions from one place in the file. */

@@ -8,6 +8,7 @@ import { Schema } from "effect"
 import { Bfd } from "./bfd-schema.ts"
 import { Bgp, BgpOfPort, RouteBfd } from "./bgp-schema.ts"
 import { containerKeys, Published } from "./container-schema.ts"
+import { Firewall } from "./firewall-schema.ts"
 import { formatPrefix, network, parseAddress, parsePrefix, unusableReason } from "./ip.ts"
 import { profileKeys } from "./link-schema.ts"
 import { ifnamePattern, ifnameProblem, macProblem, namePattern, nameProblem } from "./names.ts"
@@ -179,6 +180,7 @@ const settings = {
   routes: optional(Schema.Array(Route).annotate({ expected: "a list of routes" })),
   rules: optional(Schema.Array(Rule).annotate({ expected: "a list of rules" })),
   nat: optional(Nat),
+  firewall: optional(Firewall),
   "mss-clamp": optional(MssClamp),
   bgp: optional(Bgp)
 }

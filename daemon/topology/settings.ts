@@ -3,14 +3,15 @@
  * from itself, in this order.
  *
  * Of single values the nearest wins. Maps (labels, sysctls) are merged key by key. Lists (exec, routes, rules, nat,
- * mss-clamp) are joined, the most general first, so a group can add a route without repeating those of `defaults`.
+ * mss-clamp, rules of a firewall) are joined, the most general first, so a group can add a route without repeating those of `defaults`.
  *
  * Each layer is read once, however many nodes inherit from it; its errors are therefore reported once, too.
  */
 import { readBgp } from "./bgp.ts"
 import { type ContainerLayer, readContainer, refuseContainerKeys, roleOf } from "./container.ts"
 import { type Path, quote, type Reporter } from "./diagnostic.ts"
-import type { Gateway, Located, Nat, Node, NodeKind, Route, Rule, Way } from "./model.ts"
+import { joinFirewalls, readFirewall } from "./firewall.ts"
+import type { Firewall, Gateway, Located, Nat, Node, NodeKind, Route, Rule, Way } from "./model.ts"
 import { sysctlProblem } from "./names.ts"
 import type { Defaults, Group, Node as RawNode, Settings } from "./schema.ts"
 import { splitWords } from "./words.ts"
@@ -27,6 +28,7 @@ export interface Layer {
   readonly routes: Node["routes"]
   readonly rules: Node["rules"]
   readonly nat: Nat
+  readonly firewall: Firewall | undefined
 }
 
 export const asList = <T>(value: T | ReadonlyArray<T> | undefined): ReadonlyArray<T> =>
@@ -75,7 +77,8 @@ export const readLayer = (settings: Settings, path: Path, reporter: Reporter): L
     gateway: readGateway(settings.gateway, at("gateway"), reporter),
     routes: (settings.routes ?? []).flatMap((route, index) => readRoute(route, at("routes", index), reporter) ?? []),
     rules: (settings.rules ?? []).flatMap((rule, index) => readRule(rule, at("rules", index), reporter) ?? []),
-    nat: readNat(settings, path)
+    nat: readNat(settings, path),
+    firewall: readFirewall(settings.firewall, at("firewall"), reporter)
   }
 }
 
@@ -299,6 +302,7 @@ const mergeLayers = (stack: ReadonlyArray<Layer>, role: Node["role"]) => {
   const dns = { servers: servers?.value ?? [], search: search?.value ?? [] }
   const dnsPath = (servers ?? search)?.path
   const mtu = nearest("mtu")
+  const firewall = joinFirewalls(stack.map((layer) => layer.firewall))
   // A gateway inherited from a template that hosts and routers share means the hosts.
   const gateway = role === "router" ? undefined : nearest("gateway")
   return {
@@ -313,6 +317,7 @@ const mergeLayers = (stack: ReadonlyArray<Layer>, role: Node["role"]) => {
       portForward: stack.flatMap((layer) => layer.nat.portForward),
       mssClamp: stack.flatMap((layer) => layer.nat.mssClamp)
     },
+    ...(firewall === undefined ? {} : { firewall }),
     ...(mtu === undefined ? {} : { mtu }),
     ...(dnsPath === undefined ? {} : { dns: { value: dns, path: dnsPath } }),
     ...(gateway === undefined ? {} : { gateway: gateway.value })
