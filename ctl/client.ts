@@ -228,7 +228,7 @@ export const unreachable = (address: string, reason: string): Failure => {
 
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Scenarios" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Faults" | "Scenarios" | "Host", Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {

@@ -3,6 +3,8 @@
  * absent scalars as their zero value. The proto file documents the fields.
  */
 
+import type { Fault } from "./fault-messages.ts"
+
 export interface Topology {
   readonly filename: string
   readonly content: Uint8Array
@@ -104,6 +106,8 @@ export interface LabSummary {
   readonly error: string
   /** That have a part of it. */
   readonly hosts: ReadonlyArray<string>
+  /** How many are in force. */
+  readonly faults: number
 }
 
 export interface ListResponse {
@@ -122,6 +126,8 @@ export interface InspectResponse {
   readonly tunnels: ReadonlyArray<Tunnel>
   /** Hosts that have a part of the lab and did not answer, each with the reason. */
   readonly unreachable: ReadonlyArray<string>
+  /** In force, oldest first. */
+  readonly faults: ReadonlyArray<Fault>
 }
 
 export interface Tunnel {
@@ -148,6 +154,8 @@ export interface Node {
   readonly state: string
   readonly ports: ReadonlyArray<Port>
   readonly routes: ReadonlyArray<Route>
+  /** Ids of those that change it. */
+  readonly faults: ReadonlyArray<string>
 }
 
 export interface Port {
@@ -188,6 +196,8 @@ export interface Segment {
   /** What each direction does to packets; empty for a plain wire. */
   readonly profile: ReadonlyArray<string>
   readonly profileLabel: string
+  /** Ids of those that change it. */
+  readonly faults: ReadonlyArray<string>
 }
 
 export interface Event {

@@ -36,10 +36,14 @@ import * as Fabric from "./linux/fabric.ts"
 import { leftovers } from "./linux/leftovers.ts"
 import * as Memory from "./linux/memory.ts"
 import * as Netns from "./linux/netns.ts"
+import { killAndRestart } from "./linux/restart.ts"
 import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
+import { baseOf } from "./plan/fault.ts"
 import type { TunnelSpec } from "./plan/resource.ts"
+import { Faults } from "./reconciler/faults.ts"
+import { faultedLabs } from "./reconciler/one-host-faults.ts"
 import { findNode, type NamedLab, nodeWithAddress, reachableNodes } from "./reconciler/directory.ts"
 import { watchFabric } from "./reconciler/fabric-watch.ts"
 import { findPort, tunnelOf } from "./reconciler/ports.ts"
@@ -53,6 +57,7 @@ import type { Daemon } from "./resources/lab.ts"
 import { Relays } from "./resources/relays.ts"
 import { Tunnels } from "./resources/tunnel.ts"
 import { Answers } from "./probes/answers.ts"
+import { actHandler, performer } from "./rpc/act.ts"
 import { answersFor, askHandlers } from "./rpc/ask.ts"
 import { makeBfd } from "./rpc/bfd.ts"
 import { type BgpDependencies, makeBgp } from "./rpc/bgp.ts"
@@ -62,6 +67,7 @@ import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { checksHandler } from "./rpc/checks.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
+import { makeFaults } from "./rpc/faults.ts"
 import { evpnHandler } from "./rpc/evpn.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
 import type { Forwarding } from "./rpc/forward.ts"
@@ -415,7 +421,7 @@ const daemon = (config: Config) =>
     const evpn = yield* joinEvpn(config, fleet, { program, foreign, store, events })
     const control = fleet?.fleet ?? new OneHost(reconciler, host)
     const directory: Directory = {
-      labs: () => fleet?.fleet.namedLabs() ?? store.labs(),
+      labs: async () => (await (fleet?.fleet.namedLabs() ?? store.labs())).map((lab) => ({ name: lab.name, plan: baseOf(lab) })),
       instance,
       here: fleet === undefined ? undefined : host,
       forwarding: fleet?.peers === undefined ? undefined : { here: host, peers: fleet.peers }
@@ -429,8 +435,12 @@ const daemon = (config: Config) =>
     const known = answersFor({ routing, bfd, readRoutes: readRoutesAt, ...commands })
     const answers = yield* acquire("Cannot start", () => new Answers(known), (it) => it.close())
     const asked = { answers, resolveNode: commands.resolveNode }
+    const acting = { host, resolveNode: commands.resolveNode, routing, killAndRestart, forwarding: directory.forwarding }
+    const books = faultedLabs(reconciler, host)
+    const openFaults = () => new Faults({ host, labs: books, events, perform: performer(acting) })
+    const faults = yield* acquire("Cannot start", openFaults, (it) => it.close())
     const suites = { load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
-    const checking = { ...asked, ...suites, faults: undefined }
+    const checking = { ...asked, ...suites, faults }
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: {
@@ -443,6 +453,7 @@ const daemon = (config: Config) =>
       },
       Probes: probes.handlers,
       Checks: { run: checksHandler(checking) },
+      Faults: makeFaults({ control: faults, labs: directory.labs, onlyLab: () => control.onlyLab() }),
       Host: {
         version: versionHandler({ instance, host }),
         doctor: doctorHandler(() => doctor({ bpfObject, dockerSocket: config.docker, leftovers, underlay: underlayOf(config, tunnels) })),
@@ -452,7 +463,7 @@ const daemon = (config: Config) =>
     }
     // What daemons ask each other is not for people: it is served on the network only.
     const listen = listenHandler(reachability)
-    const halves = { listen, respond: probes.respond, ...askHandlers(asked) }
+    const halves = { listen, respond: probes.respond, act: actHandler(acting), ...askHandlers(asked) }
     const peers = fleet === undefined ? {} : { Peers: { ...makePeers({ fleet: fleet.fleet, events, host }), ...halves } }
     yield* acquire("Cannot serve", () => serve(config.socket, services), (serving) => serving.close(2000))
     let endpoint = ""
@@ -470,6 +481,7 @@ const daemon = (config: Config) =>
     yield* Effect.addFinalizer(() => Effect.sync(() => probes.end()))
     // Before the servers close, so that clients get their last packets and the counts.
     yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))
+    void faults.start()
     events.emit({ lab: "", type: "daemon.started", subject: config.instance, message: `instance ${config.instance} serves` })
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)
     yield* Effect.never

@@ -26,12 +26,14 @@ export const run = async (input: InputOf<typeof specs.list>, context: Context): 
   }
   const style = styleOf(process.stdout)
   const isSpread = labs.some(({ hosts }) => hosts.length > 1)
+  const isFaulty = labs.some(({ faults }) => faults > 0)
   const columns = [
     { title: "LAB" },
     { title: "STATE" },
     ...(isSpread ? [{ title: "HOSTS", folds: true }] : []),
     { title: "NODES", align: "right" as const },
     { title: "SEGMENTS", align: "right" as const },
+    ...(isFaulty ? [{ title: "FAULTS", align: "right" as const }] : []),
     { title: "DEPLOYED" },
     { title: "FILE", folds: true }
   ] satisfies ReadonlyArray<Column>
@@ -41,6 +43,7 @@ export const run = async (input: InputOf<typeof specs.list>, context: Context): 
     ...(isSpread ? [printable(lab.hosts.join(", "))] : []),
     String(lab.nodes),
     String(lab.segments),
+    ...(isFaulty ? [lab.faults === 0 ? "-" : style.yellow(String(lab.faults))] : []),
     agoOf(lab.deployedAt, Date.now()),
     printable(lab.filename)
   ])

@@ -60,8 +60,9 @@ const commandPage = (verb: Verb, style: Style): string => {
 /** `weft deploy [FILE] [FLAGS]` */
 const usage = (verb: Verb): string => {
   const spec: CommandSpec = specs[verb]
-  const words = Object.entries(spec.args).map(([name, { kind }]) => {
+  const words = Object.entries(spec.args).map(([name, { isOurs, kind }]) => {
     const word = name.toUpperCase()
+    if (isOurs === true) return `[${word}...]`
     return kind === "required" ? word : kind === "optional" ? `[${word}]` : `-- ${word}...`
   })
   const rest = words.findIndex((word) => word.startsWith("--"))

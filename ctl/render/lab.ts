@@ -3,6 +3,7 @@
 import type { InspectResponse, Node, Port } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
+import { faultTable } from "./faults.ts"
 import { naturalWidth, table } from "./table.ts"
 import type { Cell, Column } from "./table.ts"
 
@@ -43,6 +44,7 @@ export const labLines = (lab: InspectResponse, options: Options): ReadonlyArray<
     style.dim(`deployed ${agoOf(deployedAt, options.nowMs)}${origin}`),
     ...(error === "" ? [] : [style.red(printable(error))]),
     ...lab.unreachable.map((reason) => style.red(printable(reason))),
+    ...section("FAULTS", lab.faults.length === 0 ? [] : faultTable(lab.faults, options), style),
     ...section("NODES", nodeTable(lab, options), style),
     ...section("PORTS", portTable(lab, options), style),
     ...section("SEGMENTS", segmentTable(lab, options), style),
@@ -85,6 +87,10 @@ const labelsOf = (node: Node): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(", ")
 
+/** ` f1,f2`: which faults change it. */
+const markOf = ({ faults }: { readonly faults: ReadonlyArray<string> }, style: Style): string =>
+  faults.length === 0 ? "" : ` ${style.yellow(printable(faults.join(",")))}`
+
 const nodeTable = (lab: InspectResponse, { style, width }: Options): ReadonlyArray<string> => {
   const { nodes } = lab
   const isSpread = hostsOf(lab).length > 1
@@ -101,7 +107,7 @@ const nodeTable = (lab: InspectResponse, { style, width }: Options): ReadonlyArr
     nodes.map((node) => [
       node.name,
       node.kind,
-      stateOf(node.state, style),
+      `${stateOf(node.state, style)}${markOf(node, style)}`,
       ...(isSpread ? [printable(node.host)] : []),
       printable(node.group),
       node.netns,
@@ -176,7 +182,7 @@ const segmentTable = ({ segments }: InspectResponse, { style, width }: Options):
         ],
         segments.map((segment) => [
           printable(segment.name),
-          segment.kind,
+          `${segment.kind}${markOf(segment, style)}`,
           String(segment.vni),
           segment.cidrs.join(", "),
           printable(segment.ports.join(", "))

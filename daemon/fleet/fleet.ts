@@ -15,7 +15,7 @@ import {
   type Change, changeOf, type ChangeOutcome, type ChangeWatch, type Inspection, type LabControl, type LabSummary,
   type PlannedChanges, Refused, Unplaceable
 } from "../reconciler/control.ts"
-import { inspectionOf, nodesOf, segmentsOf, summaryOf } from "../reconciler/inspection.ts"
+import { inspectionOf, nodesOf, segmentsOf, summaryOf, withFaultsShown } from "../reconciler/inspection.ts"
 import type { Reconciler } from "../reconciler/reconciler.ts"
 import type { CommitResult, FleetLab, FleetStore, Versioned } from "../store/fleet.ts"
 import { destroyHere, type Follower } from "./follower.ts"
@@ -268,7 +268,7 @@ export class Fleet implements LabControl {
     const nodes = new Map(parts.flatMap((part) => part.nodes.map((node) => [node.name, node] as const)))
     const unknown = new Set(answers.flatMap(({ error, host }) => (error === undefined ? [] : [host])))
     const planned = nodesOf(found.lab.plan, { view: undefined, drift: [], host: "" })
-    return {
+    const inspection: Inspection = {
       lab: fleetSummary(found.lab, this.#standings(found.lab), this.#mirror.hosts),
       host: this.#host,
       nodes: planned.map((node) => {
@@ -278,8 +278,10 @@ export class Fleet implements LabControl {
       segments: segmentsOf(found.lab.plan),
       drift: parts.flatMap(({ drift }) => drift),
       tunnels: parts.flatMap(({ tunnels }) => tunnels),
-      unreachable: answers.flatMap(({ error }) => error ?? [])
+      unreachable: answers.flatMap(({ error }) => error ?? []),
+      faults: []
     }
+    return withFaultsShown(inspection, found.lab)
   }
 
   /** A lab that only this host knows. */

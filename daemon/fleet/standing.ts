@@ -1,5 +1,6 @@
 /** How far a lab has got on all its hosts, from what they reported. Pure. */
 import { diff } from "../plan/diff.ts"
+import { baseOf } from "../plan/fault.ts"
 import { hostsWithNodes, partOf } from "../plan/part.ts"
 import type { Plan, Resource } from "../plan/resource.ts"
 import { type Counts, countsOf, type HostProgress, type LabSummary } from "../reconciler/control.ts"
@@ -64,17 +65,19 @@ export const fleetSummary = (
         ? lostText(lost.host)
         : ""
   const gone = planned.filter(({ host }) => hosts.find(({ name }) => name === host)?.alive !== true).map(({ host }) => host)
+  const base = baseOf(lab)
   const settled = planned.every(({ state }) => state === "ready") ? "ready" : lab.generation === 1 ? "deploying" : "changing"
   return {
     name: lab.name,
     state: lab.wanted === "absent" ? "destroying" : error !== "" ? "failed" : settled,
-    nodes: lab.plan.nodes.length,
-    segments: lab.plan.segments.length,
+    nodes: base.nodes.length,
+    segments: base.segments.length,
     deployedAt: lab.deployedAt,
     filename: lab.filename,
     // It is as it was left, and may well forward.
     error: error === "" && gone.length > 0 ? `${gone.map((host) => `host ${host}`).join(" and ")} lost: no word of what is there` : error,
-    hosts: standings.filter(({ state }) => state !== "gone").map(({ host }) => host)
+    hosts: standings.filter(({ state }) => state !== "gone").map(({ host }) => host),
+    faults: lab.faults?.length ?? 0
   }
 }
 

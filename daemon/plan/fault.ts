@@ -8,6 +8,8 @@
  * back to exactly what its topology says. Nothing is ever undone by hand.
  */
 
+import type { Plan } from "./resource.ts"
+
 /** What is asked for, before it is known whether the lab has such a target. */
 export interface FaultRequest {
   /** A name of the table in `faults/kinds.ts`: `link-down`, `loss`, ... */
@@ -40,3 +42,18 @@ export interface FaultOrder extends FaultRequest {
   readonly lease?: string
   readonly by: string
 }
+
+/** What is kept of a lab's faults, beside the plan that they make. */
+export interface Faulted {
+  /** What the lab should be now: what its topology says, with all faults in it. */
+  readonly plan: Plan
+  /** What its topology says. Absent: no fault is in force, and it is `plan`. */
+  readonly base?: Plan
+  /** In the order in which they were injected. Absent: there are none. */
+  readonly faults?: ReadonlyArray<Fault>
+  /** How many there have been: ids are never used twice while the lab lives. Absent: none. */
+  readonly faultCount?: number
+}
+
+/** What a lab's topology says, whatever faults it has. */
+export const baseOf = ({ base, plan }: Faulted): Plan => base ?? plan

@@ -2,7 +2,9 @@
  * What can be asked about labs, whoever has them: one host (`one-host.ts`) or many (`fleet/fleet.ts`). `rpc/` turns
  * messages into these calls and what comes back into messages; both sides are plain data.
  */
+import type { Touched } from "../faults/ledger.ts"
 import type { Step } from "../plan/diff.ts"
+import type { Fault } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
 
@@ -125,6 +127,8 @@ export interface LabSummary {
   readonly error: string
   /** Hosts that have a part of it. */
   readonly hosts: ReadonlyArray<string>
+  /** How many are in force. */
+  readonly faults: number
 }
 
 export interface PortInspection {
@@ -150,6 +154,8 @@ export interface NodeInspection {
   readonly state: string
   readonly ports: ReadonlyArray<PortInspection>
   readonly routes: ReadonlyArray<object>
+  /** Ids of the faults that change it. */
+  readonly faults?: ReadonlyArray<string>
 }
 
 /** One direction of what carries a lab's frames from host to host. */
@@ -183,6 +189,15 @@ export interface Inspection {
   readonly tunnels: ReadonlyArray<TunnelInspection>
   /** Hosts that have a part and did not answer, each with the reason. */
   readonly unreachable: ReadonlyArray<string>
+  /** In force, oldest first. */
+  readonly faults: ReadonlyArray<FaultInspection>
+}
+
+/** A `Fault` of the API. */
+export interface FaultInspection extends Omit<Fault, "spec">, Touched {
+  readonly lab: string
+  /** JSON */
+  readonly spec: string
 }
 
 export interface LabControl {

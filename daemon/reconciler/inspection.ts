@@ -1,9 +1,11 @@
 /** A lab as people look at it: what was asked for, beside what the kernel has. */
+import { touchedBy } from "../faults/ledger.ts"
 import type { Step } from "../plan/diff.ts"
+import { baseOf, type Fault, type Faulted } from "../plan/fault.ts"
 import { profileLabel, profileLines } from "../plan/profile-text.ts"
 import type { Plan, Resource, ResourceOf, RouteSpec, SegmentInfo, SegmentSpec } from "../plan/resource.ts"
 import type { LabEntry } from "../store/store.ts"
-import { changeOf, type Inspection, type LabSummary, type NodeInspection, type PortInspection } from "./control.ts"
+import { changeOf, type FaultInspection, type Inspection, type LabSummary, type NodeInspection, type PortInspection } from "./control.ts"
 import type { LabView } from "./view.ts"
 
 interface Parts {
@@ -18,12 +20,13 @@ interface Parts {
 export const summaryOf = (entry: LabEntry, options: { readonly host: string; readonly recovering: boolean }): LabSummary => ({
   name: entry.name,
   state: options.recovering ? "recovering" : entry.state,
-  nodes: entry.plan.nodes.length,
-  segments: entry.plan.segments.length,
+  nodes: baseOf(entry).nodes.length,
+  segments: baseOf(entry).segments.length,
   deployedAt: entry.deployedAt,
   filename: entry.filename,
   error: entry.error ?? "",
-  hosts: [options.host]
+  hosts: [options.host],
+  faults: entry.faults?.length ?? 0
 })
 
 /** A plan's resources of one node, by kind, in one pass. */
@@ -159,5 +162,29 @@ export const inspectionOf = ({ entry, drift, view, host, summary }: Parts): Insp
   nodes: nodesOf(entry.plan, { view, drift, host }),
   segments: segmentsOf(entry.plan),
   tunnels: [],
-  unreachable: []
+  unreachable: [],
+  faults: []
 })
+
+/** A fault as people are shown it. `base`: what the lab's topology says. */
+export const faultInspectionOf = (lab: string, base: Plan, fault: Fault): FaultInspection => ({
+  ...fault,
+  ...touchedBy(base, fault),
+  spec: JSON.stringify(fault.spec),
+  lab
+})
+
+/** The inspection with the lab's faults in it, and nodes and segments marked that they change. */
+export const withFaultsShown = (inspection: Inspection, lab: Faulted): Inspection => {
+  const base = baseOf(lab)
+  const faults = (lab.faults ?? []).map((fault) => faultInspectionOf(inspection.lab.name, base, fault))
+  if (faults.length === 0) return inspection
+  const idsOf = (what: "nodes" | "segments", name: string): ReadonlyArray<string> =>
+    faults.filter((fault) => fault[what].includes(name)).map(({ id }) => id)
+  return {
+    ...inspection,
+    faults,
+    nodes: inspection.nodes.map((node) => ({ ...node, faults: idsOf("nodes", node.name) })),
+    segments: inspection.segments.map((segment) => ({ ...segment, faults: idsOf("segments", (segment as { name: string }).name) }))
+  }
+}

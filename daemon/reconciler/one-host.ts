@@ -7,15 +7,22 @@ import type { Plan } from "../plan/resource.ts"
 import {
   type ChangeFailure, changeOf, type ChangeOutcome, type ChangeWatch, countsOf, type Inspection, type LabControl
 } from "./control.ts"
-import { inspectionOf, summaryOf } from "./inspection.ts"
+import { inspectionOf, summaryOf, withFaultsShown } from "./inspection.ts"
 import type { Outcome, Reconciler, Watch } from "./reconciler.ts"
 
 /** The reconciler's reports, for somebody who follows one host or many. `host`: the name of this one. */
-const watching = (watch: ChangeWatch): Watch => ({
+export const watching = (watch: ChangeWatch): Watch => ({
   planned: (steps) => watch.planned(countsOf(steps)),
   report: watch.report,
   note: watch.note
 })
+
+const failureOf = (host: string, id: string, error: { readonly message: string; readonly code: string }): ChangeFailure =>
+  ({ id, host, error: error.message, blocked: error.code === "blocked" })
+
+/** What failed, as whoever asked is told. */
+export const failuresOf = ({ failures }: Outcome, host: string): ReadonlyArray<ChangeFailure> =>
+  failures.map(({ error, id }) => failureOf(host, id, error))
 
 export class OneHost implements LabControl {
   readonly #reconciler: Reconciler
@@ -52,7 +59,8 @@ export class OneHost implements LabControl {
 
   async inspect(lab: string): Promise<Inspection> {
     const found = await this.#reconciler.inspect(lab === "" ? await this.onlyLab() : lab)
-    return inspectionOf({ ...found, host: this.#host, summary: this.#summary(found.entry) })
+    const inspection = inspectionOf({ ...found, host: this.#host, summary: this.#summary(found.entry) })
+    return withFaultsShown(inspection, found.entry)
   }
 
   onlyLab(): Promise<string> {
@@ -81,18 +89,14 @@ export class OneHost implements LabControl {
     return {
       ...watch,
       report: (step, error) => {
-        if (error !== undefined) failures.push({ ...this.#failure(step.id, error), change: changeOf(step, this.#host) })
+        if (error !== undefined) failures.push({ ...failureOf(this.#host, step.id, error), change: changeOf(step, this.#host) })
         watch.report(step, error)
       }
     }
   }
 
-  #failure(id: string, error: { readonly message: string; readonly code: string }): ChangeFailure {
-    return { id, host: this.#host, error: error.message, blocked: error.code === "blocked" }
-  }
-
-  #outcome({ changed, failures, rolledBack }: Outcome, reported: ReadonlyArray<ChangeFailure>): ChangeOutcome {
-    const unreported = failures.map(({ id, error }) => this.#failure(id, error))
-    return { changed, failures: failures.length > 0 && reported.length > 0 ? reported : unreported, rolledBack }
+  #outcome(outcome: Outcome, reported: ReadonlyArray<ChangeFailure>): ChangeOutcome {
+    const { changed, failures, rolledBack } = outcome
+    return { changed, failures: failures.length > 0 && reported.length > 0 ? reported : failuresOf(outcome, this.#host), rolledBack }
   }
 }

@@ -9,7 +9,7 @@
  * desired. The store is written before the kernel is touched, so a daemon that is killed at any moment finds on its next
  * start what it was about, and `recover` does the rest.
  *
- * One change of a lab at a time: a second one is refused, not queued. Different labs go side by side.
+ * One change of a lab at a time (`turns.ts`). Different labs go side by side.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { KernelError, reasonOf } from "../linux/errors.ts"
@@ -18,6 +18,8 @@ import * as Memory from "../linux/memory.ts"
 import type { EventLog } from "../observe/events.ts"
 import { diff, type Observed, type Step } from "../plan/diff.ts"
 import { handOver } from "../plan/handover.ts"
+import { bookOf, withFaults } from "../faults/ledger.ts"
+import { baseOf, type Faulted } from "../plan/fault.ts"
 import { kindOrder } from "../plan/order.ts"
 import type { Kind, Plan, Remembered, Resource } from "../plan/resource.ts"
 import { allocateVnis, vnisOf } from "../plan/vni.ts"
@@ -30,6 +32,7 @@ import { apply, type Report } from "./apply.ts"
 import { Refused } from "./control.ts"
 import { settleSessions } from "./sessions.ts"
 import { sweep } from "./sweep.ts"
+import { Turns } from "./turns.ts"
 import { viewOf, type LabView } from "./view.ts"
 
 const countOf = (changes: number): string => `${changes} ${changes === 1 ? "change" : "changes"}`
@@ -54,6 +57,23 @@ export interface DeployOptions {
   readonly rollback: boolean
   /** The plan is this host's part of that generation: its VNIs are given by whoever planned for all hosts. */
   readonly generation?: number
+  /** Only faults came or went: nobody waits until BGP has settled, and it is no news. */
+  readonly faultsOnly?: boolean
+}
+
+/** How the faults of a lab are to change. */
+export interface Alteration {
+  readonly book: Faulted
+  /** A plan to go through first. */
+  readonly before?: Plan
+  /** When the kernel refuses something that it changes, the lab goes back to what it was. */
+  readonly rollback: boolean
+}
+
+/** What goes on while a lab's entry is made true. */
+interface Going extends Watch {
+  /** See `DeployOptions.faultsOnly`. */
+  readonly faultsOnly?: boolean
 }
 
 /** After this many rounds, what still differs is a failure. Two are the rule: one that works, one that finds nothing. */
@@ -76,7 +96,7 @@ const distinct = (resources: ReadonlyArray<Resource>): ReadonlyArray<Resource> =
 }
 
 export class Reconciler {
-  private readonly busy = new Set<string>()
+  private readonly turns = new Turns()
   private readonly daemon: Daemon
   private readonly store: Store
   private readonly events: EventLog
@@ -97,7 +117,8 @@ export class Reconciler {
   async plan(plan: Plan, isPart = false): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
     await this.recovered(plan.lab)
     const entry = await this.store.lab(plan.lab)
-    const desired = isPart ? plan : await this.placed(plan, entry)
+    const base = isPart ? plan : await this.placed(plan, entry)
+    const desired = withFaults(base, entry?.faults ?? []).plan
     const steps = await this.observing(desired, entry, async (lab) => diff(desired, await observe(lab)))
     return { exists: entry !== undefined, steps }
   }
@@ -105,9 +126,10 @@ export class Reconciler {
   /** Makes the lab be `plan`. What the kernel refuses comes in the outcome; it throws when the change itself is refused. */
   async deploy(plan: Plan, options: DeployOptions, watch: Watch): Promise<Outcome> {
     await this.recovering.get(plan.lab)
-    return this.exclusively(plan.lab, async () => {
+    return this.inTurn(plan.lab, "deploy", async () => {
       const entry = await this.store.lab(plan.lab)
-      const outcome = await this.converge(await this.place(plan, entry, options), watch)
+      const going = options.faultsOnly === true ? { ...watch, faultsOnly: true } : watch
+      const outcome = await this.converge(await this.place(plan, entry, options, watch), going)
       if (outcome.failures.length === 0 || !options.rollback) return outcome
       const back = await this.rollBack(await this.require(plan.lab), watch)
       return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
@@ -117,10 +139,46 @@ export class Reconciler {
   /** Removes everything of the lab, then its entry. */
   async destroy(name: string, watch: Watch): Promise<Outcome> {
     await this.recovering.get(name)
-    return this.exclusively(name, async () => {
+    return this.inTurn(name, "deploy", async () => {
       const entry = await this.require(name)
-      return this.converge(await this.commit(entry, emptyPlan(name), "destroying", entry.filename), watch)
+      return this.converge(await this.commit(entry, { plan: emptyPlan(name) }, "destroying", entry.filename), watch)
     })
+  }
+
+  /**
+   * Changes the faults of a lab in its turn. `change` sees the lab as it is then; undefined: there is nothing to do.
+   *
+   * @param patienceMs how long it waits for somebody who deploys
+   * @returns undefined when there was nothing to do
+   */
+  async alter(
+    name: string,
+    change: (entry: LabEntry) => Alteration | undefined,
+    { patienceMs, watch = silent }: { readonly patienceMs: number; readonly watch?: Watch }
+  ): Promise<Outcome | undefined> {
+    await this.recovering.get(name)
+    return this.inTurn(name, "faults", async () => {
+      const entry = await this.require(name)
+      if (entry.state === "destroying") throw new Refused("busy", `Lab "${name}" is being destroyed`)
+      const alteration = change(entry)
+      if (alteration === undefined) return undefined
+      const going = { ...watch, faultsOnly: true }
+      const { before, book, rollback } = alteration
+      let now = entry
+      if (before !== undefined) {
+        now = await this.recommit(now, { ...book, plan: before })
+        // What fails on the way fails again at its end.
+        await this.converge(now, { ...silent, faultsOnly: true })
+      }
+      now = await this.recommit((await this.store.lab(name)) ?? now, book)
+      const outcome = await this.converge(now, going)
+      const changes = changedIds(entry.plan, book.plan)
+      const own = outcome.failures.filter(({ id }) => changes.has(id))
+      if (own.length === 0 || !rollback) return { ...outcome, failures: own }
+      const back = await this.recommit((await this.store.lab(name)) ?? now, bookOf(entry))
+      await this.converge(back, { ...silent, faultsOnly: true })
+      return { ...outcome, failures: own, rolledBack: true }
+    }, patienceMs)
   }
 
   /**
@@ -142,7 +200,7 @@ export class Reconciler {
   async retryContainers(): Promise<void> {
     for (const { name, plan, state } of await this.store.labs()) {
       const isMeant = state === "failed" && plan.resources.some(({ kind }) => kind === "container")
-      if (!isMeant || this.busy.has(name) || this.recovering.has(name)) continue
+      if (!isMeant || this.turns.has(name) || this.recovering.has(name)) continue
       const mending = this.adopt(name)
       this.recovering.set(name, mending)
       await mending
@@ -169,7 +227,7 @@ export class Reconciler {
       this.events.emit({ lab: name, type: "lab.adopted", subject: name, message: `${name} was ${entry.state}; ${text}` })
     try {
       if (this.closing) return
-      const { changed, failures } = await this.exclusively(name, () => this.converge(entry, silent))
+      const { changed, failures } = await this.inTurn(name, "faults", async () => this.converge(await this.refreshed(entry), silent))
       const what = changed === 0 ? "adopted as it was" : `repaired: ${countOf(changed)}`
       tell(failures.length > 0 ? `cannot be made whole: ${failures[0]!.error.message}` : what)
     } catch (error) {
@@ -186,7 +244,7 @@ export class Reconciler {
     await this.recovered(name)
     const entry = await this.require(name)
     return this.observing(entry.plan, entry, async (lab) => {
-      const drift = this.busy.has(name) ? [] : diff(entry.plan, await observe(lab))
+      const drift = this.turns.has(name) ? [] : diff(entry.plan, await observe(lab))
       return { entry, drift, view: viewOf(lab) }
     })
   }
@@ -214,60 +272,87 @@ export class Reconciler {
   /** Waits for changes under way; after it, all are refused. */
   async close(): Promise<void> {
     this.closing = true
-    while (this.busy.size > 0) await sleep(20)
+    while (this.turns.size > 0) await sleep(20)
   }
 
-  private async exclusively<A>(name: string, action: () => Promise<A>): Promise<A> {
+  private async inTurn<A>(name: string, kind: "deploy" | "faults", action: () => Promise<A>, patienceMs = 0): Promise<A> {
     if (this.closing) throw new Refused("busy", "weftd is stopping")
-    if (this.busy.has(name)) {
-      throw new Refused("busy", `Lab "${name}" is being changed by another command: wait for it (weft events --follow)`)
-    }
-    this.busy.add(name)
+    const end = await this.turns.take(name, kind, patienceMs)
     try {
+      if (this.closing) throw new Refused("busy", "weftd is stopping")
       return await action()
     } finally {
-      this.busy.delete(name)
+      end()
       this.releaseMemory()
     }
   }
 
   private releaseMemory(): void {
     clearTimeout(this.release)
-    this.release = setTimeout(() => this.busy.size === 0 && Memory.release(), releaseAfterMs)
+    this.release = setTimeout(() => this.turns.size === 0 && Memory.release(), releaseAfterMs)
     this.release.unref()
   }
 
   /** Makes the plan the lab's desired state. One lab after the other: no two may choose the same VNI. */
-  private async place(plan: Plan, entry: LabEntry | undefined, { filename, generation }: DeployOptions): Promise<LabEntry> {
+  private async place(
+    plan: Plan,
+    entry: LabEntry | undefined,
+    { filename, generation }: DeployOptions,
+    { note }: Watch
+  ): Promise<LabEntry> {
     const placing = this.placing.then(async () => {
-      const desired = generation === undefined ? await this.placed(plan, entry) : plan
-      return this.commit(entry, desired, entry === undefined ? "deploying" : "changing", filename, generation)
+      const base = generation === undefined ? await this.placed(plan, entry) : plan
+      const { lost, ...book } = withFaults(base, entry?.faults ?? [], entry?.faultCount)
+      for (const { fault, reason } of lost) {
+        const message = `fault ${fault.id} (${fault.title}) goes: ${reason}`
+        note(message)
+        this.events.emit({ lab: plan.lab, type: "fault.lost", subject: fault.id, message })
+      }
+      return this.commit(entry, book, entry === undefined ? "deploying" : "changing", filename, generation)
     })
     this.placing = placing.catch(() => {})
     return placing
+  }
+
+  /** The entry with its plan computed anew from its faults: they may be half injected, or this weftd does it differently. */
+  private async refreshed(entry: LabEntry): Promise<LabEntry> {
+    if (entry.base === undefined || entry.state === "destroying") return entry
+    const { lost: _, ...book } = withFaults(entry.base, entry.faults ?? [], entry.faultCount)
+    return this.recommit(entry, book)
+  }
+
+  /** Makes the entry be about other faults. */
+  private async recommit(entry: LabEntry, book: Faulted): Promise<LabEntry> {
+    const { base: _, error: __, faultCount: ___, faults: ____, plan, ...rest } = entry
+    const staying = new Set(book.plan.resources)
+    const former = distinct([...entry.former, ...plan.resources.filter((resource) => !staying.has(resource))])
+    const state = entry.state === "deploying" ? "deploying" : "changing"
+    const committed: LabEntry = { ...rest, ...book, state, former }
+    await this.store.put(committed)
+    return committed
   }
 
   /** The plan with VNIs that are this lab's own. */
   private async placed(plan: Plan, entry: LabEntry | undefined): Promise<Plan> {
     const others = (await this.store.labs()).filter((lab) => lab.name !== plan.lab)
     const taken = new Set(others.flatMap((lab) => [...vnisOf(lab.plan.resources), ...vnisOf(lab.former)]))
-    return allocateVnis(plan, taken, entry === undefined ? [] : [...entry.former, ...entry.plan.resources])
+    return allocateVnis(plan, taken, entry === undefined ? [] : [...entry.former, ...entry.plan.resources, ...baseOf(entry).resources])
   }
 
   private async commit(
     entry: LabEntry | undefined,
-    plan: Plan,
+    book: Faulted,
     state: LabState,
     filename: string,
     generation = entry?.generation
   ): Promise<LabEntry> {
     const former = entry === undefined ? [] : distinct([...entry.former, ...entry.plan.resources])
-    const lastGood = entry?.state === "ready" ? { plan: entry.plan, filename: entry.filename } : entry?.lastGood
+    const lastGood = entry?.state === "ready" ? { plan: baseOf(entry), filename: entry.filename } : entry?.lastGood
     const committed: LabEntry = {
-      name: plan.lab,
+      name: book.plan.lab,
       filename,
       state,
-      plan,
+      ...book,
       ...(lastGood === undefined ? {} : { lastGood }),
       former,
       deployedAt: new Date().toISOString(),
@@ -280,12 +365,14 @@ export class Reconciler {
   private async rollBack(entry: LabEntry, watch: Watch): Promise<Outcome> {
     const target = entry.lastGood
     const state = target === undefined ? "destroying" : "changing"
-    const committed = await this.commit(entry, target?.plan ?? emptyPlan(entry.name), state, target?.filename ?? entry.filename)
+    const { lost: _, ...book } =
+      target === undefined ? withFaults(emptyPlan(entry.name), []) : withFaults(target.plan, entry.faults ?? [], entry.faultCount)
+    const committed = await this.commit(entry, book, state, target?.filename ?? entry.filename)
     return this.converge(committed, { ...watch, planned: () => {} })
   }
 
   /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. Before BGP replaces routes it settles. */
-  private async converge(entry: LabEntry, watch: Watch): Promise<Outcome> {
+  private async converge(entry: LabEntry, watch: Going): Promise<Outcome> {
     let changed = 0
     let failures: ReadonlyArray<Failure> = []
     await this.fitHost(entry.name, watch)
@@ -295,7 +382,9 @@ export class Reconciler {
         if (round === 0) this.begin(entry, steps, watch)
         if (steps.length === 0) return { steps, failures: [], isHandingOver: false }
         if (round === maxRounds) return { steps, failures: steps.map(didNotSettle), isHandingOver: false }
-        const { later, now } = handOver(steps, { isPart: entry.generation !== undefined })
+        // A fault is in force at once, and so is its end: nothing waits until others have replaced it.
+        const { later, now } =
+          watch.faultsOnly === true ? { later: [], now: steps } : handOver(steps, { isPart: entry.generation !== undefined })
         const failed = await apply(lab, now, (step, error) => this.report(entry.name, watch.report, step, error))
         await lab.save()
         return { steps: now, failures: failed, isHandingOver: later.length > 0 }
@@ -305,10 +394,10 @@ export class Reconciler {
       if (result.steps.length === 0 || failures.length > 0) break
       if (result.isHandingOver) await this.settled(entry, watch)
     }
-    if (failures.length === 0 && changed > 0 && watch !== silent) {
+    if (failures.length === 0 && changed > 0 && watch !== silent && watch.faultsOnly !== true) {
       await this.settled(entry, watch)
     }
-    await this.settle(entry, failures, changed)
+    await this.settle(entry, failures, changed, watch.faultsOnly === true)
     await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
   }
@@ -326,9 +415,9 @@ export class Reconciler {
     }
   }
 
-  private begin(entry: LabEntry, steps: ReadonlyArray<Step>, watch: Watch): void {
+  private begin(entry: LabEntry, steps: ReadonlyArray<Step>, watch: Going): void {
     const message = `${entry.name} is ${entry.state}: ${countOf(steps.length)}`
-    if (steps.length > 0) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
+    if (steps.length > 0 && watch.faultsOnly !== true) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
     watch.planned(steps)
   }
 
@@ -338,7 +427,7 @@ export class Reconciler {
   }
 
   /** Records how it ended: gone, ready or failed. */
-  private async settle(entry: LabEntry, failures: ReadonlyArray<Failure>, changed: number): Promise<void> {
+  private async settle(entry: LabEntry, failures: ReadonlyArray<Failure>, changed: number, isQuiet: boolean): Promise<void> {
     const { error: _, ...rest } = entry
     if (failures.length > 0) {
       const message = failures[0]!.error.message
@@ -350,6 +439,7 @@ export class Reconciler {
       this.events.emit({ lab: entry.name, type: "lab.destroyed", subject: entry.name, message })
     } else {
       await this.store.put({ ...rest, state: "ready", former: [] })
+      if (isQuiet) return
       this.events.emit({ lab: entry.name, type: "lab.ready", subject: entry.name, message: `${entry.name} is ready: ${countOf(changed)}` })
     }
   }
@@ -372,6 +462,13 @@ export class Reconciler {
       Snapshot.close(snapshot)
     }
   }
+}
+
+/** Ids of what is another in the second plan, or in only one of them. */
+const changedIds = (before: Plan, after: Plan): ReadonlySet<string> => {
+  const [old, now] = [new Set(before.resources), new Set(after.resources)]
+  const changed = [...before.resources.filter((one) => !now.has(one)), ...after.resources.filter((one) => !old.has(one))]
+  return new Set(changed.map(({ id }) => id))
 }
 
 const didNotSettle = (step: Step): Failure => ({

@@ -97,7 +97,9 @@ const isResource = shape({ id: isText, kind: isText, spec: isObject })
 const planFields = { lab: isText, nodes: listOf(isObject), segments: listOf(isObject), resources: listOf(isResource) }
 const labFields = {
   name: isText, filename: isText, wanted: oneOf("present", "absent"), plan: shape(planFields), generation: isCount,
-  deployedAt: isText, deployedBy: optional(isText), hosts: listOf(isText)
+  deployedAt: isText, deployedBy: optional(isText), hosts: listOf(isText), base: optional(shape(planFields)),
+  faults: optional(listOf(shape({ id: isText, kind: isText, title: isText, injectedAt: isText, by: isText }))),
+  faultCount: optional(isCount), faultsAt: optional(isText)
 }
 
 /** The first field that does not fit, or an error of JSON. @throws DamagedValue */

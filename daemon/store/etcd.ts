@@ -13,6 +13,7 @@
  * Limits: a lab, gzipped, fits into one request of etcd, 1.5 MiB unless its --max-request-bytes says otherwise.
  */
 import { randomUUID } from "node:crypto"
+import { baseOf } from "../plan/fault.ts"
 import { vnisOf } from "../plan/vni.ts"
 import { EtcdClient, EtcdError, type KeyValue, type Operation, type Tls } from "./etcd-client.ts"
 import { Registration } from "./etcd-registration.ts"
@@ -237,7 +238,7 @@ class EtcdStore implements FleetStore {
       } catch (error) {
         this.#log(`fleet.damaged ${(error as Error).message}`)
         const found = await this.lab(this.#keys.parse(key.toString())?.name ?? "").catch(() => undefined)
-        return found === undefined ? [] : vnisOf(found.lab.plan.resources)
+        return found === undefined ? [] : vnisOf(baseOf(found.lab).resources)
       }
     })
     return new Set((await Promise.all(lists)).flat())
@@ -348,4 +349,4 @@ const versioned = (key: string, name: string, entry: KeyValue): Versioned => ({
 
 /** A lab that goes keeps its VNIs until it is gone: hosts still have its segments. */
 const reservedBy = (lab: FleetLab, before: ReadonlyArray<number>): ReadonlyArray<number> =>
-  lab.wanted === "absent" ? before : [...new Set(vnisOf(lab.plan.resources))].toSorted((a, b) => a - b)
+  lab.wanted === "absent" ? before : [...new Set(vnisOf(baseOf(lab).resources))].toSorted((a, b) => a - b)

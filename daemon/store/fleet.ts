@@ -6,6 +6,7 @@
  * Each host keeps its own part, and what only its kernel knows, in its own `Store` as a single host does: so it starts,
  * repairs and forwards while this one cannot be reached.
  */
+import type { Faulted } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
 
 /** A host as it describes itself. */
@@ -33,8 +34,8 @@ export interface HostState extends HostRecord {
   readonly drained: boolean
 }
 
-/** A lab as all hosts see it. */
-export interface FleetLab {
+/** A lab as all hosts see it. `base` has hosts and VNIs as `plan` has. */
+export interface FleetLab extends Faulted {
   readonly name: string
   readonly filename: string
   /** `absent`: being destroyed; the entry goes when every host has reported that its part is gone. */
@@ -45,6 +46,8 @@ export interface FleetLab {
   readonly generation: number
   /** RFC 3339 */
   readonly deployedAt: string
+  /** RFC 3339: of the last commit, where that was of faults. */
+  readonly faultsAt?: string
   /** Host whose daemon committed it: who was first, when two deploy at once. */
   readonly deployedBy?: string
   /** Hosts that have, or may have, something of it: those of this plan and of former ones that have not reported it gone. */

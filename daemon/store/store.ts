@@ -4,18 +4,18 @@
  * The desired state is written before anything is made, and a lab's entry goes only when nothing of it is left: at any
  * moment the entry plus the kernel's marks say what there is to do.
  */
+import type { Faulted } from "../plan/fault.ts"
 import type { Plan, Remembered, Resource } from "../plan/resource.ts"
 
 export type LabState = "deploying" | "changing" | "ready" | "failed" | "destroying"
 
-export interface LabEntry {
+/** Faults are with a lab of this host alone; in a part of one, they are in its plan already (fleet.ts). */
+export interface LabEntry extends Faulted {
   readonly name: string
   /** As the user typed it. */
   readonly filename: string
   readonly state: LabState
-  /** What the lab should be. */
-  readonly plan: Plan
-  /** The last plan that was fully there: where a rollback goes to. */
+  /** The last topology that was fully there: where a rollback goes to. */
   readonly lastGood?: { readonly plan: Plan; readonly filename: string }
   /** What it should have been since then, and may still be in part. */
   readonly former: ReadonlyArray<Resource>

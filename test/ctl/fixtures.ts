@@ -50,7 +50,8 @@ export const labOf = (
       deployedAt: "2026-01-01T00:00:00.000Z",
       filename: `${name}.weft.yaml`,
       error: "",
-      hosts: ["vm1"]
+      hosts: ["vm1"],
+      faults: 0
     },
     nodes: Object.entries(nodes).map(([node, [kind, site]]): Node => ({
       name: node,
@@ -61,7 +62,8 @@ export const labOf = (
       host: "vm1",
       state: "ready",
       ports: portsOf(node),
-      routes: [{ to: "0.0.0.0/0", type: "unicast", metric: 0, table: 254, via: ["10.0.0.1 dev eth0"] }]
+      routes: [{ to: "0.0.0.0/0", type: "unicast", metric: 0, table: 254, via: ["10.0.0.1 dev eth0"] }],
+      faults: []
     })),
     segments: wires.map((wire, index): Segment => ({
       name: wire.name,
@@ -71,11 +73,13 @@ export const labOf = (
       ports: wire.ports.map(([port]) => port),
       labels: {},
       profile: [],
-      profileLabel: ""
+      profileLabel: "",
+      faults: []
     })),
     drift: [],
     tunnels: [],
-    unreachable: []
+    unreachable: [],
+    faults: []
   }
 }
 
