@@ -8,9 +8,11 @@
  *
  * A report that comes while the client has not taken the one before is not made: it would say the same, only earlier.
  */
+import { isIP } from "node:net"
 import { type ServerWritableStream, status } from "@grpc/grpc-js"
 import { Flows } from "../probes/flows.ts"
-import { type ProbeOutcome, Probing, type ProbeSpec } from "../probes/probing.ts"
+import { type ProbeOutcome, Probing, type ProbeSpec, type Whereabouts } from "../probes/probing.ts"
+import { isProtocol, type Protocol, type ProtocolOptions, protocols, terms } from "../probes/protocols.ts"
 import { addressOf, type ReachNode } from "../probes/reach.ts"
 import { callerOf } from "./access.ts"
 import { taken, wasForwarded } from "./forward.ts"
@@ -42,7 +44,7 @@ export interface FlowRequest {
   readonly reportMs: number
 }
 
-type FlowMessage = { readonly flow: number; readonly address: string; readonly error?: string }
+type FlowMessage = { readonly flow: number; readonly address: string; readonly protocol: string; readonly error?: string }
 
 interface FlowReports {
   readonly flows: ReadonlyArray<FlowMessage>
@@ -63,8 +65,10 @@ interface Placed {
 }
 
 const mostFlows = 1000
-const defaults = { spacingMs: 1, timeoutMs: 1000, payload: 32, reportMs: 200 } as const
+const defaultReportMs = 200
+const defaultPayload = 32
 const leastReportMs = 20
+const mostMs = 60_000
 
 /** What a request may ask for: the first thing that it may not, in a sentence. */
 const wrong = ({ flows, reportMs }: FlowRequest): string | undefined => {
@@ -74,14 +78,38 @@ const wrong = ({ flows, reportMs }: FlowRequest): string | undefined => {
   return flows.map(wrongFlow).find((problem) => problem !== undefined)
 }
 
-const wrongFlow = ({ from, payload, protocol, spacingMs, timeoutMs, to }: FlowSpec): string | undefined => {
+const wrongFlow = (flow: FlowSpec): string | undefined => {
+  const { expect = "", from, name = "", payload, port = 0, protocol: asked, rate = 0, spacingMs, timeoutMs, to, type = "" } = flow
   const refuse = (why: string): string => `Cannot probe from "${from}" to "${to}": ${why}`
-  if (!["", "udp", "icmp"].includes(protocol)) return refuse(`protocol "${protocol}" is neither udp nor icmp`)
-  if (spacingMs !== 0 && !(spacingMs >= 0.1 && spacingMs <= 60_000)) return refuse(`spacing ${spacingMs} ms is not between 0.1 and 60000`)
-  if (timeoutMs !== 0 && !(timeoutMs >= 1 && timeoutMs <= 60_000)) return refuse(`timeout ${timeoutMs} ms is not between 1 and 60000`)
+  const protocol = asked === "" ? "udp" : asked
+  if (!isProtocol(protocol)) return refuse(`protocol "${asked}" is none of ${protocols.join(", ")}`)
+  const least = terms[protocol].leastSpacingMs
+  if (spacingMs !== 0 && !(spacingMs >= least && spacingMs <= mostMs)) {
+    return refuse(`spacing ${spacingMs} ms is not between ${least} and ${mostMs}${protocol === "udp" ? "" : ` (${protocol})`}`)
+  }
+  if (timeoutMs !== 0 && !(timeoutMs >= 1 && timeoutMs <= mostMs)) return refuse(`timeout ${timeoutMs} ms is not between 1 and ${mostMs}`)
   if (payload !== 0 && (payload < 24 || payload > 1400)) return refuse(`payload ${payload} is not between 24 and 1400`)
-  return undefined
+  if (port > 65535) return refuse(`port ${port} is not between 0 and 65535`)
+  if (port !== 0 && terms[protocol].port === undefined) return refuse(`${protocol} has no ports`)
+  if (rate < 0) return refuse(`rate ${rate} is less than 0`)
+  return wrongExpectation({ expect, name, protocol, type }, refuse)
 }
+
+type Expectation = { readonly protocol: Protocol; readonly expect: string; readonly name: string; readonly type: string }
+
+const wrongExpectation = ({ expect, name, protocol, type }: Expectation, refuse: (why: string) => string): string | undefined => {
+  if (protocol === "dns") {
+    if (name === "") return refuse("dns needs the name to ask for")
+    if (type !== "" && !dnsTypes.includes(type.toUpperCase())) return refuse(`type "${type}" is none of ${dnsTypes.join(", ")}`)
+    return expect === "" || isAddress(expect) ? undefined : refuse(`"${expect}" is no address that an answer may have`)
+  }
+  const isStatuses = /^\s*[1-9](\d\d|xx)\s*(,\s*[1-9](\d\d|xx)\s*)*$/.test(expect)
+  if (protocol === "http") return expect === "" || isStatuses ? undefined : refuse(`"${expect}" is no list of statuses such as 2xx,404`)
+  return expect === "" ? undefined : refuse(`nothing can be expected of ${protocol}`)
+}
+
+const dnsTypes = ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"]
+const isAddress = (text: string): boolean => isIP(text) !== 0
 
 /** A request that is refused, with its status. */
 class Unfit extends Error {
@@ -101,7 +129,18 @@ export const makeProbes = (dependencies: ProbesDependencies) => {
     const gone = new AbortController()
     call.once("cancelled", () => gone.abort())
     call.once("close", () => gone.abort())
-    serve({ ...dependencies, flows, signal: AbortSignal.any([gone.signal, ended.signal]) }, call).catch((error: unknown) => {
+    const order: Order = {
+      request: call.request,
+      caller: dependencies.forwarding === undefined ? "" : callerOf(call, dependencies.forwarding.here),
+      isForwarded: wasForwarded(call),
+      take: (reports) => taken(call, reports)
+    }
+    const serving = { ...dependencies, flows, signal: AbortSignal.any([gone.signal, ended.signal]) }
+    const serveIt = async (): Promise<void> => {
+      await serve(serving, order)
+      if (!call.destroyed) call.end()
+    }
+    serveIt().catch((error: unknown) => {
       gone.abort()
       if (call.destroyed) return
       const { code, details } = error instanceof Unfit ? { code: error.code, details: error.message } : toStatus(error)
@@ -110,6 +149,12 @@ export const makeProbes = (dependencies: ProbesDependencies) => {
   }
   return {
     handlers: { flow },
+    /**
+     * The same for whoever is in this daemon. Resolves when the signal ends it or no flow runs any more; rejects when the flows are
+     * not fit to begin.
+     */
+    watch: (order: Omit<Order, "isForwarded">, signal: AbortSignal): Promise<void> =>
+      serve({ ...dependencies, flows, signal: AbortSignal.any([signal, ended.signal]) }, { ...order, isForwarded: false }),
     respond: respondHandler({ resolveNodes: dependencies.resolveNodes, flows, signal: ended.signal }),
     /** Ends all calls and the thread. */
     end: (): void => {
@@ -120,37 +165,46 @@ export const makeProbes = (dependencies: ProbesDependencies) => {
   }
 }
 
+/** What is to be probed, and who takes what comes of it. */
+export interface Order {
+  readonly request: FlowRequest
+  /** For the log of other hosts. */
+  readonly caller: string
+  /** Another daemon asks: it is answered here or refused. */
+  readonly isForwarded: boolean
+  /** Resolves when more can be taken. */
+  readonly take: (reports: FlowReports) => Promise<void>
+}
+
 interface Serving extends ProbesDependencies {
   readonly flows: () => Flows
   readonly signal: AbortSignal
 }
 
-const serve = async (serving: Serving, call: Call): Promise<void> => {
+const serve = async (serving: Serving, { caller, isForwarded, request: asked, take }: Order): Promise<void> => {
   const { forwarding, onlyLab, signal } = serving
-  const problem = wrong(call.request)
+  const problem = wrong(asked)
   if (problem !== undefined) throw new Unfit(status.INVALID_ARGUMENT, problem)
-  const lab = call.request.lab === "" && onlyLab !== undefined ? await onlyLab() : call.request.lab
+  const lab = asked.lab === "" && onlyLab !== undefined ? await onlyLab() : asked.lab
   const placed: Array<Placed> = []
-  for (const [place, wanted] of call.request.flows.entries()) placed.push(await placeFlow(serving, lab, { place, wanted }))
-  const reportMs = call.request.reportMs === 0 ? defaults.reportMs : call.request.reportMs
+  for (const [place, one] of asked.flows.entries()) placed.push(await placeFlow(serving, lab, { place, wanted: one }))
+  const reportMs = asked.reportMs === 0 ? defaults.reportMs : asked.reportMs
   const hosts = Map.groupBy(placed, ({ spec }) => spec.from.host ?? "")
-  const onBehalfOf = forwarding === undefined ? "" : callerOf(call, forwarding.here)
   await Promise.all(
     [...hosts].map(async ([host, those]) => {
-      if (host === "") return probeHere(call, those, { lab, reportMs, serving })
-      if (forwarding === undefined || wasForwarded(call)) return taken(call, failures(those, `host ${host} has it now: try again`))
-      const request: FlowRequest = { lab, flows: those.map(({ wanted }) => wanted), reportMs }
+      if (host === "") return probeHere(take, those, { lab, reportMs, serving })
+      if (forwarding === undefined || isForwarded) return take(failures(those, `host ${host} has it now: try again`))
+      const request: FlowRequest = { lab, flows: those.map((one) => one.wanted), reportMs }
       try {
-        const reports = forwarding.peers.stream<FlowReports>(host, "Probes", "Flow", request, { signal, onBehalfOf })
+        const reports = forwarding.peers.stream<FlowReports>(host, "Probes", "Flow", request, { signal, onBehalfOf: caller })
         for await (const { flows } of reports) {
-          await taken(call, { flows: flows.map((report) => ({ ...report, flow: those[report.flow]!.place })) })
+          await take({ flows: flows.map((report) => ({ ...report, flow: those[report.flow]!.place })) })
         }
       } catch (error) {
-        if (!signal.aborted) await taken(call, failures(those, (error as Error).message))
+        if (!signal.aborted) await take(failures(those, (error as Error).message))
       }
     })
   )
-  if (!call.destroyed) call.end()
 }
 
 /** Finds both ends of a flow. @throws Unfit */
@@ -159,28 +213,39 @@ const placeFlow = async (
   lab: string,
   { place, wanted }: Pick<Placed, "place" | "wanted">
 ): Promise<Placed> => {
-  const isAddress = /^[0-9.]+$|:/.test(wanted.to)
-  const to = isAddress ? await nodeOf(lab, wanted.to) : wanted.to
-  const found = await resolveNodes(lab, to === undefined ? [wanted.from] : [wanted.from, to])
+  const isNumeric = /^[0-9.]+$|:/.test(wanted.to)
+  const answeredBy = wanted.answeredBy ?? ""
+  const to = isNumeric ? await nodeOf(lab, wanted.to) : wanted.to
+  const names = [wanted.from, ...(to === undefined ? [] : [to]), ...(answeredBy === "" ? [] : [answeredBy])]
+  const found = await resolveNodes(lab, names)
   if ("missing" in found) throw new Unfit(status.NOT_FOUND, found.missing)
-  const [from, target] = found as readonly [ReachNode, ReachNode | undefined]
+  const from = found[0]!
+  const target = to === undefined ? undefined : found[1]
+  const answerer = answeredBy === "" ? target : found.at(-1)
   const family = wanted.ipv6 ? "ipv6" : "ipv4"
-  const address = isAddress ? wanted.to : addressOf(target!, family)
+  const address = isNumeric ? wanted.to : addressOf(target!, family)
   if (address === undefined) {
     const named = { ipv4: "IPv4", ipv6: "IPv6" }[family]
     throw new Unfit(status.FAILED_PRECONDITION, `Cannot probe "${wanted.to}": it has no ${named} address`)
   }
+  const protocol = isProtocol(wanted.protocol) ? wanted.protocol : "udp"
   const spec: ProbeSpec = {
+    ...optionsOf(wanted),
     from,
-    ...(target === undefined ? {} : { to: target }),
+    ...(answerer === undefined ? {} : { to: answerer }),
+    ...(answeredBy === "" ? {} : { answerAt: address.includes(":") ? "::" : "0.0.0.0" }),
     address,
-    protocol: wanted.protocol === "icmp" ? "icmp" : "udp",
-    spacingMs: wanted.spacingMs || defaults.spacingMs,
-    timeoutMs: wanted.timeoutMs || defaults.timeoutMs,
-    payload: wanted.payload || defaults.payload
+    protocol,
+    spacingMs: wanted.spacingMs || terms[protocol].spacingMs,
+    timeoutMs: wanted.timeoutMs || terms[protocol].timeoutMs,
+    payload: wanted.payload || defaultPayload
   }
   return { place, wanted, spec }
 }
+
+const optionsOf = ({ expect = "", host = "", name = "", path = "", port = 0, rate = 0, to, type = "" }: FlowSpec): ProtocolOptions => ({
+  port, path, expect, name, type, rate, host: host === "" ? to : host
+})
 
 interface Task {
   readonly lab: string
@@ -188,7 +253,7 @@ interface Task {
   readonly serving: Serving
 }
 
-const probeHere = async (call: Call, placed: ReadonlyArray<Placed>, { lab, reportMs, serving }: Task): Promise<void> => {
+const probeHere = async (take: Order["take"], placed: ReadonlyArray<Placed>, { lab, reportMs, serving }: Task): Promise<void> => {
   const { flows, forwarding, signal } = serving
   const done = new AbortController()
   const respond = respondEverywhere({ flows, lab, peers: forwarding?.peers, signal: AbortSignal.any([signal, done.signal]) })
@@ -196,13 +261,22 @@ const probeHere = async (call: Call, placed: ReadonlyArray<Placed>, { lab, repor
   try {
     do {
       await pause(reportMs, signal)
+      await probing.look(whereabouts(serving, lab))
       if (signal.aborted) return
-      await taken(call, { flows: probing.read().map((outcome, each) => messageOf(placed[each]!, outcome)) })
+      await take({ flows: probing.read().map((outcome, each) => messageOf(placed[each]!, outcome)) })
     } while (probing.runs)
   } finally {
     probing.end()
     done.abort()
   }
+}
+
+/** Whether a node is one of this host's. A lab that is changed has its nodes all the time, whatever their namespaces do. */
+const whereabouts = ({ resolveNodes }: Serving, lab: string): Whereabouts => async (name) => {
+  const found = await resolveNodes(lab, [name])
+  if ("missing" in found) return { isHere: false, why: `node ${name} is gone` }
+  const host = found[0]?.host
+  return host === undefined ? { isHere: true } : { isHere: false, why: `node ${name} is on host ${host} now` }
 }
 
 /** Resolves after a time, or when it is not worth waiting for. */
@@ -220,7 +294,7 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
 
 const messageOf = ({ place, spec }: Placed, outcome: ProbeOutcome): FlowMessage =>
   "error" in outcome
-    ? { flow: place, address: spec.address, error: outcome.error }
+    ? { flow: place, address: spec.address, protocol: spec.protocol, error: outcome.error }
     : { flow: place, address: spec.address, ...outcome.report }
 
 const failures = (placed: ReadonlyArray<Placed>, error: string): FlowReports => ({
