@@ -7,6 +7,7 @@ import type { Door } from "./neighbor-group.ts"
 import type { Scheduler, Task } from "./scheduler.ts"
 import type { LocalSpeaker, Session, SessionCallbacks } from "./session/api.ts"
 import { DynamicSessions } from "./session/dynamic.ts"
+import { PausableClock } from "./session/pausable-clock.ts"
 import { NeighborSession, type SessionOptions } from "./session/session.ts"
 import { Transport } from "./session/transport.ts"
 import { scopeOf } from "./table.ts"
@@ -33,6 +34,8 @@ export interface Ground {
   openSession(neighbor: BgpNeighborSpec, place: SessionPlace, callbacks: SessionCallbacks): Session
   /** Lets peers in that come from the neighbour's prefix. */
   openDoor(neighbor: BgpNeighborSpec, place: SessionPlace, callbacks: SessionCallbacks, created: (session: Session) => void): Door
+  /** Sessions stand still, with their sockets and timers, and what happens in the namespace is not heard; or all goes on. */
+  setPaused(isPaused: boolean): void
   /** `flush`: takes the routes out of the kernel first. */
   close(flush: boolean): Promise<void>
 }
@@ -43,12 +46,14 @@ export const openGround = ({ netns, spec }: NewSpeaker, scheduler: Scheduler, { 
   const wanted = (): void => scheduler.wakeLater(task)
   const forwarding = openForwarding(netns, spec.vrfs.map(scopeOf), { wanted, drained, report })
   const transport = new Transport(netns, { warn: report })
+  const clock = new PausableClock()
   wanted()
   const optionsOf = (neighbor: BgpNeighborSpec, { speaker, vrf }: SessionPlace, callbacks: SessionCallbacks): SessionOptions => ({
     transport,
     speaker,
     neighbor,
     callbacks,
+    clock,
     ...(vrf.ifnames.length === 0 ? {} : { devices: vrf.ifnames })
   })
   const { fib, monitor, nextHops } = forwarding
@@ -62,6 +67,12 @@ export const openGround = ({ netns, spec }: NewSpeaker, scheduler: Scheduler, { 
       const door = new DynamicSessions({ ...optionsOf(neighbor, place, callbacks), created })
       door.start()
       return door
+    },
+    setPaused: (isPaused) => {
+      transport.setFrozen(isPaused)
+      monitor.setPaused(isPaused)
+      if (isPaused) clock.pause()
+      else clock.resume()
     },
     close: async (flush) => {
       transport.close()

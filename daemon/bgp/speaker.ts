@@ -6,6 +6,9 @@
  * session on. How it decides, its cluster and its tables change under sessions that stay, but for those of a table that gets other
  * interfaces. Another AS or router id makes all of it anew.
  *
+ * A speaker that is paused (a fault) stands still with its sessions, timers and all; one that is started paused begins when it
+ * goes on.
+ *
  * A speaker that finds routes of BGP in its namespace had a predecessor that ended without a word: it restarts gracefully
  * (RFC 4724 4.1). It selects nothing until its neighbours have told everything, or `deferralS` have passed, and only then
  * are routes removed that nobody has told again.
@@ -72,6 +75,8 @@ export class Speaker {
   /** While nothing is selected yet. */
   #deferral: Deferral | undefined
   #deferralTimer: NodeJS.Timeout | undefined
+  #isPaused = false
+  #hasBegun = false
   #sweeping: NodeJS.Timeout | undefined
 
   /** Opens what it needs and starts. @throws Error with what the namespace refuses */
@@ -87,6 +92,10 @@ export class Speaker {
     })
     this.#ground = openGround(init, parts.scheduler, this.#groundEvents())
     this.#isRestarting = this.#ground.hasRoutes
+    if (spec.state === "paused") {
+      this.#setPaused(true)
+      return
+    }
     try {
       this.#begin()
     } catch (error) {
@@ -136,6 +145,27 @@ export class Speaker {
   /** Becomes what `spec` says. False: it takes another speaker in its place. */
   change(spec: BgpSpec): boolean {
     const before = this.#spec
+    const isPaused = spec.state === "paused"
+    if (!this.#hasBegun) {
+      this.#spec = spec
+      this.#setPaused(isPaused)
+      if (!isPaused) this.#begin()
+      return true
+    }
+    if (!isPaused) this.#setPaused(false)
+    const isDone = this.#become(spec, before)
+    if (isDone) this.#setPaused(isPaused)
+    return isDone
+  }
+
+  /** Stands still, as a process that is stopped; the kernel forwards as it did. */
+  #setPaused(isPaused: boolean): void {
+    if (this.#isPaused === isPaused) return
+    this.#isPaused = isPaused
+    this.#ground.setPaused(isPaused)
+  }
+
+  #become(spec: BgpSpec, before: BgpSpec): boolean {
     if (before.asn !== spec.asn || before.routerId !== spec.routerId) return false
     const arePoliciesNew = !same(before.policies, spec.policies) || !same(before.prefixLists, spec.prefixLists)
     if (arePoliciesNew) this.#policies = compilePolicies(spec)
@@ -179,6 +209,7 @@ export class Speaker {
   }
 
   #begin(): void {
+    this.#hasBegun = true
     this.#policies = compilePolicies(this.#spec)
     for (const vrf of this.#spec.vrfs) this.#tables.set(vrf.name, this.#openTable(vrf.name))
     if (this.#isRestarting) this.#defer()
@@ -335,12 +366,16 @@ export class Speaker {
   /** Decides and tells; what nobody tells again goes when that has settled. */
   #select(why: string): void {
     clearTimeout(this.#deferralTimer)
+    if (this.#isPaused) {
+      this.#deferralTimer = setTimeout(() => this.#select(why), quietMs)
+      return
+    }
     this.#deferral = undefined
     for (const table of this.#tables.values()) table.rib.hold(false)
     const began = performance.now()
     const sweep = (): void => {
       const isSettled = this.#ground.fib.isIdle && !this.#parts.scheduler.isBusy
-      if (!isSettled && performance.now() - began < deferralS * 1000) {
+      if (this.#isPaused || (!isSettled && performance.now() - began < deferralS * 1000)) {
         this.#sweeping = setTimeout(sweep, quietMs)
         return
       }

@@ -15,6 +15,9 @@ import {
 } from "./engine.ts"
 import { ensureHolder, isIn } from "./holder.ts"
 
+/** What the state is called of one that stands still, by hand or because a fault wants it. */
+const pausedState = "paused"
+
 /** How long a container must run after its start to count as running. */
 const settleMs = 1000
 const pollMs = 50
@@ -66,7 +69,7 @@ export const stateOf = (container: Inspected, inode: number | undefined, waitFor
     if (container.State.Status === "created") return error === "" ? "not started" : `not started: ${error}`
     return oom ? "out of memory" : `exited with code ${code}`
   }
-  if (paused) return "paused"
+  if (paused) return pausedState
   if (inode === undefined || !isIn(container, inode)) return "in another network namespace"
   if (container.HostConfig.RestartPolicy?.Name !== policy) return "just started"
   if (waitFor === "healthy" && health?.Status !== "healthy") return health?.Status ?? "without a health check"
@@ -214,6 +217,11 @@ export const run = async (
   const { etc, inode, spec } = options
   const name = nameOf(engine, place, "node")
   const found = await inspectOurs(engine, place, "node")
+  const pause = (id: string): Promise<unknown> => ask(engine, "pause container", name, (docker) => docker.getContainer(id).pause())
+  const isPaused = spec.state === pausedState
+  if (isPaused && !options.anew && found?.State.Running === true && isIn(found, inode)) {
+    return void (found.State.Paused || (await pause(found.Id)))
+  }
   if (options.anew || found === undefined) await requireImage(engine, place, spec.image)
   const holder = await ensureHolder(engine, place, inode)
   // A container is bound to one holder by its id.
@@ -223,6 +231,7 @@ export const run = async (
   if (running.HostConfig.RestartPolicy?.Name !== policy) {
     await ask(engine, "change container", name, (docker) => docker.getContainer(running.Id).update({ RestartPolicy: { Name: policy } }))
   }
+  if (isPaused) await pause(running.Id)
 }
 
 /** Starts the container if it is not running in the node's namespace already; returns whether there was something to do. */

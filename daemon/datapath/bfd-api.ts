@@ -97,6 +97,8 @@ export type BfdCommand =
   | { readonly kind: "bfd-set"; readonly id: string; readonly timers: Partial<BfdTimers> & { readonly adminDown?: boolean } }
   | { readonly kind: "bfd-remove"; readonly id: string }
   | { readonly kind: "bfd-states"; readonly ticket: number }
+  /** All sessions of a namespace, also those that come later, say nothing and hear nothing; or go on. */
+  | { readonly kind: "bfd-pause"; readonly netns: string; readonly isPaused: boolean }
   | { readonly kind: "bfd-close" }
 
 /** From the engine's thread to an owner. */

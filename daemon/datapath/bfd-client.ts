@@ -46,6 +46,11 @@ export class BfdClient {
     this.tell({ kind: "bfd-remove", id })
   }
 
+  /** Has all sessions of a namespace stand still, whoever owns them, or go on. */
+  pause(netns: string, isPaused: boolean): void {
+    this.tell({ kind: "bfd-pause", netns, isPaused })
+  }
+
   /** This owner's sessions; the main thread's `Engine` sees all. */
   async states(): Promise<ReadonlyArray<BfdStatus>> {
     const reply = await this.ask((ticket) => ({ kind: "bfd-states", ticket }))

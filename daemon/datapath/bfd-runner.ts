@@ -52,6 +52,8 @@ export class BfdRunner {
   private readonly packets = new Uint8Array(BfdPacket.batch * BfdPacket.octets)
   private readonly fields = new Int32Array(BfdPacket.batch * BfdPacket.fields)
   private readonly outgoing = new Uint8Array(Bfd.headerLength)
+  /** Namespaces whose sessions stand still. */
+  private readonly paused = new Set<string>()
   /** How many sessions are fast. */
   private fast = 0
   /** For how long this thread was late in all; when it was to wake up. */
@@ -140,6 +142,7 @@ export class BfdRunner {
       listener.counts[0]!++
       return
     }
+    if (this.paused.has(entry.options.netns)) return
     if (!this.isAcceptable(entry, at, fields[field + 1]!, fields[field + 2]!)) {
       entry.counts[Count.discarded]!++
       return
@@ -178,7 +181,7 @@ export class BfdRunner {
 
   private transmit(entry: Entry): void {
     entry.session.writePeriodic(this.outgoing)
-    this.send(entry)
+    if (!this.paused.has(entry.options.netns)) this.send(entry)
     this.arm(entry)
   }
 
@@ -192,6 +195,8 @@ export class BfdRunner {
 
   private detect(entry: Entry, nowNs: number): void {
     const { session, counts } = entry
+    // What stands still finds nothing out; its time is over when it goes on.
+    if (this.paused.has(entry.options.netns)) return
     const { times } = session
     if (times[Time.detection]! <= nowNs) this.receive(entry.listener.key)
     if (times[Time.detection]! <= nowNs) {
@@ -262,6 +267,8 @@ export class BfdRunner {
         const states = Array.from(entries, (entry) => statusOf(entry, this.clock[0]!))
         return owner.port.postMessage({ kind: "bfd-states", ticket: command.ticket, states } satisfies BfdReply)
       }
+      case "bfd-pause":
+        return this.pause(command.netns, command.isPaused)
       case "bfd-close":
         return this.leave(owner.channel)
     }
@@ -372,6 +379,13 @@ export class BfdRunner {
     this.freeIndexes.push(index)
     listener.paths.remove(entry)
     this.listeners.releaseIfUnused(listener)
+  }
+
+  private pause(netns: string, isPaused: boolean): void {
+    if (isPaused) return void this.paused.add(netns)
+    if (!this.paused.delete(netns)) return
+    addon.engineClock(this.parts.engine)
+    for (const entry of this.byKey.values()) if (entry.options.netns === netns) this.detect(entry, this.clock[0]!)
   }
 
   private reopen(entry: Entry): void {

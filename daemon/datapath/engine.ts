@@ -192,6 +192,11 @@ export class Engine {
   }
 
   /** All sessions, of other owners too. */
+  /** `BfdClient.pause` for the main thread. */
+  pauseBfd(netns: string, isPaused: boolean): void {
+    this.ownBfd().pause(netns, isPaused)
+  }
+
   bfdStates(): Promise<ReadonlyArray<BfdStatus>> {
     return this.ownBfd().states()
   }

@@ -383,3 +383,51 @@ const signalAll = (inodes: ReadonlySet<number>, signals: ReadonlyArray<number>):
   }
   return count
 }
+
+/** A process that was stopped, and when it was started (clock ticks since boot): another one may get its number. */
+export type Stopped = readonly [pid: number, startedAt: string]
+
+/** State and start time of a process (proc(5), fields 3 and 22); undefined when it has ended. */
+const statOf = (pid: number): { readonly state: string; readonly startedAt: string } | undefined => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    // The name, in parentheses, may have spaces and parentheses of its own.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return { state: fields[0]!, startedAt: fields[19]! }
+  } catch {
+    return undefined
+  }
+}
+
+/** Running or sleeping: what is stopped, traced, in the kernel or dead makes no step. */
+const isMoving = ({ state }: { readonly state: string }): boolean => state === "R" || state === "S"
+
+/** How long a process may take to heed a signal. */
+const heedMs = 20
+
+/** Stops the processes in the network namespace with this inode that run (SIGSTOP), and says which. */
+export const stopProcesses = (inode: number): ReadonlyArray<Stopped> => {
+  const stopped = processesIn(inode).flatMap((pid): ReadonlyArray<Stopped> => {
+    const stat = statOf(pid)
+    if (stat === undefined || stat.state === "T") return []
+    addon.signalInNetns(pid, inode, constants.signals.SIGSTOP)
+    return [[pid, stat.startedAt]]
+  })
+  const deadline = performance.now() + heedMs
+  while (hasContinued(stopped) && performance.now() < deadline);
+  return stopped
+}
+
+/** Lets those go on that are still there. */
+export const continueProcesses = (inode: number, stopped: ReadonlyArray<Stopped>): void => {
+  for (const [pid, startedAt] of stopped) {
+    if (statOf(pid)?.startedAt === startedAt) addon.signalInNetns(pid, inode, constants.signals.SIGCONT)
+  }
+}
+
+/** Whether one of them goes on all the same: somebody else let it. */
+export const hasContinued = (stopped: ReadonlyArray<Stopped>): boolean =>
+  stopped.some(([pid, startedAt]) => {
+    const stat = statOf(pid)
+    return stat?.startedAt === startedAt && isMoving(stat)
+  })

@@ -38,10 +38,15 @@ export interface SessionsWatch {
 export const waitedFor = (plan: Plan): ((session: MissingSession) => boolean) => {
   const specs = plan.resources.flatMap((resource) => (resource.kind === "bgp" ? [resource.spec] : []))
   const ours = new Set(specs.map(({ node }) => node))
+  const present = new Set(plan.resources.flatMap(({ kind, spec }) => (kind === "node" && spec.paused !== true ? [spec.node] : [])))
   const others = new Set(plan.nodes.map(({ name }) => name).filter((name) => !ours.has(name)))
+  // A fault took the node at the other end away, or has it stand still.
+  const isSilent = ({ description = "" }: BgpNeighborSpec): boolean =>
+    (ours.has(description) || others.has(description)) && !present.has(description)
   const isCut = cutOff(plan)
-  const keys = specs.flatMap(({ neighbors, node }) =>
+  const keys = specs.filter(({ node }) => present.has(node)).flatMap(({ neighbors, node }) =>
     neighbors
+      .filter((neighbor) => !isSilent(neighbor))
       .filter((neighbor) => !isCut(node, neighbor))
       .filter(({ description, expected, shutdown }) => expected === true || (!shutdown && others.has(description ?? "")))
       .map(({ name }) => `${node} ${name}`)
@@ -52,8 +57,9 @@ export const waitedFor = (plan: Plan): ((session: MissingSession) => boolean) =>
 
 const passesNothing = ({ down, loss }: LinkProfile): boolean => down === true || (loss?.kind === "random" && loss.probability === 1)
 
-const isCutLink = ({ profiles }: SegmentSpec): boolean =>
-  profiles !== undefined && (passesNothing(profiles.aToB) || passesNothing(profiles.bToA))
+const isCutLink = ({ gates = {}, profiles }: SegmentSpec): boolean =>
+  Object.values(gates).some(({ deaf, mute }) => deaf === true || mute === true) ||
+  (profiles !== undefined && (passesNothing(profiles.aToB) || passesNothing(profiles.bToA)))
 
 /** Whether a neighbour is next door over a link that the topology has cut. */
 const cutOff = ({ resources }: Plan): ((node: string, neighbor: BgpNeighborSpec) => boolean) => {

@@ -64,6 +64,8 @@ export class BfdSessions {
   private readonly parts: BfdSessionsParts
   /** By lab and resource id. */
   private readonly sessions = new Map<string, Running>()
+  /** Paths of namespaces in which BFD stands still, with the inodes of those that are meant. */
+  private readonly paused = new Map<string, number>()
   private hopCallback: ((hop: Pick<Hop, "lab" | "node">) => void) | undefined
 
   constructor(parts: BfdSessionsParts) {
@@ -98,6 +100,17 @@ export class BfdSessions {
   async remove(lab: string, id: string): Promise<void> {
     this.forget(`${lab} ${id}`)
     if (this.sessions.size === 0) await this.parts.links.releaseHold(holder)
+  }
+
+  /** Has all sessions in a namespace stand still, also those of BGP and those to come, or go on. */
+  setPaused(netns: string, inode: number, isPaused: boolean): void {
+    if (isPaused) this.paused.set(netns, inode)
+    else if (!this.paused.delete(netns)) return
+    this.parts.links.runningEngine?.pauseBfd(netns, isPaused)
+  }
+
+  isPaused(netns: string, inode: number): boolean {
+    return this.paused.get(netns) === inode
   }
 
   /** The lab's sessions as they are, by resource id. */
@@ -139,6 +152,7 @@ export class BfdSessions {
   /** A new engine has none of the sessions. */
   private start(engine: LinkEngine): void {
     engine.onBfd((change) => this.heard(change))
+    for (const netns of this.paused.keys()) engine.pauseBfd(netns, true)
     for (const [key, { lab, spec }] of this.sessions) {
       engine.addBfd(key, optionsOf(lab, spec)).catch((error: unknown) => {
         const running = this.sessions.get(key)

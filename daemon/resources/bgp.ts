@@ -59,7 +59,7 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"bgp">>): Promise<Failur
   eachAtOnce(steps, ({ after, before, node }) => {
     const { spec } = after!
     // What does not run as it should is started anew, not changed.
-    if (before?.state !== "running") return failing("start BGP on", node, () => start(lab, node, spec))
+    if (before?.state !== "running" && before?.state !== "paused") return failing("start BGP on", node, () => start(lab, node, spec))
     return failing("change BGP on", node, () => lab.daemon.routing.change({ lab: lab.name, node }, spec))
   })
 

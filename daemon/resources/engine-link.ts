@@ -45,6 +45,7 @@ export interface LinkEngine {
   addBfd(id: string, options: BfdOptions): Promise<void>
   setBfd(id: string, timers: Partial<BfdTimers>): void
   removeBfd(id: string): void
+  pauseBfd(netns: string, isPaused: boolean): void
   bfdStates(): Promise<ReadonlyArray<BfdStatus>>
   onBfd(callback: (change: BfdChange) => void): void
   bfdPort(): BfdChannel

@@ -1,12 +1,15 @@
 /**
  * Nodes: named network namespaces and the sysctls in them.
  *
+ * A node that is paused (a fault) has its processes stopped by SIGSTOP; which they were is recorded with the lab, and these go on
+ * afterwards. Its sessions of BFD run in weftd and stand still with them.
+ *
  * Removing a node first ends every process that runs in its namespace: a namespace lives as long as anyone is in it.
  */
 import { rmSync, symlinkSync } from "node:fs"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
-import { endProcesses } from "../linux/process.ts"
+import { continueProcesses, endProcesses, hasContinued, stopProcesses } from "../linux/process.ts"
 import * as Sysctl from "../linux/sysctl.ts"
 import type { StepOf } from "../plan/diff.ts"
 import type { NodeSpec } from "../plan/resource.ts"
@@ -24,13 +27,39 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
     const names = Object.keys(spec?.sysctls ?? {})
     const dropped = lab.formerSysctls(node).filter((name) => spec?.sysctls[name] === undefined)
     const sysctls = { ...Sysctl.read(netns.fd, names), ...notInitial(Sysctl.read(netns.fd, dropped)) }
-    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls }]
+    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls, ...(isPaused(lab, node) ? { paused: true } : {}) }]
   }
   // Whoever deletes a namespace by hand leaves its files; whoever is killed while deleting it, the file of its name.
   for (const [node, spec] of specs) {
     const lost = !lab.snapshot.nodes.has(node) && !lab.snapshot.foreign.has(node) && !lab.desired.has(id.node(node))
     if (lost && (hasOwnEtc(lab, node) || Netns.isHalfMade(Netns.nodeName(lab.name, node)))) yield [id.node(node), spec]
   }
+}
+
+/** As recorded, as long as nobody else let the processes go on. */
+const isPaused = (lab: Lab, node: string): boolean => {
+  const record = lab.records.get(id.node(node))
+  const { inode } = lab.netns(node)
+  if (record?.kind !== "pause" || record.inode !== inode) return false
+  return lab.daemon.bfd.isPaused(pathOf(lab, node), inode) && !hasContinued(record.stopped)
+}
+
+const pathOf = (lab: Lab, node: string): string => Netns.path(Netns.nodeName(lab.name, node))
+
+const pause = (lab: Lab, node: string): void => {
+  const { inode } = lab.netns(node)
+  const record = lab.records.get(id.node(node))
+  const before = record?.kind === "pause" && record.inode === inode ? record.stopped : []
+  lab.daemon.bfd.setPaused(pathOf(lab, node), inode, true)
+  lab.records.set(id.node(node), { kind: "pause", inode, stopped: [...before, ...stopProcesses(inode)] })
+}
+
+const resume = (lab: Lab, node: string): void => {
+  const { inode } = lab.netns(node)
+  const record = lab.records.get(id.node(node))
+  if (record?.kind === "pause" && record.inode === inode) continueProcesses(inode, record.stopped)
+  lab.records.delete(id.node(node))
+  lab.daemon.bfd.setPaused(pathOf(lab, node), inode, false)
 }
 
 /** Settings that nobody wants any more are there as long as they differ from what the kernel gives a new namespace. */
@@ -74,6 +103,8 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
       }
       const error = Sysctl.write(lab.netns(step.node).fd, settings(step))[0]
       if (error !== undefined) failures.push({ id: step.id, error: inNode(step.node, error) })
+      if (step.after!.spec.paused === true) pause(lab, step.node)
+      else if (step.before?.paused === true || lab.records.has(step.id)) resume(lab, step.node)
     } catch (error) {
       failures.push(asFailure(step.id, error))
     }
@@ -92,6 +123,8 @@ const remove = async (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Promise<F
     const seen = lab.snapshot.nodes.get(step.node)?.netns.inode
     const now = Netns.within(name, ({ inode }) => inode)
     lab.forget(step.node)
+    lab.records.delete(step.id)
+    if (seen !== undefined) lab.daemon.bfd.setPaused(Netns.path(name), seen, false)
     // What has come under this name since we looked is not ours to remove: a node that moves between two instances.
     if (now === undefined || now === seen) Netns.remove(name)
     else if (hasOwnEtc(lab, step.node)) Netns.removeEtc(name)

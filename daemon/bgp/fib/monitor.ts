@@ -96,6 +96,7 @@ export class Monitor implements MonitorApi {
   readonly #untold = new Map<number, Set<string>>()
   #isTurnDue = false
   #isClosed = false
+  #isPaused = false
 
   /** Reads everything at once. Throws NativeError. */
   constructor(options: MonitorOptions) {
@@ -199,7 +200,16 @@ export class Monitor implements MonitorApi {
     this.#own = undefined
   }
 
+  /** While paused what happens is not heard: it waits in the kernel, which says when that was too much. */
+  setPaused(isPaused: boolean): void {
+    if (this.#isPaused === isPaused) return
+    this.#isPaused = isPaused
+    if (isPaused) return this.#stop()
+    if (!this.#isClosed) this.#start()
+  }
+
   #start(): void {
+    if (this.#isPaused) return
     this.#poll = addon.pollStart(this.#descriptor, readable, (events) => {
       // libuv gives up a descriptor with an error, and a full receive buffer is one (ENOBUFS): take it up again.
       if (events < 0) {

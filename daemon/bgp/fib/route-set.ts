@@ -11,7 +11,7 @@ import { type FamilyIndex, RouteKind } from "./api.ts"
 import type { Groups } from "./groups.ts"
 import { PrefixTable } from "./prefix-table.ts"
 import { protocol } from "./protocol.ts"
-import { type Refusal, type RouteSocket, sendOctets } from "./route-socket.ts"
+import { type Refusal, type RouteSocket, type RouteWriter, sendOctets } from "./route-socket.ts"
 
 const RTN_UNICAST = 1
 const RTN_BLACKHOLE = 6
@@ -36,10 +36,14 @@ const Flag = { queued: 1, stale: 2, failed: 4, aside: 8, placeShift: 4, placeMas
 const Operation = { add: 0, replace: 1, remove: 2 } as const
 /** The kernel lacks memory for now, or somebody holds what it needs. */
 const passing = new Set(["ENOBUFS", "ENOMEM", "EBUSY", "EAGAIN"])
-const maxRequests = 256
+const maxRequests = 512
 
 export interface RouteSetHost {
   readonly socket: RouteSocket
+  /** Absent: routes are written before `run` returns. */
+  writer(): RouteWriter | undefined
+  /** What was being written is done: `run` has more to do. */
+  written(): void
   readonly groups: Groups
   /** `key`: failures with the same key are told once. */
   failed(key: string, text: string): void
@@ -62,6 +66,8 @@ export class RouteSet {
   #queueAt = 0
   #scanAt = Infinity
   #isUnsent = false
+  /** The batch is being written by another thread. */
+  #isSending = false
   #wanted = 0
   #written = 0
   /** To be tried again, and those whose place is somebody else's. */
@@ -87,7 +93,7 @@ export class RouteSet {
   }
 
   get pending(): number {
-    return this.#queue.length - this.#queueAt + (this.#isUnsent ? this.#batch.count : 0)
+    return this.#queue.length - this.#queueAt + (this.#isUnsent || this.#isSending ? this.#batch.count : 0)
   }
 
   get failed(): number {
@@ -101,6 +107,11 @@ export class RouteSet {
 
   get written(): number {
     return this.#written
+  }
+
+  /** Whether `run` waits for the kernel; the host hears when it has answered. */
+  get isSending(): boolean {
+    return this.#isSending
   }
 
   get isIdle(): boolean {
@@ -199,7 +210,8 @@ export class RouteSet {
 
   /** Works until `end` (ms); true: there is more to do. */
   run(end: number): boolean {
-    if (this.#isUnsent && !this.#send()) return true
+    if (this.#isSending) return false
+    if (this.#isUnsent && !this.#send()) return !this.#isSending
     do {
       if (this.#scanAt !== Infinity) this.#scan()
       while (this.#queueAt < this.#queue.length && this.#batch.hasSpace && this.#batch.count + 2 <= maxRequests) {
@@ -212,7 +224,7 @@ export class RouteSet {
         this.#queue = this.#queue.slice(this.#queueAt)
         this.#queueAt = 0
       }
-      if (this.#batch.count > 0 && !this.#send()) return true
+      if (this.#batch.count > 0 && !this.#send()) return !this.#isSending
     } while (!this.isIdle && performance.now() < end)
     return !this.isIdle
   }
@@ -327,9 +339,22 @@ export class RouteSet {
     this.#batchPlaceBefore[sequence] = placeBefore
   }
 
-  /** False: the kernel takes nothing now; the batch is kept. */
+  /** False: the batch is being written, or the kernel takes nothing now; it is kept. */
   #send(): boolean {
-    const refusals = this.#host.socket.send(this.#batch.bytes.subarray(0, this.#batch.length))
+    const bytes = this.#batch.bytes.subarray(0, this.#batch.length)
+    const writer = this.#host.writer()
+    if (writer === undefined) return this.#sent(this.#host.socket.send(bytes))
+    this.#isUnsent = false
+    this.#isSending = true
+    writer.write(bytes, (refusals) => {
+      this.#isSending = false
+      this.#sent(refusals)
+      this.#host.written()
+    })
+    return false
+  }
+
+  #sent(refusals: ReadonlyArray<Refusal> | undefined): boolean {
     this.#isUnsent = refusals === undefined
     if (refusals === undefined) return false
     this.#written += this.#batch.count - refusals.length

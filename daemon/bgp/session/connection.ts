@@ -59,6 +59,8 @@ export class Connection {
   #handler: Handler | undefined
   #isConnected: boolean
   #isPaused = false
+  #isFrozen = false
+  #gone: (() => void) | undefined
   /** What the handler keeps. */
   #kept: Uint8Array | undefined
   #interest = 0
@@ -92,11 +94,26 @@ export class Connection {
     this.#handler = handler
     this.#interest = this.#isConnected ? readable : writable
     this.#poll ??= addon.pollStart(this.#descriptor, this.#interest, (events) => this.#ready(events))
+    if (this.#isFrozen) addon.pollChange(this.#poll, 0)
   }
 
   /** Limits of hops, on a connection that was accepted; 0 leaves one as it is. */
   setHops(hops: number, minimum: number): void {
     addon.bgpHops(this.#descriptor, hops, minimum)
+  }
+
+  /** While frozen nothing is read and nothing written; what is to be written waits. The kernel goes on acknowledging. */
+  setFrozen(isFrozen: boolean): void {
+    if (isFrozen === this.#isFrozen) return
+    this.#isFrozen = isFrozen
+    if (this.#poll === undefined) return
+    addon.pollChange(this.#poll, isFrozen ? 0 : this.#interest)
+    if (!isFrozen && this.#isConnected) this.flush()
+  }
+
+  /** Called once, when the connection is closed or lost. */
+  onGone(callback: () => void): void {
+    this.#gone = callback
   }
 
   /** The octets must stay as they are until they are written. */
@@ -116,6 +133,7 @@ export class Connection {
 
   /** Gives the kernel what it takes. */
   flush(): void {
+    if (this.#isFrozen) return
     let sent = 0
     while (this.#queued > 0 && this.isOpen) {
       const [octets, at, length] = this.#next()
@@ -134,7 +152,7 @@ export class Connection {
 
   /** Reads and delivers what is there now, although the event loop has not said so. */
   readNow(): void {
-    if (this.isOpen && this.#isConnected && !this.#isPaused) this.#read()
+    if (this.isOpen && this.#isConnected && !this.#isPaused && !this.#isFrozen) this.#read()
   }
 
   /** The handler has done with the chunk that it kept. */
@@ -169,6 +187,7 @@ export class Connection {
     this.#handler = undefined
     if (this.#poll !== undefined) addon.pollStop(this.#poll)
     this.#poll = undefined
+    this.#gone?.()
     return descriptor
   }
 
@@ -200,10 +219,11 @@ export class Connection {
   #watch(interest: number): void {
     if (interest === this.#interest || this.#poll === undefined) return
     this.#interest = interest
-    addon.pollChange(this.#poll, interest)
+    if (!this.#isFrozen) addon.pollChange(this.#poll, interest)
   }
 
   #ready(events: number): void {
+    if (this.#isFrozen) return
     if (!this.#isConnected) return this.#finishConnecting()
     if (events < 0 || ((events & readable) !== 0 && !this.#isPaused)) this.#read()
     if (this.isOpen && (events & writable) !== 0) this.flush()

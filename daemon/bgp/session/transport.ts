@@ -71,6 +71,8 @@ export class Transport {
   readonly #expectations = new Set<Expectation>()
   /** Told when a listener cannot be opened or a key not be set: the neighbour can still connect. */
   readonly #warn: (text: string) => void
+  readonly #connections = new Set<Connection>()
+  #isFrozen = false
   /** Connections that came in and that nobody wanted. */
   refused = 0
 
@@ -107,6 +109,7 @@ export class Transport {
 
   /** Starts connecting. Throws a `NativeError` when that fails at once: there is no route, no such source address. */
   connect(options: ConnectOptions): Connection {
+    if (this.#isFrozen) throw new Error("the speaker is paused")
     const descriptor = addon.bgpConnect(
       this.#netns,
       Ip.parse(options.address)!,
@@ -117,7 +120,20 @@ export class Transport {
       options.minimumHops,
       keyOf(options.password)
     )
-    return new Connection(descriptor)
+    return this.#follow(new Connection(descriptor))
+  }
+
+  #follow(connection: Connection): Connection {
+    this.#connections.add(connection)
+    connection.onGone(() => this.#connections.delete(connection))
+    return connection
+  }
+
+  /** While frozen nobody is let in, nothing is read and nothing written, as in a process that stands still. */
+  setFrozen(isFrozen: boolean): void {
+    this.#isFrozen = isFrozen
+    for (const { poll } of this.#listeners.values()) addon.pollChange(poll, isFrozen ? 0 : 1)
+    for (const connection of [...this.#connections]) connection.setFrozen(isFrozen)
   }
 
   /** Closes the listeners; connections are their owners'. */
@@ -136,6 +152,7 @@ export class Transport {
     if (known !== undefined) return known
     const descriptor = addon.bgpListen(this.#netns, this.#address ?? any[family], this.#port, device)
     const listener = { descriptor, poll: addon.pollStart(descriptor, 1, () => this.#accept(descriptor, device)) }
+    if (this.#isFrozen) addon.pollChange(listener.poll, 0)
     this.#listeners.set(name, listener)
     return listener
   }
@@ -177,7 +194,7 @@ export class Transport {
       return
     }
     const ends = endpointsOf(octets, numbers)
-    const connection = new Connection(descriptor, ends)
+    const connection = this.#follow(new Connection(descriptor, ends))
     const found = this.#find(device, ends[0].address, ends[0].ifindex)
     if (found !== undefined) return found.accept(connection)
     this.refused++

@@ -11,13 +11,11 @@ const Spec = Schema.Struct({ node: Node }).annotate({ expected: "a node, or a ma
 type Spec = typeof Spec.Type
 
 const pause = ({ node }: Spec, plan: Plan): Plan => {
-  const isContainer = plan.resources.some(({ kind, spec }) => kind === "container" && spec.node === node)
   const resources = plan.resources.map((resource): Resource => {
     if (!("node" in resource.spec) || resource.spec.node !== node) return resource
-    // Docker freezes everything in a container, also what came in by weft exec.
-    if (resource.kind === "node") return isContainer ? resource : { ...resource, spec: { ...resource.spec, paused: true } }
+    // With BFD, whoever has the sessions.
+    if (resource.kind === "node") return { ...resource, spec: { ...resource.spec, paused: true } }
     if (resource.kind === "bgp") return { ...resource, spec: { ...resource.spec, state: "paused" } }
-    if (resource.kind === "bfd") return { ...resource, spec: { ...resource.spec, state: "paused" } }
     if (resource.kind === "container") return { ...resource, spec: { ...resource.spec, state: "paused" } }
     return resource
   })
