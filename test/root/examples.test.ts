@@ -28,8 +28,10 @@ const examples: Readonly<Record<string, Example>> = {
   "idc-move": { nodes: 6, unreachable: () => false },
   "idc-move-both": { nodes: 6, unreachable: () => false },
   "idc-move-done": { nodes: 6, unreachable: () => false },
-  "site-to-site": { nodes: 8, unreachable: (from) => from === "www" },
-  "site-to-site-two-tunnels": { nodes: 8, unreachable: (from) => from === "www" },
+  "narrow-link": { nodes: 4, unreachable: () => false },
+  // Nobody calls the office: its firewall lets answers in only.
+  "site-to-site": { nodes: 8, unreachable: (from, to) => from === "www" || to.startsWith("pc") && !from.startsWith("pc") },
+  "site-to-site-two-tunnels": { nodes: 8, unreachable: (from, to) => from === "www" || to.startsWith("pc") && !from.startsWith("pc") },
   "spine-leaf": { nodes: 44, ipv6: true, unreachable: () => false },
   "three-tier": {
     nodes: 9,
@@ -37,6 +39,8 @@ const examples: Readonly<Record<string, Example>> = {
     unreachable: (from, to) =>
       from === "client" || (from.startsWith("web") && to === "db1") || (from === "db1" && (to.startsWith("web") || to === "client"))
   },
+  // The firewalls know who began.
+  "two-firewalls": { nodes: 5, unreachable: (from) => from === "srv" },
   // Behind NAT: the internet has no route to the branch.
   wan: { nodes: 5, unreachable: (from) => from === "www" }
 }
