@@ -67,6 +67,7 @@ import { makeCapture, type CaptureDependencies } from "./rpc/capture.ts"
 import { checksHandler } from "./rpc/checks.ts"
 import { doctorHandler } from "./rpc/doctor.ts"
 import { eventsHandler } from "./rpc/events.ts"
+import { scenariosHandler } from "./rpc/scenarios.ts"
 import { makeFaults } from "./rpc/faults.ts"
 import { evpnHandler } from "./rpc/evpn.ts"
 import { makeExec, type ExecDependencies } from "./rpc/exec.ts"
@@ -77,6 +78,7 @@ import { listenHandler } from "./rpc/listen.ts"
 import { makePeers } from "./rpc/peers-service.ts"
 import { makeProbes, type ProbesDependencies } from "./rpc/probes.ts"
 import { reachHandler, type ReachDependencies } from "./rpc/reach.ts"
+import { makeRehearsals } from "./rpc/rehearsals.ts"
 import { serve, serveTls } from "./rpc/server.ts"
 import { defaultTlsFiles, LiveMaterial, type TlsFiles } from "./rpc/tls-files.ts"
 import { type Endpoint, parseEndpoint } from "./rpc/tls.ts"
@@ -441,6 +443,7 @@ const daemon = (config: Config) =>
     const faults = yield* acquire("Cannot start", openFaults, (it) => it.close())
     const suites = { load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
     const checking = { ...asked, ...suites, faults }
+    const rehearsals = makeRehearsals({ ...checking, control, watch: probes.watch })
     const services = {
       Labs: makeLabs({ load, control, events: eventsHandler(events, host, fleet?.eventsOfOthers) }),
       Nodes: {
@@ -453,6 +456,8 @@ const daemon = (config: Config) =>
       },
       Probes: probes.handlers,
       Checks: { run: checksHandler(checking) },
+      Scenarios: { run: scenariosHandler(checking) },
+      Rehearsals: rehearsals.handlers,
       Faults: makeFaults({ control: faults, labs: directory.labs, onlyLab: () => control.onlyLab() }),
       Host: {
         version: versionHandler({ instance, host }),
@@ -481,6 +486,8 @@ const daemon = (config: Config) =>
     yield* Effect.addFinalizer(() => Effect.sync(() => probes.end()))
     // Before the servers close, so that clients get their last packets and the counts.
     yield* Effect.addFinalizer(() => Effect.promise(() => capture.end()))
+    // Their clients are told how it ended, and labs are left as they should be.
+    yield* Effect.addFinalizer(() => Effect.promise(() => rehearsals.end()))
     void faults.start()
     events.emit({ lab: "", type: "daemon.started", subject: config.instance, message: `instance ${config.instance} serves` })
     log(`weftd ready on unix:${config.socket} (instance ${config.instance}, kernel ${release()})`)

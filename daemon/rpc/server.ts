@@ -27,6 +27,8 @@ export const loaderOptions = { keepCase: false, longs: Number, enums: String, de
 export type Services = Readonly<Record<"Labs" | "Nodes" | "Host", grpc.UntypedServiceImplementation>> & {
   readonly Probes?: grpc.UntypedServiceImplementation
   readonly Checks?: grpc.UntypedServiceImplementation
+  readonly Scenarios?: grpc.UntypedServiceImplementation
+  readonly Rehearsals?: grpc.UntypedServiceImplementation
   readonly Faults?: grpc.UntypedServiceImplementation
   readonly Peers?: grpc.UntypedServiceImplementation
 }
