@@ -44,7 +44,7 @@ export interface Ground {
 export const openGround = ({ netns, spec }: NewSpeaker, scheduler: Scheduler, { drained, report }: GroundEvents): Ground => {
   const task: Task = { run: (budgetMs) => forwarding.fib.run(budgetMs) }
   const wanted = (): void => scheduler.wakeLater(task)
-  const forwarding = openForwarding(netns, spec.vrfs.map(scopeOf), { wanted, drained, report })
+  const forwarding = openForwarding(netns, spec.vrfs.map(scopeOf), { wanted, resumed: () => scheduler.wake(task), drained, report })
   const transport = new Transport(netns, { warn: report })
   const clock = new PausableClock()
   wanted()

@@ -144,8 +144,10 @@ export interface Addon {
   routeSocketOpen(netns: number, groups: number, receiveOctets: number): number
   /** By which number notifications name this socket as who asked for a change. */
   routeSocketPort(descriptor: number): number
-  /** Leaves out what the socket `port` asked for, and routes of `protocol` that the kernel flushes by itself. */
-  routeSocketFilter(descriptor: number, port: number, protocol: number): void
+  /** Leaves out what the sockets `port` and `otherPort` asked for, and routes of `protocol` that the kernel flushes by itself. */
+  routeSocketFilter(descriptor: number, port: number, protocol: number, otherPort: number): void
+  /** Has the kernel obey requests in another thread. `done`: with an errno or 0, and the answers. */
+  routeSocketSend(descriptor: number, requests: Uint8Array, length: number, done: (errno: number, answers: Uint8Array) => void): void
 
   // files.cc
   /** `[index, errno name]` of each file that failed. */

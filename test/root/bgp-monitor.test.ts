@@ -27,7 +27,7 @@ t.test("Monitor", { skip: needsRoot }, async (t) => {
   const reports: string[] = []
   const own = new RouteSocket(node.fd)
   t.teardown(() => own.close())
-  const monitor = new Monitor({ netns: node.fd, ownPort: own.port, report: (text) => void reports.push(text) })
+  const monitor = new Monitor({ netns: node.fd, ownPorts: [own.port, own.port], report: (text) => void reports.push(text) })
   t.teardown(() => monitor.close())
   monitor.setScopes([main])
   const statics = (): string[] => Array.from(monitor.redistributable(main, "static"), ({ prefix }) => prefix)

@@ -130,6 +130,8 @@ export interface FibOptions {
   readonly hashing?: "plain" | "resilient"
   /** There is work: call `run` from a fresh turn of the loop. */
   readonly wanted: () => void
+  /** The kernel has done what `run` gave it: call it again, soon. Absent: `wanted`. */
+  readonly resumed?: () => void
   /** There is space again after `hasSpace` was false. */
   readonly drained?: () => void
   /** A failure in words, once for each reason until it is over. */
@@ -147,7 +149,7 @@ export interface FibCounters {
 
 export interface FibApi {
   table(table: number): ScopedFib
-  /** Works for about `budgetMs`; true: there is more to do now. */
+  /** Works for about `budgetMs`; true: there is more to do now. False: nothing is to be done before `wanted` or `resumed` is called. */
   run(budgetMs: number): boolean
   /** After a restart: what the predecessor left and nobody has confirmed by `set` goes. */
   sweep(): void

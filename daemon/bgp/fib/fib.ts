@@ -6,7 +6,7 @@
  *                            `--> Groups (nexthop groups, shared by routes) ----------'
  *     Monitor (links, addresses, others' routes) --> NextHops --> Groups: a lost way changes groups, not routes
  *
- * Nothing is written inside `set` or `unset`: `run` does it in slices. What concerns next hops does not wait for that; it is in the
+ * Nothing is written inside `set` or `unset`: `run` does it in slices, and another thread waits for the kernel. What concerns next hops does not wait for that; it is in the
  * kernel before the event that caused it has been handled.
  *
  * Metrics are administrative distances: 20 for routes of external neighbours, 200 for internal ones and aggregates, so that a
@@ -25,7 +25,7 @@ import type { Monitor } from "./monitor.ts"
 import type { NextHops } from "./next-hops.ts"
 import { protocol } from "./protocol.ts"
 import { placeOf, RouteSet } from "./route-set.ts"
-import { type RouteSocket, SlicedDump } from "./route-socket.ts"
+import { type RouteSocket, type RouteWriter, SlicedDump } from "./route-socket.ts"
 import { dumpEntries, newRoute, scan, type Entry, type Scanned } from "../../wire/rtnetlink/route-entry.ts"
 import { parsePrefix } from "../../wire/ip.ts"
 import type { Message } from "../../wire/netlink.ts"
@@ -42,6 +42,7 @@ const anyAddress = new Uint8Array(16)
 export interface FibParts extends FibOptions {
   readonly netns: number
   readonly socket: RouteSocket
+  readonly writer: RouteWriter
   readonly monitor: Monitor
   readonly nextHops: NextHops
 }
@@ -60,6 +61,7 @@ export class Fib implements FibApi {
   #isFull = false
   #isSuspect = false
   #isSweepDue = false
+  #isFlushing = false
   #areGroupsStale = false
   #turn = 0
 
@@ -125,6 +127,8 @@ export class Fib implements FibApi {
       this.#options.drained?.()
     }
     if (hasMore || this.#isSuspect) return true
+    // What follows is for when the kernel has answered; whoever flushes waits for that.
+    if (this.#isSending()) return this.#isFlushing
     if (this.#areGroupsStale) {
       this.#areGroupsStale = false
       this.#groups.sweep()
@@ -162,6 +166,7 @@ export class Fib implements FibApi {
   }
 
   flush(): void {
+    this.#isFlushing = true
     for (const sets of this.#tables.values()) for (const set of sets) set.clear()
     this.#groups.flush()
     this.#wake()
@@ -172,6 +177,7 @@ export class Fib implements FibApi {
     this.#adoption?.close()
     this.#options.monitor.listenToOwn(undefined)
     this.#options.socket.close()
+    this.#options.writer.close()
   }
 
   #setsOf(table: number): readonly [RouteSet, RouteSet] {
@@ -179,6 +185,8 @@ export class Fib implements FibApi {
     if (sets === undefined) {
       const host = {
         socket: this.#options.socket,
+        writer: () => (this.#isFlushing ? undefined : this.#options.writer),
+        written: () => (this.#options.resumed ?? this.#options.wanted)(),
         groups: this.#groups,
         failed: (key: string, text: string) => this.#report(key, text),
         suspect: () => (this.#isSuspect = true)
@@ -213,6 +221,11 @@ export class Fib implements FibApi {
     let pending = 0
     for (const sets of this.#tables.values()) pending += sets[0].pending + sets[1].pending
     return pending
+  }
+
+  #isSending(): boolean {
+    for (const sets of this.#tables.values()) if (sets[0].isSending || sets[1].isSending) return true
+    return false
   }
 
   #failed(): number {

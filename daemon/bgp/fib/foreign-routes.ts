@@ -22,8 +22,15 @@ const staticProtocols = [94, 3, 4]
 const otherProtocols = [9, 16]
 const blackholeType = 6
 
-export const isForeign = ({ protocol, type }: Entry): boolean =>
+export const isForeign = ({ protocol, type }: Pick<Entry, "protocol" | "type">): boolean =>
   (type === unicastType || type === blackholeType) && (staticProtocols.includes(protocol) || otherProtocols.includes(protocol))
+
+/** Whether the body of a message is about a foreign route: told without decoding it. */
+export const isAboutForeign = (body: Uint8Array): boolean => isForeign({ protocol: body[5]!, type: body[7]! })
+
+/** Dumps of all routes: passing over a million here can be done in slices, in the kernel it cannot. */
+export const allDumps: ReadonlyArray<(out: Writer) => void> =
+  [2, 10].map((family) => (out) => dumpEntries(out, { family, table: 0, protocol: 0 }))
 
 /** Dumps of foreign routes only: the kernel passes over the million that may be there. */
 export const foreignDumps: ReadonlyArray<(out: Writer) => void> =

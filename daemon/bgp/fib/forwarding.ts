@@ -3,7 +3,7 @@ import type { FibOptions, Scope } from "./api.ts"
 import { Fib } from "./fib.ts"
 import { Monitor } from "./monitor.ts"
 import { NextHops } from "./next-hops.ts"
-import { RouteSocket } from "./route-socket.ts"
+import { RouteSocket, RouteWriter } from "./route-socket.ts"
 
 export interface Forwarding {
   readonly monitor: Monitor
@@ -19,11 +19,13 @@ export interface Forwarding {
  */
 export const openForwarding = (netns: number, scopes: ReadonlyArray<Scope>, options: FibOptions): Forwarding => {
   const socket = new RouteSocket(netns)
+  let writer: RouteWriter | undefined
   let monitor: Monitor | undefined
   try {
-    monitor = new Monitor({ netns, ownPort: socket.port, report: options.report })
+    writer = new RouteWriter(netns)
+    monitor = new Monitor({ netns, ownPorts: [socket.port, writer.port], report: options.report })
     const nextHops = new NextHops(monitor, scopes)
-    const fib = new Fib({ ...options, netns, socket, monitor, nextHops })
+    const fib = new Fib({ ...options, netns, socket, writer, monitor, nextHops })
     const opened = monitor
     const close = (): void => {
       fib.close()
@@ -32,6 +34,7 @@ export const openForwarding = (netns: number, scopes: ReadonlyArray<Scope>, opti
     return { monitor, nextHops, fib, close }
   } catch (error) {
     monitor?.close()
+    writer?.close()
     socket.close()
     throw error
   }

@@ -22,7 +22,7 @@ import * as Link from "../../wire/rtnetlink/link.ts"
 import * as Nexthop from "../../wire/rtnetlink/nexthop-object.ts"
 import * as Route from "../../wire/rtnetlink/route-entry.ts"
 import type { ForeignRoute, LinkState, MonitorApi, MonitorListener, Scope } from "./api.ts"
-import { foreignDumps, ForeignRoutes, isForeign, touch } from "./foreign-routes.ts"
+import { allDumps, foreignDumps, ForeignRoutes, isAboutForeign, isForeign, touch } from "./foreign-routes.ts"
 import { protocol } from "./protocol.ts"
 import { SlicedDump } from "./route-socket.ts"
 
@@ -40,7 +40,7 @@ const { EAGAIN, EINTR, ENOBUFS } = constants.errno
 /** Where the changes of this speaker come from, so that it is not told of them. */
 export interface MonitorOptions {
   readonly netns: number
-  readonly ownPort: number
+  readonly ownPorts: readonly [number, number]
   readonly report: (text: string) => void
 }
 
@@ -102,7 +102,7 @@ export class Monitor implements MonitorApi {
   constructor(options: MonitorOptions) {
     this.#options = options
     this.#descriptor = addon.routeSocketOpen(options.netns, groups, receiveOctets)
-    addon.routeSocketFilter(this.#descriptor, options.ownPort, protocol)
+    addon.routeSocketFilter(this.#descriptor, options.ownPorts[0], protocol, options.ownPorts[1])
     try {
       this.#readAll()
       this.#start()
@@ -379,7 +379,7 @@ export class Monitor implements MonitorApi {
   #reread(): void {
     this.#rereadTimer = undefined
     try {
-      this.#reading = new SlicedDump(this.#options.netns, foreignDumps)
+      this.#reading = new SlicedDump(this.#options.netns, allDumps)
     } catch (error) {
       this.#options.report(`cannot read routes: ${(error as Error).message}`)
       return this.#rereadSoon()
@@ -391,8 +391,8 @@ export class Monitor implements MonitorApi {
   /** Reads routes, for a slice; true: there are more. */
   #readOn(): boolean {
     const hasMore = this.#reading!.run(sliceMs, ({ body, type }) => {
-      const entry = type === Route.newRoute ? Route.decode(body) : undefined
-      if (entry !== undefined && isForeign(entry)) this.#foreign.dumped(entry, this.#untold)
+      const entry = type === Route.newRoute && isAboutForeign(body) ? Route.decode(body) : undefined
+      if (entry !== undefined) this.#foreign.dumped(entry, this.#untold)
     })
     if (hasMore) return true
     // The kernel says so when its tables changed so much that it may have left something out.
