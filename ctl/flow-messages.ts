@@ -54,6 +54,8 @@ export interface FlowReport {
   readonly error: string
   readonly protocol: string
   readonly port: number
+  /** Answered, but not as expected: they are lost. */
+  readonly wrong?: number
   readonly detail: string
   /** Since the report before. */
   readonly changes: ReadonlyArray<FlowChange>

@@ -2,16 +2,17 @@
  * Flows between nodes of a lab, by what they are to do: a set of them begins together, is read together, and ends together.
  *
  *     const probing = await Probing.start(flows, specs, respond)
- *     probing.read()      any time: a report for each spec, in their order
+ *     await probing.look(whereabouts)   from time to time: flows end whose node the lab has no more
+ *     probing.read()                    any time: a report for each spec, in their order
  *     probing.end()
  *
- * Flows run in the source's host; ICMP is answered by the destination's kernel, UDP by a responder that `respond` opens there, one for
- * each address, whichever host has it. A flow that cannot begin does not stop the others: its report says why.
+ * Flows run in the source's host; ICMP is answered by the destination's kernel, HTTP and DNS by the service that runs there, UDP, TCP and
+ * throughput by a responder that `respond` opens there, one for each address and port, whichever host has it. A flow that cannot begin does
+ * not stop the others: its report says why. One whose node goes away goes on when the lab has the node again.
  */
-import { existsSync } from "node:fs"
 import type { FlowReport, Outage } from "./flow-report.ts"
-import type { Flows } from "./flows.ts"
-import type { Protocol, ProtocolOptions } from "./protocols.ts"
+import type { Flows, ResponderKind } from "./flows.ts"
+import { type Change, type Protocol, type ProtocolOptions, terms } from "./protocols.ts"
 import type { ReachNode } from "./reach.ts"
 
 export interface ProbeSpec extends ProtocolOptions {
@@ -24,17 +25,31 @@ export interface ProbeSpec extends ProtocolOptions {
   readonly spacingMs: number
   readonly timeoutMs: number
   readonly payload: number
+  /** Where `to` is to listen, when that is not where probes go (NAT). */
+  readonly answerAt?: string
 }
 
 export interface Answerer {
   readonly port: number
+  /** The node itself serves at this port: nothing was opened. */
+  readonly isOwn?: boolean
   readonly close: () => void
 }
 
-/** Has UDP probes to an address of a node answered. Rejects with why that is not possible. */
-export type Respond = (node: ReachNode, address: string) => Promise<Answerer>
+export interface Answering {
+  readonly address: string
+  readonly kind: ResponderKind
+  /** 0: a free one. */
+  readonly port: number
+}
 
-export interface ProbeReport extends Omit<FlowReport, "outages"> {
+/** Has probes to a node answered. Rejects with why that is not possible. */
+export type Respond = (node: ReachNode, answering: Answering) => Promise<Answerer>
+
+/** Whether this host still has the node; else why not. */
+export type Whereabouts = (node: string) => Promise<{ readonly isHere: true } | { readonly isHere: false; readonly why: string }>
+
+export interface ProbeReport extends Omit<FlowReport, "outages" | "isGone"> {
   /** Those that ended since the report before this one, and the one that lasts. */
   readonly outages: ReadonlyArray<Outage>
 }
@@ -46,9 +61,14 @@ interface Running {
   readonly flow: number
   /** Outages that are over and were told of. */
   told: number
+  isGone: boolean
 }
 
-type Slot = Running | { readonly error: string }
+interface Refusal {
+  readonly error: string
+}
+
+type Slot = Running | Refusal
 
 export class Probing {
   readonly #flows: Flows
@@ -57,12 +77,17 @@ export class Probing {
 
   /** Resolves when all flows run that can. Rejects never. */
   static async start(flows: Flows, specs: ReadonlyArray<ProbeSpec>, respond: Respond): Promise<Probing> {
-    const opening = new Map<string, Promise<Answerer | { readonly error: string }>>()
-    const answererFor = ({ address, protocol, to }: ProbeSpec): Promise<Answerer | { readonly error: string }> | undefined => {
-      if (protocol === "icmp") return undefined
-      if (to === undefined) return Promise.resolve({ error: nobody(address) })
-      const opened = opening.get(address) ?? respond(to, address).catch(({ message }: Error) => ({ error: message }))
-      opening.set(address, opened)
+    const opening = new Map<string, Promise<Answerer | Refusal>>()
+    const answererFor = (spec: ProbeSpec): Promise<Answerer | Refusal> | undefined => {
+      const { address, answerAt = address, port = 0, protocol, to } = spec
+      const kind = terms[protocol].answered
+      if (kind === undefined) return undefined
+      // Whoever has it serves there, or does not.
+      if (to === undefined && protocol === "tcp-connect" && port > 0) return undefined
+      if (to === undefined) return Promise.resolve({ error: nobody(spec) })
+      const key = `${kind} ${to.name} ${answerAt} ${port}`
+      const opened = opening.get(key) ?? respond(to, { address: answerAt, kind, port }).catch(({ message }: Error) => ({ error: message }))
+      opening.set(key, opened)
       return opened
     }
     const answering = await Promise.all(specs.map(answererFor))
@@ -82,19 +107,31 @@ export class Probing {
     return this.#slots.some((slot) => "flow" in slot)
   }
 
+  /** Ends flows whose source has gone for good. */
+  async look(whereabouts: Whereabouts): Promise<void> {
+    const gone = this.#slots.flatMap((slot, place) => ("flow" in slot && slot.isGone ? [{ slot, place }] : []))
+    const asked = new Map<string, ReturnType<Whereabouts>>()
+    for (const { place, slot } of gone) {
+      const { name } = slot.spec.from
+      const answer = asked.get(name) ?? whereabouts(name)
+      asked.set(name, answer)
+      const found = await answer
+      if (found.isHere) continue
+      this.#flows.end(slot.flow)
+      this.#slots[place] = { error: found.why }
+    }
+  }
+
   /** What each flow has seen so far, in the order of the specs. Outages are told of once they are over, once. */
   read(): ReadonlyArray<ProbeOutcome> {
-    return this.#slots.map((slot, place) => {
+    return this.#slots.map((slot) => {
       if ("error" in slot) return slot
-      if (!existsSync(slot.spec.from.netnsPath)) {
-        this.#flows.end(slot.flow)
-        const gone = { error: `node ${slot.spec.from.name} is gone` }
-        this.#slots[place] = gone
-        return gone
-      }
-      const report = this.#flows.read(slot.flow, slot.told)
+      const { changes, detail, isGone, ...report } = this.#flows.read(slot.flow, slot.told)
       slot.told += report.outages.filter(({ lasts }) => !lasts).length
-      return { report }
+      slot.isGone = isGone
+      const named = (text: string): string => text.replace(/^the node is (gone|back)$/, `node ${slot.spec.from.name} is $1`)
+      const renamed = changes.map((change): Change => ({ ...change, before: named(change.before), after: named(change.after) }))
+      return { report: { ...report, changes: renamed, detail: named(detail) } }
     })
   }
 
@@ -105,15 +142,21 @@ export class Probing {
   }
 }
 
-const nobody = (address: string): string => `nobody answers UDP probes at ${address}: no node of the lab has it; try ICMP`
+const nobody = ({ address, protocol }: ProbeSpec): string =>
+  `nobody answers ${protocol === "udp" ? "UDP" : protocol} probes at ${address}: no node of the lab has it; try ICMP, or name who answers`
 
-const begin = (flows: Flows, spec: ProbeSpec, answerer: Answerer | { readonly error: string } | undefined): Slot => {
+const begin = (flows: Flows, spec: ProbeSpec, answerer: Answerer | Refusal | undefined): Slot => {
   if (answerer !== undefined && "error" in answerer) return answerer
-  const { address, from, payload, spacingMs, timeoutMs } = spec
+  const { answerAt: _, from: { name, netnsPath }, to: __, ...options } = spec
+  const { address, protocol } = spec
+  if (answerer?.isOwn === true && protocol !== "tcp-connect") {
+    const busy = `port ${answerer.port} of node ${spec.to?.name ?? address} is taken by a program there`
+    return { error: `${busy}: ${protocol} probes need a port at which weft can answer; tcp-connect does not` }
+  }
   try {
-    const flow = flows.add({ netnsPath: from.netnsPath, address, port: answerer?.port ?? 0, spacingMs, timeoutMs, payload })
-    return { spec, flow, told: 0 }
+    const port = answerer?.port ?? ((spec.port ?? 0) || (terms[protocol].port ?? 0))
+    return { spec, flow: flows.add({ ...options, netnsPath, port }), told: 0, isGone: false }
   } catch (error) {
-    return { error: `cannot send probes from ${from.name} to ${address}: ${(error as Error).message}` }
+    return { error: `cannot send probes from ${name} to ${address}: ${(error as Error).message}` }
   }
 }

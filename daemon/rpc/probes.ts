@@ -188,7 +188,7 @@ const serve = async (serving: Serving, { caller, isForwarded, request: asked, ta
   const lab = asked.lab === "" && onlyLab !== undefined ? await onlyLab() : asked.lab
   const placed: Array<Placed> = []
   for (const [place, one] of asked.flows.entries()) placed.push(await placeFlow(serving, lab, { place, wanted: one }))
-  const reportMs = asked.reportMs === 0 ? defaults.reportMs : asked.reportMs
+  const reportMs = asked.reportMs === 0 ? defaultReportMs : asked.reportMs
   const hosts = Map.groupBy(placed, ({ spec }) => spec.from.host ?? "")
   await Promise.all(
     [...hosts].map(async ([host, those]) => {

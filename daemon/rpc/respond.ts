@@ -1,5 +1,5 @@
 /**
- * `Peers.Respond`: the far half of flows of UDP probes, whose source is on another host.
+ * `Peers.Respond`: the far half of flows of probes, whose source is on another host.
  *
  *     h1: flow in pc  ----probe----> h2: responder in srv ----the same octets----> h1
  *     h1  <---- ready { port } ----  h2
@@ -9,7 +9,7 @@
 import { type ServerWritableStream, status } from "@grpc/grpc-js"
 import type { PeerClients } from "../fleet/peer-clients.ts"
 import type { Flows } from "../probes/flows.ts"
-import type { Answerer, Respond } from "../probes/probing.ts"
+import type { Answerer, Answering, Respond } from "../probes/probing.ts"
 import type { ReachNode } from "../probes/reach.ts"
 import { taken } from "./forward.ts"
 import type { ReachDependencies } from "./reach.ts"
@@ -18,9 +18,18 @@ export interface RespondRequest {
   readonly lab: string
   readonly node: string
   readonly address: string
+  readonly protocol: string
+  readonly port: number
 }
 
-type Call = ServerWritableStream<RespondRequest, { readonly port: number }>
+interface Ready {
+  readonly port: number
+  readonly own: boolean
+}
+
+type Call = ServerWritableStream<RespondRequest, Ready>
+
+const kindOf = (protocol: string): Answering["kind"] => (protocol === "tcp" || protocol === "throughput" ? protocol : "udp")
 
 export interface RespondDependencies {
   readonly resolveNodes: ReachDependencies["resolveNodes"]
@@ -40,7 +49,7 @@ export const respondHandler =
   }
 
 const serve = async ({ flows, resolveNodes, signal }: RespondDependencies, call: Call): Promise<void> => {
-  const { address, lab, node } = call.request
+  const { address, lab, node, port, protocol } = call.request
   const gone = new Promise<void>((resolve) => {
     call.once("cancelled", resolve)
     call.once("close", resolve)
@@ -53,10 +62,10 @@ const serve = async ({ flows, resolveNodes, signal }: RespondDependencies, call:
   }
   const [target] = found
   if (target?.host !== undefined) throw new Error(`node ${node} is on host ${target.host} now`)
-  const answerer = respondHere(flows(), target!, address)
+  const answerer = respondHere(flows(), target!, { address, kind: kindOf(protocol), port })
   try {
     if (call.cancelled || call.destroyed) return
-    await taken(call, { port: answerer.port })
+    await taken(call, { port: answerer.port, own: answerer.isOwn === true })
     await gone
   } finally {
     answerer.close()
@@ -65,11 +74,12 @@ const serve = async ({ flows, resolveNodes, signal }: RespondDependencies, call:
 }
 
 /** @throws Error that says in which node nobody can answer, and why */
-const respondHere = (flows: Flows, { name, netnsPath }: ReachNode, address: string): Answerer => {
+const respondHere = (flows: Flows, { name, netnsPath }: ReachNode, { address, kind, port }: Answering): Answerer => {
   try {
-    const responder = flows.respond(netnsPath, address, 0)
+    const responder = flows.respond(netnsPath, address, port, kind)
     return { port: responder.port, close: () => flows.silence(responder) }
   } catch (error) {
+    if ((error as { readonly code?: string }).code === "EADDRINUSE") return { port, isOwn: true, close: () => {} }
     throw new Error(`cannot answer probes in ${name} at ${address}: ${(error as Error).message}`)
   }
 }
@@ -86,10 +96,11 @@ export interface Everywhere {
 /** Responders in nodes wherever they are. */
 export const respondEverywhere =
   ({ flows, lab, peers, signal }: Everywhere): Respond =>
-  async (node, address) => {
-    if (node.host === undefined) return respondHere(flows(), node, address)
+  async (node, answering) => {
+    if (node.host === undefined) return respondHere(flows(), node, answering)
     if (peers === undefined) throw new Error(`node ${node.name} is on host ${node.host}, which cannot be asked`)
-    return respondThere(peers, node.host, { lab, node: node.name, address }, signal)
+    const { address, kind, port } = answering
+    return respondThere(peers, node.host, { lab, node: node.name, address, protocol: kind, port }, signal)
   }
 
 /** How long another host may take to open its responder. */
@@ -99,13 +110,13 @@ const respondThere = async (peers: PeerClients, host: string, request: RespondRe
   const ending = new AbortController()
   const late = setTimeout(() => ending.abort(), readyPatienceMs)
   const options = { signal: AbortSignal.any([signal, ending.signal]) }
-  const answers = peers.stream<{ readonly port: number }>(host, "Peers", "Respond", request, options)
+  const answers = peers.stream<Ready>(host, "Peers", "Respond", request, options)
   try {
     const ready = await answers.next()
     if (ready.done === true) throw new Error(`host ${host} has not opened its responder within ${readyPatienceMs / 1000} s`)
     // Nothing more comes; the call is open until it is aborted.
     answers.next().catch(() => {})
-    return { port: ready.value.port, close: () => ending.abort() }
+    return { port: ready.value.port, isOwn: ready.value.own, close: () => ending.abort() }
   } finally {
     clearTimeout(late)
   }

@@ -12,7 +12,7 @@ const outage = (startMs: number, lengthMs: number, lasts = false): FlowOutage =>
 const report = (flow: number, more: Partial<FlowReport>): FlowReport => ({
   flow, address: "10.0.0.2", sent: 0, received: 0, lost: 0, unsent: 0, duplicates: 0, reordered: 0, late: 0, refused: 0, unreachable: 0,
   latency, outages: [], outageCount: 0, pendingMs: 0, blindMs: 0, error: "",
-  protocol: "udp", port: 0, detail: "", changes: [], changeCount: 0, samples: [], ...more
+  protocol: "udp", port: 0, wrong: 0, detail: "", changes: [], changeCount: 0, samples: [], ...more
 })
 
 /** A daemon that reports these, one after the other, and hangs up. */

@@ -89,7 +89,7 @@ t.test("flows of one daemon", { skip: needsRoot }, async (t) => {
       t.match(await messageOf(client, { lab, flows: [flow], reportMs }), message)
     }
     await refused(spec("a", "nobody"), 'No node "nobody"')
-    await refused(spec("a", "b", { protocol: "tcp" }), "neither udp nor icmp")
+    await refused(spec("a", "b", { protocol: "sctp" }), "none of udp, icmp, tcp,")
     await refused(spec("a", "b", { spacingMs: 0.01 }), "not between 0.1 and 60000")
     await refused(spec("a", "b", { payload: 9000 }), "not between 24 and 1400")
     await refused(spec("a", "b"), "20 ms at least", 1)
