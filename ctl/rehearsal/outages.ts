@@ -47,6 +47,9 @@ export const flowNames = (runs: ReadonlyArray<Run>): ReadonlyArray<string> => {
 export const longestMs = ({ outages }: Flow): number => outages.reduce((worst, { lengthMs }) => Math.max(worst, lengthMs), 0)
 export const totalMs = ({ outages }: Flow): number => outages.reduce((sum, { lengthMs }) => sum + lengthMs, 0)
 
+export const worstFirst = (flows: ReadonlyArray<Flow>): ReadonlyArray<Flow> =>
+  flows.toSorted((a, b) => longestMs(b) - longestMs(a) || totalMs(b) - totalMs(a))
+
 /** The outage that lasts now, or undefined. */
 export const lasting = ({ outages }: Flow): Outage | undefined => outages.find(({ lasts }) => lasts)
 

@@ -102,7 +102,7 @@ const flowsOf = (story: Story, steps: ReadonlyArray<PlannedStep>): ReadonlyArray
 }
 
 const zero: Omit<FlowReport, "flow" | "protocol"> = {
-  address: "10.30.1.10", sent: 0, received: 0, lost: 0, unsent: 0, duplicates: 0, reordered: 0, late: 0, refused: 0, unreachable: 0,
+  address: "10.30.1.10", sent: 0, received: 0, lost: 0, unsent: 0, duplicates: 0, reordered: 0, late: 0, wrong: 0, refused: 0, unreachable: 0,
   latency: null, outages: [], outageCount: 0, pendingMs: 0, blindMs: 0.4, error: "", port: 0, detail: "", changes: [], changeCount: 0,
   samples: []
 }

@@ -20,6 +20,8 @@ export interface Element {
 }
 
 export interface Edge {
+  /** `link/vpn-1`, `network/lan/pc:eth0`: unique, stable. */
+  readonly id: string
   readonly a: string
   readonly b: string
   /** Interface and address at each end; empty where the element itself says it. */
@@ -83,13 +85,15 @@ export const graphOf = (lab: InspectResponse): Graph => {
   for (const link of links) {
     const [a = "", b = ""] = link.ports
     const tunnel = hostOf(a) !== hostOf(b)
-    edges.push({ a: nodeId(a), b: nodeId(b), aLabel: endLabel(a), bLabel: endLabel(b), label: edgeLabel(link), tunnel })
+    const labels = { aLabel: endLabel(a), bLabel: endLabel(b), label: edgeLabel(link) }
+    edges.push({ id: `link/${link.name}`, a: nodeId(a), b: nodeId(b), ...labels, tunnel })
   }
   for (const network of networks) {
     const home = mostFrequent(network.ports.map(hostOf))
     for (const port of network.ports) {
       const tunnel = hostOf(port) !== home
-      edges.push({ a: nodeId(port), b: `network/${network.name}`, aLabel: endLabel(port), bLabel: "", label: "", tunnel })
+      const id = `network/${network.name}`
+      edges.push({ id: `${id}/${port}`, a: nodeId(port), b: id, aLabel: endLabel(port), bLabel: "", label: "", tunnel })
     }
   }
   const known = new Set(elements.map(({ id }) => id))

@@ -9,7 +9,16 @@ import type { Layout, Trunk } from "./layout.ts"
 import { clusterTitle } from "./model.ts"
 import type { Element, Graph } from "./model.ts"
 import { areaOf, labelsOf, pointAt, routesOf } from "./routes.ts"
-import type { Label, Route } from "./routes.ts"
+import type { Label, Point, Route } from "./routes.ts"
+
+/** What another version of the lab does to an element or an edge, by its id. */
+export type Mark = "added" | "removed" | "changed"
+
+export interface Embedding {
+  /** Before ids, so that several drawings can be in one page. The page has `graphStyle` once. */
+  readonly prefix: string
+  readonly marks: ReadonlyMap<string, Mark>
+}
 
 const margin = 36
 const header = 76
@@ -28,8 +37,12 @@ const hues = [
   ["#64748b", "#f3f5f8", "#a9b6c9", "#1b212b"]
 ] as const
 
-/** @returns the document as text, ending in a newline */
-export const svg = (graph: Graph): string => {
+/**
+ * @param embedding of a drawing that is part of a page; without it, it is a file of its own
+ * @returns the document as text, ending in a newline
+ */
+export const svg = (graph: Graph, embedding?: Embedding): string => {
+  const { marks = new Map<string, Mark>(), prefix = "" } = embedding ?? {}
   const layout = layoutOf(graph)
   const routes = routesOf(graph, layout)
   const labels = labelsOf(routes, layout)
@@ -47,8 +60,8 @@ export const svg = (graph: Graph): string => {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img"`
       + ` aria-label="${escape(`Network ${graph.title}`)}">`,
     `<title>${escape(`${graph.title}: ${graph.subtitle}`)}</title>`,
-    `<style>${stylesheet()}</style>`,
-    symbols,
+    ...(embedding === undefined ? [`<style>${stylesheet()}</style>`] : []),
+    symbols(prefix),
     `<rect class="page" width="${width}" height="${height}"/>`,
     `<text class="heading" x="${margin}" y="42">${escape(graph.title)}</text>`,
     `<text class="subheading" x="${margin}" y="62">${escape(graph.subtitle)}</text>`,
@@ -59,13 +72,18 @@ export const svg = (graph: Graph): string => {
         + `<text class="sitename" x="${round(box.x + 20)}" y="${round(box.y + 25)}">${escape(clusterTitle(graph, box.cluster))}</text></g>`
     ),
     ...layout.trunks.map((trunk) => trunkPath(trunk, layout)),
-    ...routes.map(routePath),
-    ...graph.elements.map(
-      (element) => `<g class="${hueOf(element.cluster)}">${drawElement(element, layout.places.get(element.id)!)}</g>`
-    ),
+    ...routes.map((route) => routePath(route, marks.get(route.edge.id))),
+    ...graph.elements.map((element) => {
+      const place = layout.places.get(element.id)!
+      const mark = marks.get(element.id)
+      const drawing = drawElement(element, place, prefix)
+      const [badge, kind] = mark === undefined ? ["", ""] : [drawBadge({ x: place.x + place.width - 4, y: place.y + 2 }, mark), ` ${mark}`]
+      return `<g class="${hueOf(element.cluster)}${kind}">${drawing}${badge}</g>`
+    }),
     ...labels.map(drawLabel),
+    ...routes.flatMap(({ curve, edge }) => (marks.has(edge.id) ? [drawBadge(pointAt(curve, 0.5), marks.get(edge.id)!)] : [])),
     "</g>",
-    legend(height, kinds),
+    legend(height, kinds, prefix),
     "</svg>"
   ].join("\n")}\n`
 }
@@ -108,14 +126,21 @@ const trunkPath = ({ children, parent, x, y }: Trunk, { places }: Layout): strin
   return `<path class="wire" d="${line}${stubs.join("")}"/>`
 }
 
-const routePath = ({ between, curve, edge }: Route): string => {
+const badges = { added: "+", removed: "\u2212", changed: "~" } as const
+
+/** A sign and not just a colour. */
+const drawBadge = ({ x, y }: Point, mark: Mark): string =>
+  `<g class="badge ${mark}"><title>${mark}</title><circle cx="${round(x)}" cy="${round(y)}" r="9"/>`
+  + `<text x="${round(x)}" y="${round(y + 5)}" text-anchor="middle">${badges[mark]}</text></g>`
+
+const routePath = ({ between, curve, edge }: Route, mark: Mark | undefined): string => {
   const [a, b, c, d] = curve.map(({ x, y }) => `${round(x)} ${round(y)}`)
   const tip = [edge.aLabel, edge.label, edge.bLabel].filter((text) => text !== "").join(" — ")
-  const kind = `wire${between ? " between" : ""}${edge.tunnel ? " tunnel" : ""}`
+  const kind = `wire${between ? " between" : ""}${edge.tunnel ? " tunnel" : ""}${mark === undefined ? "" : ` ${mark}`}`
   return `<path class="${kind}" d="M${a}C${b} ${c} ${d}"><title>${escape(tip)}</title></path>`
 }
 
-const drawElement = (element: Element, place: Placed): string => {
+const drawElement = (element: Element, place: Placed, prefix: string): string => {
   const { height, x, y } = place
   const tip = `<title>${escape([element.title, ...element.lines].join(" "))}</title>`
   if (element.shape === "network") {
@@ -123,7 +148,7 @@ const drawElement = (element: Element, place: Placed): string => {
     const lines = element.lines.join("  ")
     return (
       `${tip}<rect class="bus" ${rect(place)} rx="${height / 2}"/>`
-      + `<use href="#network" x="${round(x + 12)}" y="${round(y + height / 2 - 9)}" width="18" height="18"/>`
+      + `<use href="#${prefix}network" x="${round(x + 12)}" y="${round(y + height / 2 - 9)}" width="18" height="18"/>`
       + `<text x="${round(x + 38)}" y="${baseline}"><tspan class="name">${escape(element.title)}</tspan>`
       + `<tspan class="small" dx="9">${escape(lines)}</tspan></text>`
     )
@@ -137,7 +162,7 @@ const drawElement = (element: Element, place: Placed): string => {
   const titleY = element.lines.length === 0 ? middle + 4.5 : y + 22
   return (
     `${tip}<rect class="card ${element.shape}" ${rect(place)} rx="${element.shape === "router" ? Math.min(23, height / 2) : 9}"/>`
-    + `<use href="#${element.shape}" x="${round(x + 11)}" y="${round(middle - icon / 2)}" width="${icon}" height="${icon}"/>`
+    + `<use href="#${prefix}${element.shape}" x="${round(x + 11)}" y="${round(middle - icon / 2)}" width="${icon}" height="${icon}"/>`
     + `<text class="name" x="${textX}" y="${round(titleY)}">${escape(element.title)}</text>${lines.join("")}`
   )
 }
@@ -145,10 +170,10 @@ const drawElement = (element: Element, place: Placed): string => {
 const drawLabel = ({ anchor, at, kind, text }: Label): string =>
   `<text class="label ${kind}" x="${round(at.x)}" y="${round(at.y + 3.6)}" text-anchor="${anchor}">${escape(text)}</text>`
 
-const legend = (height: number, kinds: { readonly between: boolean; readonly tunnel: boolean }): string => {
+const legend = (height: number, kinds: { readonly between: boolean; readonly tunnel: boolean }, prefix: string): string => {
   const y = height - 26
   const icon = (name: string, x: number, text: string): string =>
-    `<use href="#${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y + 4}">${text}</text>`
+    `<use href="#${prefix}${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y + 4}">${text}</text>`
   const line = (x: number, kind: string, text: string): string =>
     `<path class="wire${kind}" d="M${x} ${y}h26"/><text class="legend" x="${x + 34}" y="${y + 4}">${text}</text>`
   return (
@@ -161,14 +186,37 @@ const legend = (height: number, kinds: { readonly between: boolean; readonly tun
 /** How icons are drawn: in the colour of their site. */
 const pen = `fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"`
 
-const symbols = `<defs>
-<symbol id="host" viewBox="0 0 24 24"><g ${pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
-<symbol id="router" viewBox="0 0 24 24"><g ${pen}><circle cx="12" cy="12" r="10"/>
+const symbols = (prefix: string): string => `<defs>
+<symbol id="${prefix}host" viewBox="0 0 24 24"><g ${pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
+<symbol id="${prefix}router" viewBox="0 0 24 24"><g ${pen}><circle cx="12" cy="12" r="10"/>
 <path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2"/>
 <path d="M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>
-<symbol id="network" viewBox="0 0 24 24"><g ${pen}><path d="M2 12h20M7 12V7.4M17 12V7.4M12 12v4.6"/>
+<symbol id="${prefix}network" viewBox="0 0 24 24"><g ${pen}><path d="M2 12h20M7 12V7.4M17 12V7.4M12 12v4.6"/>
 <circle cx="7" cy="5.2" r="2.1"/><circle cx="17" cy="5.2" r="2.1"/><circle cx="12" cy="18.8" r="2.1"/></g></symbol>
 </defs>`
+
+/** The style of embedded drawings, for those inside of `scope` alone (CSS nesting). */
+export const graphStyle = (scope: string): string => {
+  const paint = (dark: boolean): string =>
+    Object.entries(markHues)
+      .map(([mark, hues]) => {
+        const [strong, ink] = dark ? [hues[1], hues[2]] : [hues[0], "#fff"]
+        return `.badge.${mark} circle{fill:${strong}}.badge.${mark} :is(text){fill:${ink}}`
+          + `.wire.${mark},.${mark}>.card,.${mark}>.bus{stroke:${strong}}`
+      })
+      .join("")
+  return `${scope}{${stylesheet().replace(/^text\{/, ":is(text){")}`
+    + ".badge :is(text){font-size:15px;font-weight:800}.wire.added,.wire.removed,.wire.changed{stroke-width:3}"
+    + ".wire.removed,.removed>.card,.removed>.bus{stroke-dasharray:5 4}.added>.card,.changed>.card,.removed>.card{stroke-width:3}"
+    + `${paint(false)}@media (prefers-color-scheme:dark){${paint(true)}}}`
+}
+
+/** Strong in light and in dark, and what is written on the latter. */
+const markHues = {
+  added: ["#0f7a4f", "#5fd6a4", "#06251a"],
+  removed: ["#c02640", "#ff94a4", "#35050d"],
+  changed: ["#9a5b00", "#ffc46b", "#2d1a00"]
+} as const
 
 const stylesheet = (): string => {
   const theme = (dark: boolean): string => {
