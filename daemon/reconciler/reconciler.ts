@@ -171,8 +171,10 @@ export class Reconciler {
         await this.converge(now, { ...silent, faultsOnly: true })
       }
       now = await this.recommit((await this.store.lab(name)) ?? now, book)
-      const outcome = await this.converge(now, going)
       const changes = changedIds(entry.plan, book.plan)
+      const hastened = await this.hasten(now, changes)
+      const converged = await this.converge(now, going)
+      const outcome = { ...converged, changed: converged.changed + hastened }
       const own = outcome.failures.filter(({ id }) => changes.has(id))
       if (own.length === 0 || !rollback) return { ...outcome, failures: own }
       const back = await this.recommit((await this.store.lab(name)) ?? now, bookOf(entry))
@@ -371,6 +373,24 @@ export class Reconciler {
     return this.converge(committed, { ...watch, planned: () => {} })
   }
 
+  /**
+   * Makes at once what can be changed in place, looking at the kinds of what has changed alone: `nft` and Docker take their time.
+   * `converge` comes after it and looks at everything.
+   *
+   * @returns how many were changed
+   */
+  private async hasten(entry: LabEntry, ids: ReadonlySet<string>): Promise<number> {
+    const changed = entry.plan.resources.filter(({ id }) => ids.has(id))
+    const kinds = new Set(changed.map(({ kind }) => kind))
+    return this.observing(entry.plan, entry, async (lab) => {
+      const steps = diff({ ...entry.plan, resources: changed }, await observe(lab, kinds)).filter(({ id }) => ids.has(id))
+      if (steps.length === 0 || steps.some(({ action }) => action !== "update")) return 0
+      const failures = await apply(lab, steps, () => {})
+      await lab.save()
+      return steps.length - failures.length
+    })
+  }
+
   /** Rounds of observe, diff, apply until nothing differs or something fails; the entry follows. Before BGP replaces routes it settles. */
   private async converge(entry: LabEntry, watch: Going): Promise<Outcome> {
     let changed = 0
@@ -476,10 +496,11 @@ const didNotSettle = (step: Step): Failure => ({
   error: new KernelError({ operation: step.action, object: step.id, code: "unsettled", detail: "something changes it back" })
 })
 
-/** Everything of the lab that is in the kernel, by id. */
-const observe = async (lab: Lab): Promise<Observed> => {
+/** Everything of the lab that is in the kernel, by id; of some kinds, where that is enough. */
+const observe = async (lab: Lab, kinds?: ReadonlySet<Kind>): Promise<Observed> => {
   const observed = new Map<string, { kind: Kind; spec: unknown }>()
   for (const kind of kindOrder) {
+    if (kinds?.has(kind) === false) continue
     for (const [id, spec] of await (handlers[kind] as Handler<Kind>).observe(lab)) observed.set(id, { kind, spec })
   }
   return observed as unknown as Observed
