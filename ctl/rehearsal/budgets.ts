@@ -45,3 +45,9 @@ export const breachLines = (record: RehearsalRecord): ReadonlyArray<string> =>
       const inRun = record.runs.length > 1 ? `run ${run.number}: ` : ""
       return `${inRun}${whose}in step "${breach.step}": ${valueText(budget, breach.value)}, ${budget.kind} is ${limitText(budget)}`
     })
+
+/** Why a rehearsal did not pass, one line each: budgets with what was seen in the end, then everything else. */
+export const reasonLines = (record: RehearsalRecord): ReadonlyArray<string> => {
+  const messages = record.runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches.map(({ message }) => message)))
+  return [...breachLines(record), ...record.reasons.filter((reason) => !messages.some((message) => reason.endsWith(message)))]
+}

@@ -3,6 +3,7 @@
  * its script, which adds zoom and details (`page/script.ts`); behind each picture there is a table that says the same.
  */
 
+import { reasonLines } from "../rehearsal/budgets.ts"
 import type { RehearsalRecord, Run } from "../rehearsal/record.ts"
 import { longestMs, worstFirst } from "../rehearsal/outages.ts"
 import { type Content, figure, hashOf, Html, html } from "./page/html.ts"
@@ -58,12 +59,13 @@ const worstRun = ({ runs }: RehearsalRecord): Run | undefined =>
 const longest = ({ flows }: Run): number => Math.max(0, ...flows.map(longestMs))
 
 const heading = (record: RehearsalRecord): Html => {
-  const { durationMs, filename, lab, name, reasons, repeat, runs, startedAt, verdict } = record
+  const { durationMs, filename, lab, name, repeat, runs, startedAt, verdict } = record
   const worst = worstRun(record)
   const [flow] = worst === undefined ? [] : worstFirst(worst.flows)
   const out = new Set(runs.flatMap(({ flows }) => flows.filter((one) => longestMs(one) > 0).map((one) => one.name))).size
   const all = new Set(runs.flatMap(({ flows }) => flows.map((one) => one.name))).size
   const fact = (what: string, value: Content): Html => html`<div><dt>${what}</dt><dd>${value}</dd></div>`
+  const reasons = reasonLines(record)
   const shown = reasons.slice(0, 8)
   return html`<header>
 <h1>${name}</h1><p class="soft">Rehearsal <code>${filename}</code> of lab <code>${lab}</code></p>

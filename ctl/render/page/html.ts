@@ -57,7 +57,7 @@ const rowOf = ({ cells, flow, tone }: Row, head: ReadonlyArray<HeadCell>): Html 
   const [first, ...others] = cells
   const tag = flow === undefined ? "" : html` data-flow="${flow}"`
   const figure = (index: number): Content => (head[index]?.isFigure === true ? new Html(' class="n"') : "")
-  return html`<tr${tag}${tone === undefined ? "" : html` class="${tone}"`}><th scope="row">${first}</th>${
+  return html`<tr${tag}${tone === undefined ? "" : html` class="${tone}"`}><th scope="row"${figure(0)}>${first}</th>${
     others.map((cell, index) => html`<td${figure(index + 1)}>${cell}</td>`)}</tr>
 `
 }

@@ -16,7 +16,7 @@ header{padding-top:24px}
 h1{font-size:26px;line-height:1.25;margin:0 0 4px;overflow-wrap:anywhere}
 h2{font-size:19px;margin:0 0 10px}h3{font-size:16px;margin:18px 0 6px}
 p{margin:6px 0}small,.soft,.hint,.legend{color:var(--soft)}
-code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.92em;overflow-wrap:anywhere}
+code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.92em;overflow-wrap:break-word}
 a{color:var(--accent)}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:16px;margin:16px 0;min-width:0}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:4px 16px;margin:12px 0 0;padding:0}
@@ -28,16 +28,16 @@ ul.reasons{margin:6px 0;padding-left:20px}ul.reasons li{overflow-wrap:anywhere}
 .facts div{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:8px 12px}
 .facts dt{color:var(--soft);font-size:13px}.facts dd{margin:0;font-weight:650;overflow-wrap:anywhere}dl{margin:0}
 .bad{color:var(--bad)}.good{color:var(--good)}.warn{color:var(--warn)}
-.scroll{overflow-x:auto;max-width:100%}.scroll:focus-visible,button:focus-visible,input:focus-visible,summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+.scroll{overflow-x:auto;max-width:100%;margin-top:10px}.scroll:focus-visible,button:focus-visible,input:focus-visible,summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);font-size:13px;padding:0 0 6px}
+caption{caption-side:top;text-align:left;color:var(--soft);font-size:13px;padding:0 0 6px}
 th,td{padding:5px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-tbody th{font-weight:550;min-width:120px;max-width:380px;overflow-wrap:anywhere}thead th{font-size:13px;color:var(--soft);vertical-align:bottom}
-td{max-width:560px;overflow-wrap:break-word}.n{text-align:right;white-space:nowrap}tr.bad th,tr.bad td{background:var(--badtint);color:var(--ink)}
+tbody th{font-weight:550;max-width:380px;overflow-wrap:break-word}thead th{font-size:13px;color:var(--soft);vertical-align:bottom}
+td{max-width:560px;overflow-wrap:break-word}td:not(.n),tbody th:not(.n){min-width:104px}.n{text-align:right;white-space:nowrap}tr.bad th,tr.bad td{background:var(--badtint);color:var(--ink)}
 tr.warn th,tr.warn td{background:var(--warntint);color:var(--ink)}td.over{color:var(--bad);font-weight:700}
 button{font:inherit;font-size:13.5px;color:var(--ink);background:var(--band);border:1px solid var(--line);border-radius:7px;padding:4px 10px;cursor:pointer;min-height:30px}
 button:hover{border-color:var(--accent)}button.at{border:0;background:none;padding:0;min-height:0;color:var(--accent);text-decoration:underline;font-variant-numeric:tabular-nums}
-input[type=search]{font:inherit;color:var(--ink);background:var(--card);border:1px solid var(--line);border-radius:7px;padding:4px 10px;min-width:0;width:min(320px,100%)}
+input[type=search]{font:inherit;color:var(--ink);background:var(--card);border:1px solid var(--line);border-radius:7px;padding:4px 10px;min-width:0;width:min(260px,60vw)}
 .js{display:none}.scripted .js{display:block}.scripted .js.tools{display:flex;flex-wrap:wrap;gap:6px;align-items:center}
 .filter{display:none}.scripted .filter{display:flex;flex-wrap:wrap;gap:6px 14px;align-items:center;margin:6px 0}
 .window{font-variant-numeric:tabular-nums;font-weight:600;min-width:10em}.hint{font-size:13px}
@@ -70,7 +70,7 @@ ${graphStyle(".topology")}
 footer{color:var(--soft);font-size:13px;padding-bottom:28px}
 @media (max-width:700px){body{font-size:14px}section{padding:12px;border-radius:10px}main,header,footer{padding:0 10px}h1{font-size:22px}
 .row{grid-template-columns:minmax(0,1fr);gap:0;padding:3px 0}th,td{padding:4px 7px}ol.log li{grid-template-columns:64px minmax(0,1fr)}ol.log li>:nth-child(3){grid-column:1/-1}
-tbody th{min-width:100px;max-width:180px}.row.steps .label,.row.axis .label,.row.faults .label{display:none}}
+tbody th{max-width:180px}.row.steps .label,.row.axis .label,.row.faults .label{display:none}}
 @media print{:root{${light}}body{background:#fff;font-size:11px}section{break-inside:auto;border:0;padding:8px 0}.row,tr,figure,li{break-inside:avoid}
 nav,.tools,.scripted .js,.scripted .js.tools,.scripted .filter{display:none}ol.log{max-height:none;overflow:visible}.scroll,.topology{overflow:visible}.row.steps{position:static}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}.topology>svg{min-width:0}}
