@@ -11,6 +11,7 @@ import { parseEndpoint } from "./endpoint.ts"
 import type * as Fault from "./fault-messages.ts"
 import type * as Flow from "./flow-messages.ts"
 import type * as Message from "./messages.ts"
+import type * as Rehearsal from "./rehearsal/messages.ts"
 import type * as Scenario from "./scenario-messages.ts"
 
 export const defaultAddress = "unix:/run/weft/weftd.sock"
@@ -52,6 +53,7 @@ export interface Client {
   readonly flow: (request: Flow.FlowRequest) => AsyncIterable<Flow.FlowReports>
   readonly check: (request: Message.CheckRequest) => CheckCall
   readonly scenario: (start: Scenario.ScenarioStart) => Scenario.ScenarioCall
+  readonly rehearse: (start: Rehearsal.RehearsalStart) => Rehearsal.RehearsalCall
   readonly faultKinds: () => Promise<ReadonlyArray<Fault.FaultKind>>
   readonly inject: (request: Fault.InjectRequest) => Promise<Fault.FaultsChanged>
   readonly heal: (request: Fault.HealRequest) => Promise<Fault.FaultsChanged>
@@ -86,6 +88,7 @@ export const connect = async (address: string): Promise<Client> => {
   const probes = new proto.Probes(target, credentials, options)
   const checks = new proto.Checks(target, credentials, options)
   const scenarios = new proto.Scenarios(target, credentials, options)
+  const rehearsals = new proto.Rehearsals(target, credentials, options)
   const faults = new proto.Faults(target, credentials, options)
   const host = new proto.Host(target, credentials, options)
 
@@ -104,6 +107,7 @@ export const connect = async (address: string): Promise<Client> => {
     flow: (request) => streamed<Flow.FlowReports>(probes, "Flow", request),
     check: (request) => checkCall(checks, request),
     scenario: (start) => scenarioCall(scenarios, start),
+    rehearse: (start) => rehearsalCall(rehearsals, start),
     faultKinds: async () => (await unary<{ kinds: ReadonlyArray<Fault.FaultKind> }>(faults, "Kinds", {})).kinds,
     inject: (request) => unary<Fault.FaultsChanged>(faults, "Inject", request),
     heal: (request) => unary<Fault.FaultsChanged>(faults, "Heal", request),
@@ -126,6 +130,7 @@ export const connect = async (address: string): Promise<Client> => {
       probes.close()
       checks.close()
       scenarios.close()
+      rehearsals.close()
       faults.close()
       host.close()
     }
@@ -228,7 +233,7 @@ export const unreachable = (address: string, reason: string): Failure => {
 
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Faults" | "Scenarios" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Faults" | "Scenarios" | "Rehearsals" | "Host", Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {
@@ -304,6 +309,28 @@ const scenarioCall = (client: Grpc.Client, start: Scenario.ScenarioStart): Scena
     async *[Symbol.asyncIterator]() {
       try {
         for await (const message of call) yield message as Scenario.ScenarioEvent
+      } catch (error) {
+        throw failureOf(error as Grpc.ServiceError)
+      } finally {
+        call.cancel()
+      }
+    }
+  }
+}
+
+const rehearsalCall = (client: Grpc.Client, start: Rehearsal.RehearsalStart): Rehearsal.RehearsalCall => {
+  const call = (client as unknown as Callable)["Run"]!() as Grpc.ClientDuplexStream<object, Rehearsal.RehearsalEvent>
+  // Whoever cancels does not want to hear how it ended.
+  call.on("error", () => {})
+  const say = (request: Rehearsal.RehearsalRequest): void => void (call.writable && call.write(request))
+  say({ start })
+  return {
+    proceed: () => say({ proceed: {} }),
+    stop: () => say({ stop: {} }),
+    cancel: () => call.cancel(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const message of call) yield message as Rehearsal.RehearsalEvent
       } catch (error) {
         throw failureOf(error as Grpc.ServiceError)
       } finally {

@@ -20,7 +20,7 @@ const patienceMs = 2500
 
 /** What files of a kind are called. */
 const suffixes: Readonly<Partial<Record<Completion, string>>> =
-  { file: ".weft.yaml", suite: ".check.yaml", scenario: ".scenario.yaml" }
+  { file: ".weft.yaml", suite: ".check.yaml", scenario: ".scenario.yaml", rehearsal: ".rehearsal.yaml" }
 
 /** Prints the candidates for the words. Always 0: a shell has nowhere to show an error. */
 export const complete = async (words: ReadonlyArray<string>): Promise<number> => {

@@ -32,6 +32,7 @@ const implementations: {
   destroy: () => import("./commands/destroy.ts"),
   check: () => import("./commands/check.ts"),
   scenario: () => import("./commands/scenario.ts"),
+  rehearse: () => import("./commands/rehearse.ts"),
   inject: () => import("./commands/inject.ts"),
   heal: () => import("./commands/heal.ts"),
   faults: () => import("./commands/faults.ts"),

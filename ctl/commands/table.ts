@@ -164,6 +164,34 @@ export const specs = {
       { command: "weft scenario chaos.scenario.yaml --seed 7 --speed 2x", description: "run it, with other chances, twice as fast" }
     ]
   },
+  rehearse: {
+    summary: "Try a change step by step under continuous probes, and say what every flow suffered at each step",
+    description:
+      "A rehearsal (*.rehearsal.yaml) names a topology to start with, flows of probes, steps (deploy another version, inject, heal, run "
+      + "commands, check, wait) and budgets: how long a flow may be out, how much it may lose. When a budget breaks or a step fails, its "
+      + "steps for rolling back are done. Everything is healed and destroyed at the end, on Ctrl-C too; a lab that runs already is used "
+      + "as it is with --lab, and stays. weft rehearse compare A.json B.json puts two results side by side. Exits 1 when a budget broke, "
+      + "a step failed, or it was stopped, 2 when the rehearsal is wrong.",
+    args: {
+      file: { kind: "optional", summary: "the rehearsal; without it the only *.rehearsal.yaml in this folder", complete: "rehearsal" },
+      others: { kind: "rest", isOurs: true, summary: "behind compare: two files that -o json wrote", complete: "path" }
+    },
+    flags: {
+      lab: { kind: "string", metavar: "LAB", summary: "in this lab if it runs already; else deployed under this name", complete: "lab" },
+      plan: { kind: "boolean", summary: "show the steps and touch nothing" },
+      step: { kind: "boolean", summary: "pause before each step" },
+      yes: { kind: "boolean", short: "y", summary: "go on at once at every pause" },
+      repeat: { kind: "string", metavar: "N", summary: "N times, each from the beginning: medians and worst cases", complete: "none" },
+      html: { kind: "string", metavar: "FILE", summary: "write a report as one HTML page", complete: "path" },
+      junit: { kind: "string", metavar: "FILE", summary: "write a report for CI, as JUnit XML", complete: "path" },
+      keep: { kind: "boolean", summary: "do not destroy the lab that was deployed for it" },
+      output
+    },
+    examples: [
+      { command: "weft rehearse static-to-bgp.rehearsal.yaml --html report.html", description: "run it, and look at what happened" },
+      { command: "weft rehearse failover.rehearsal.yaml --repeat 5 -o json > after.json", description: "medians and worst cases, for later" }
+    ]
+  },
   inject: {
     summary: "Put a fault into a running lab",
     description:
@@ -375,9 +403,9 @@ export const specs = {
   probe: {
     summary: "Send probes at a fixed spacing and say when they did not come back",
     description:
-      "From a node to another one, or to an address. UDP probes are answered by the daemon in the destination node, ICMP ones by "
-      + "its kernel. An outage is a run of probes that did not come back, on whichever way they were lost; it is exact to the "
-      + "spacing. Exits 1 when any probe was lost.",
+      "From a node to another one, or to an address. UDP, TCP and throughput are answered by the daemon in the destination node, ICMP "
+      + "by its kernel, HTTP and DNS by what runs there. An outage is a run of probes that did not come back, on whichever way they "
+      + "were lost; it is exact to the spacing. Exits 1 when any probe was lost.",
     args: {
       from: { kind: "required", summary: "NODE, or LAB/NODE where several labs run", complete: "node" },
       to: { kind: "required", summary: "a node of the same lab, or an address", complete: "node" }
@@ -385,8 +413,22 @@ export const specs = {
     flags: {
       udp: { kind: "boolean", summary: "UDP probes (this is so without --icmp)" },
       icmp: { kind: "boolean", summary: "ICMP echo, also to what is no node of the lab" },
+      protocol: {
+        kind: "choice",
+        short: "p",
+        choices: ["udp", "icmp", "tcp", "tcp-connect", "http", "dns", "traceroute", "path-mtu", "throughput"],
+        summary: "what a probe is (default: udp); tcp: requests on one connection that lives long"
+      },
+      port: { kind: "string", metavar: "N", summary: "where to: weft answers there, or what runs there does", complete: "none" },
+      path: { kind: "string", metavar: "P", summary: "http: what to get (default: /)", complete: "none" },
+      host: { kind: "string", metavar: "NAME", summary: "http: the header Host", complete: "none" },
+      expect: { kind: "string", metavar: "X", summary: "http: statuses such as 200 or 2xx,404; dns: an address", complete: "none" },
+      name: { kind: "string", metavar: "NAME", summary: "dns: the name to ask for", complete: "none" },
+      type: { kind: "string", metavar: "T", summary: "dns: A, AAAA, CNAME, ... (default: A)", complete: "none" },
+      rate: { kind: "string", metavar: "R", summary: "throughput: no more than 10M, 1Gbit (default: all there is)", complete: "none" },
+      "answered-by": { kind: "string", metavar: "NODE", summary: "who answers, where NAT leads to another node", complete: "node" },
       ipv6: { kind: "boolean", summary: "to the node's IPv6 address" },
-      spacing: { kind: "string", metavar: "D", summary: "from one probe to the next: 1ms, 500us (default: 1ms)", complete: "none" },
+      spacing: { kind: "string", metavar: "D", summary: "from one probe to the next: 1ms, 500us (default: by protocol, 1ms)", complete: "none" },
       duration: {
         kind: "string",
         short: "d",

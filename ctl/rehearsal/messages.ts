@@ -181,3 +181,13 @@ export type RehearsalEvent = { readonly atMs: number } & (
   | { readonly event: "snapshot"; readonly snapshot: RehearsalSnapshot }
   | { readonly event: "done"; readonly done: RehearsalDone }
 )
+
+/** A rehearsal under way: iterate events until `done`. */
+export interface RehearsalCall extends AsyncIterable<RehearsalEvent> {
+  /** A pause is over. */
+  readonly proceed: () => void
+  /** Ends it in an orderly manner: it goes on telling how. */
+  readonly stop: () => void
+  /** Hangs up; the daemon ends it in an orderly manner all the same. */
+  readonly cancel: () => void
+}

@@ -39,6 +39,7 @@ t.test("candidatesFor offers commands, flags, choices and what only the daemon k
     "destroy",
     "check",
     "scenario",
+    "rehearse",
     "list",
     "hosts",
     "evpn",

@@ -1,0 +1,163 @@
+/**
+ * `weft rehearse`: a change of a network, step by step under continuous probes, and what every flow suffered at each step.
+ *
+ *     read the file and those that it names --> the daemon reads them all --> run, live view --> reports
+ *                                               wrong: exit 2                 stderr; Ctrl-C     stdout, files
+ *
+ * All that is told goes into a record here, so that there are reports even when the daemon dies in the middle. `compare` puts two
+ * records side by side.
+ */
+
+import { createInterface } from "node:readline"
+import { type Client, withClient } from "../client.ts"
+import { Exit, Failure } from "../command.ts"
+import type { Context, InputOf } from "../command.ts"
+import { type Bundle, readBundle } from "../rehearsal/bundle.ts"
+import type { RehearsalPlanned, RehearsalStart } from "../rehearsal/messages.ts"
+import type { RehearsalRecord, Run } from "../rehearsal/record.ts"
+import { recorder, recordOf } from "../rehearsal/recorder.ts"
+import { writeReports } from "../rehearsal/reports.ts"
+import { followRun } from "../rehearsal/run.ts"
+import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
+import { liveView, type LiveView } from "../render/rehearsal-live.ts"
+import { rehearsalLines } from "../render/rehearsal-summary.ts"
+import { printValue } from "../render/value.ts"
+import { print, printError, styleOf, widthOf } from "../terminal.ts"
+import type { specs } from "./table.ts"
+
+type Input = InputOf<typeof specs.rehearse>
+
+const mostRuns = 1000
+
+export const run = async (input: Input, context: Context): Promise<number> => {
+  if (input.file === "compare") throw new Failure(Exit.usage, "Comparing records is not there yet")
+  if (input.others.length > 0) throw new Failure(Exit.usage, `One rehearsal at a time: "${input.others[0]}" is one too many`)
+  const repeat = repeatOf(input)
+  const bundle = readBundle(input.file)
+  return withClient(context.daemon, (client) => rehearsing(client, bundle, { input, repeat }))
+}
+
+const repeatOf = ({ repeat = "1" }: Input): number => {
+  const times = /^\d{1,4}$/.test(repeat) ? Number(repeat) : 0
+  if (times < 1 || times > mostRuns) throw new Failure(Exit.usage, `--repeat takes a number from 1 to ${mostRuns}, not "${repeat}"`)
+  return times
+}
+
+interface Order {
+  readonly input: Input
+  readonly repeat: number
+}
+
+const rehearsing = async (client: Client, bundle: Bundle, { input, repeat }: Order): Promise<number> => {
+  const { keep, lab = "", step } = input
+  const start: RehearsalStart = { ...bundle, lab, keep, lookOnly: false, pauseBeforeEach: step }
+  const planned = await look(client, start)
+  if (refused(planned, bundle)) return Exit.usage
+  const pauses = step || planned.steps.some(({ kind }) => kind === "pause")
+  if (pauses && !process.stdin.isTTY && !input.yes) {
+    throw new Failure(Exit.usage, "The rehearsal pauses until somebody says that it may go on, and there is no terminal to say so",
+      "Give --yes to go on at once at every pause.")
+  }
+  if (input.plan) return showPlan(planned, input)
+  const stopping = interruption()
+  const runs: Array<Run> = []
+  let failure: unknown
+  let { lab: named, name } = planned
+  for (let number = 1; number <= repeat && !stopping.aborted; number++) {
+    const recording = recorder(number)
+    const title = repeat === 1 ? "" : `run ${number} of ${repeat}`
+    const live = liveView(process.stderr, { style: styleOf(process.stderr), now: () => performance.now(), title })
+    try {
+      const outcome = await followRun(client, start, { recorder: recording, live, stop: stopping, paused: pausing(input, live, stopping) })
+      runs.push(recording.run(stopping.aborted && outcome.done === undefined ? `it was stopped; ${outcome.reason}` : outcome.reason))
+      ;({ lab: named, name } = outcome.planned ?? planned)
+      if (outcome.done === undefined) break
+    } catch (error) {
+      failure = error
+      break
+    } finally {
+      live.end()
+    }
+  }
+  if (runs.length === 0 && failure !== undefined) throw failure
+  const { version } = await client.version().catch(() => ({ version: "" }))
+  const record = recordOf(runs, { name, filename: bundle.filename, lab: named, version, repeat })
+  return conclude(record, input)
+}
+
+const look = async (client: Client, start: RehearsalStart): Promise<RehearsalPlanned> => {
+  for await (const event of client.rehearse({ ...start, lookOnly: true })) if (event.event === "planned") return event.planned
+  throw new Failure(Exit.unreachable, "The daemon did not say what it thinks of the rehearsal", "Look at its log.")
+}
+
+/** Whether there are errors; prints what was found. */
+const refused = ({ diagnostics }: RehearsalPlanned, { content, filename, files }: Bundle): boolean => {
+  const style = styleOf(process.stderr)
+  const sources = [{ filename, content }, ...Object.values(files).map((file) => ({ filename: file.filename, content: file.content ?? new Uint8Array() }))]
+  const known = new Set(sources.map((source) => source.filename))
+  const lines = [
+    ...[...new Map(sources.map((source) => [source.filename, source])).values()].flatMap((source) =>
+      diagnosticLines(diagnostics.filter((one) => one.filename === source.filename), style, process.stderr.isTTY ? source : undefined)),
+    ...diagnosticLines(diagnostics.filter((one) => !known.has(one.filename)), style, undefined)
+  ]
+  if (lines.length > 0) printError(lines.join("\n"))
+  if (!hasErrors(diagnostics)) return false
+  printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
+  return true
+}
+
+const showPlan = async (planned: RehearsalPlanned, { output }: Input): Promise<number> => {
+  const { budgets, deploys, flows, lab, name, steps, topology } = planned
+  if (output !== "table") {
+    await printValue(output, { name, lab, topology, deploys, flows, steps, budgets })
+    return Exit.done
+  }
+  const style = styleOf(process.stdout)
+  const what = deploys ? `deployed from ${topology} and destroyed` : "which runs already and stays"
+  print(`${style.bold(name)} in ${lab}, ${what}: ${flows.length} ${flows.length === 1 ? "flow" : "flows"}`)
+  for (const { detail, kind, name: title, role } of steps) {
+    const more = detail === "" || title.endsWith(detail) ? "" : `  ${style.dim(detail)}`
+    print(`  ${role === "roll-back" ? style.yellow("roll back: ") : ""}${title}${title.startsWith(kind) ? "" : style.dim(`  ${kind}`)}${more}`)
+  }
+  return Exit.done
+}
+
+/** The first Ctrl-C ends the run in an orderly manner, the second one this process: the daemon clears up all the same. */
+const interruption = (): AbortSignal => {
+  const controller = new AbortController()
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(Exit.failed)
+      controller.abort()
+    })
+  }
+  return controller.signal
+}
+
+/** Waits for the user's Enter, or does not. */
+const pausing = ({ yes }: Input, live: LiveView, stop: AbortSignal) => async (text: string): Promise<void> => {
+  if (yes || stop.aborted) return
+  live.say(`paused: ${text}. Enter goes on, Ctrl-C stops`)
+  const lines = createInterface({ input: process.stdin })
+  await new Promise<void>((resolve) => {
+    lines.once("line", () => resolve())
+    lines.once("close", resolve)
+    stop.addEventListener("abort", () => resolve())
+  })
+  lines.close()
+}
+
+/** Reports first: what is on the screen can be had again. */
+const conclude = async (record: RehearsalRecord, input: Input): Promise<number> => {
+  const { html, junit, output } = input
+  let failed: unknown
+  try {
+    writeReports(record, { html, junit })
+  } catch (error) {
+    failed = error
+  }
+  if (output === "table") print(rehearsalLines(record, { style: styleOf(process.stdout), width: widthOf(process.stdout) }).join("\n"))
+  else await printValue(output, record)
+  if (failed !== undefined) throw failed
+  return record.verdict === "passed" ? Exit.done : Exit.failed
+}
