@@ -162,7 +162,13 @@ export interface RuleSpec {
 export interface NatSpec {
   readonly node: string
   /** Source NAT to the address of the interface that the packet leaves by. */
-  readonly masquerade: ReadonlyArray<{ readonly out: string; readonly from?: string; readonly exceptTo: ReadonlyArray<string> }>
+  readonly masquerade: ReadonlyArray<{
+    readonly out: string
+    readonly from?: string
+    readonly exceptTo: ReadonlyArray<string>
+    /** Ports to use for TCP and UDP: `40000-40003`. Absent: the same as inside, or any that is free. */
+    readonly ports?: string
+  }>
   /** Public address <-> private address, both directions, all ports. */
   readonly oneToOne: ReadonlyArray<{ readonly public: string; readonly private: string; readonly on?: string }>
   /** Destination NAT of one port. `address` absent: any address of the node. */

@@ -46,15 +46,19 @@ const portForward = (rule: NatSpec["portForward"][number]): Expressions => [
 ]
 
 /** IPv4 unless `from` says otherwise: IPv6 is masqueraded only by those who ask for it. */
-const masquerade = (rule: NatSpec["masquerade"][number]): Expressions => {
+const masquerade = (rule: NatSpec["masquerade"][number]): ReadonlyArray<Expressions> => {
   const wanted = rule.from === undefined ? "ipv4" : familyOf(rule.from)
   const except = rule.exceptTo.filter((prefix) => familyOf(prefix) === wanted)
-  return [
+  const matched = [
     meta("oifname", rule.out),
     rule.from === undefined ? meta("nfproto", "ipv4") : address("saddr", "==", [rule.from]),
-    ...(except.length === 0 ? [] : [address("daddr", "!=", except)]),
-    { masquerade: null }
+    ...(except.length === 0 ? [] : [address("daddr", "!=", except)])
   ]
+  if (rule.ports === undefined) return [[...matched, { masquerade: null }]]
+  const [from, to] = rule.ports.split("-").map(Number)
+  // A range stands for ports only where the protocol has them.
+  const limited = { masquerade: { port: from === to ? from : { range: [from, to] } } }
+  return [[...matched, meta("l4proto", { set: ["tcp", "udp"] }), limited], [...matched, { masquerade: null }]]
 }
 
 const mssClamp = (rule: NatSpec["mssClamp"][number]): Expressions => [
@@ -83,7 +87,7 @@ export const render = (spec: NatSpec): ReadonlyArray<NftObject> => {
     chain("postrouting", "nat", 100),
     chain("forward", "filter", -150),
     ...rules("prerouting", [...spec.oneToOne.map(oneToOneIn), ...spec.portForward.map(portForward)]),
-    ...rules("postrouting", [...spec.oneToOne.map(oneToOneOut), ...spec.masquerade.map(masquerade)]),
+    ...rules("postrouting", [...spec.oneToOne.map(oneToOneOut), ...spec.masquerade.flatMap(masquerade)]),
     ...rules("forward", spec.mssClamp.map(mssClamp))
   ]
 }
