@@ -438,9 +438,11 @@ const daemon = (config: Config) =>
     const answers = yield* acquire("Cannot start", () => new Answers(known), (it) => it.close())
     const asked = { answers, resolveNode: commands.resolveNode }
     const acting = { host, resolveNode: commands.resolveNode, routing, killAndRestart, forwarding: directory.forwarding }
-    const books = faultedLabs(reconciler, host)
+    const books = fleet?.faults ?? faultedLabs(reconciler, host)
     const openFaults = () => new Faults({ host, labs: books, events, perform: performer(acting) })
     const faults = yield* acquire("Cannot start", openFaults, (it) => it.close())
+    // What others inject has to be healed in time, too, and what a host held that is lost.
+    if (fleet !== undefined) fleet.mirror.listen(({ kind }) => void (kind === "report" || faults.poke()))
     const suites = { load, labs: directory.labs, onlyLab: () => control.onlyLab(), forwarding: directory.forwarding }
     const checking = { ...asked, ...suites, faults }
     const rehearsals = makeRehearsals({ ...checking, control, watch: probes.watch })

@@ -8,6 +8,8 @@
  * was asked. Looking (labs, inspect) works while the shared state is away, from what was known last.
  */
 import { type Placement, place } from "../compiler/place.ts"
+import { bookOf, type Lost, withFaults } from "../faults/ledger.ts"
+import { baseOf, type Faulted } from "../plan/fault.ts"
 import { hostsWithNodes, partOf } from "../plan/part.ts"
 import type { Plan } from "../plan/resource.ts"
 import { allocateVnis, vnisOf } from "../plan/vni.ts"
@@ -15,7 +17,7 @@ import {
   type Change, changeOf, type ChangeOutcome, type ChangeWatch, type Inspection, type LabControl, type LabSummary,
   type PlannedChanges, Refused, Unplaceable
 } from "../reconciler/control.ts"
-import { inspectionOf, nodesOf, segmentsOf, summaryOf, withFaultsShown } from "../reconciler/inspection.ts"
+import { faultNotes, inspectionOf, nodesOf, segmentsOf, summaryOf, withFaultsShown } from "../reconciler/inspection.ts"
 import type { Reconciler } from "../reconciler/reconciler.ts"
 import type { CommitResult, FleetLab, FleetStore, Versioned } from "../store/fleet.ts"
 import { destroyHere, type Follower } from "./follower.ts"
@@ -44,6 +46,14 @@ export interface FleetParts {
 
 const emptyPlan = (lab: string): Plan => ({ lab, nodes: [], segments: [], resources: [] })
 
+/** What a commit makes of a lab. `deployedAt`: only its faults are others, and it was deployed then. */
+type Made = Pick<FleetLab, "filename" | "wanted"> & Faulted & { readonly deployedAt?: string }
+
+const silent: ChangeWatch = { planned: () => {}, report: () => {}, host: () => {}, note: () => {} }
+
+/** How long hosts may be about faults before a deploy is refused for it. */
+const faultsPatienceMs = 20_000
+
 /** A daemon that has just started has not read the shared state yet. */
 const firstReadPatienceMs = 3000
 /** How long it may stay unknown whether a commit came through. */
@@ -67,20 +77,22 @@ export class Fleet implements LabControl {
     await this.requireShared()
     const found = this.#mirror.lab(plan.lab)
     const { plan: placed, notes } = this.#place(plan, found, filename)
-    const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf(lab.plan.resources))
-    const before = presentPlan(found, plan.lab)
-    const wanted = allocateVnis(placed, new Set(taken), before.resources)
+    const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf(baseOf(lab).resources))
+    const before = presentBook(found, plan.lab)
+    const book = withFaults(allocateVnis(placed, new Set(taken), baseOf(before).resources), before.faults ?? [])
+    const wanted = book.plan
     const hosts = [...new Set([...hostsWithNodes(wanted), ...(found === undefined ? [] : hostsOf(found.lab))])].toSorted()
-    const asked = await Promise.all(hosts.map((host) => this.#planOn(host, before, wanted)))
+    const asked = await Promise.all(hosts.map((host) => this.#planOn(host, before.plan, wanted)))
     return {
       exists: found?.lab.wanted === "present",
       changes: asked.flatMap(({ changes }) => changes),
-      notes: [...notes, ...asked.flatMap(({ note }) => note ?? [])]
+      notes: [...notes, ...faultNotes(book), ...asked.flatMap(({ note }) => note ?? [])]
     }
   }
 
   async deploy(plan: Plan, options: { readonly filename: string; readonly rollback: boolean }, watch: ChangeWatch): Promise<ChangeOutcome> {
     await this.requireShared()
+    await this.#faultsSettled(plan.lab)
     const found = await this.#read(plan.lab)
     this.#refuseBusy(plan.lab, found)
     const { plan: placed, notes } = this.#place(plan, found, options.filename)
@@ -98,6 +110,7 @@ export class Fleet implements LabControl {
 
   async destroy(name: string, watch: ChangeWatch): Promise<ChangeOutcome> {
     await this.requireShared()
+    await this.#faultsSettled(name)
     const found = await this.#read(name)
     if (found === undefined && !this.#parts.follower.orphans.has(name)) throw await this.#noLab(name)
     if (found?.lab.wanted === "present") this.#refuseBusy(name, found)
@@ -110,13 +123,16 @@ export class Fleet implements LabControl {
     { filename, found }: { readonly found: Versioned | undefined; readonly filename: string },
     watch: ChangeWatch
   ): Promise<ChangeOutcome> {
-    const before = presentPlan(found, placed.lab)
-    const lab = await this.#commit(placed.lab, found, (taken) => ({
-      filename,
-      wanted: "present",
-      plan: allocateVnis(placed, taken, before.resources)
-    }))
-    watch.planned(countsBetween(before, lab.plan, this.#mirror.vtepOf))
+    const before = presentBook(found, placed.lab)
+    let gone: ReadonlyArray<Lost> = []
+    const lab = await this.#commit(placed.lab, found, (taken) => {
+      const base = allocateVnis(placed, taken, baseOf(before).resources)
+      const { lost, ...book } = withFaults(base, before.faults ?? [], before.faultCount)
+      gone = lost
+      return { filename, wanted: "present", ...book }
+    })
+    for (const { fault, reason } of gone) watch.note(`fault ${fault.id} (${fault.title}) goes: ${reason}`)
+    watch.planned(countsBetween(before.plan, lab.plan, this.#mirror.vtepOf))
     const settled = await this.#settle(lab, watch)
     for (const host of settled.unconfirmed) {
       watch.note(`${host} is lost: what it had of the lab goes when it comes back, or for good with weft drain ${host} --forget`)
@@ -124,10 +140,52 @@ export class Fleet implements LabControl {
     return { changed: settled.changed, failures: settled.failures, rolledBack: false }
   }
 
+  /**
+   * Commits other faults of a lab and waits for all hosts.
+   *
+   * @param found the lab as it is
+   * @throws Refused `busy` when somebody else was faster
+   */
+  async commitFaults(found: Versioned, book: Faulted, watch: ChangeWatch = silent): Promise<ChangeOutcome> {
+    const { deployedAt, filename, name, plan } = found.lab
+    const lab = await this.#commit(name, found, () => ({ filename, wanted: "present", ...book, deployedAt }))
+    watch.planned(countsBetween(plan, lab.plan, this.#mirror.vtepOf))
+    const { changed, failures } = await this.#settle(lab, watch)
+    return { changed, failures, rolledBack: false }
+  }
+
+  /** The lab as it is when no host is changing it. @throws Refused when there is none, or somebody changes it for too long */
+  async quiet(name: string, timeoutMs: number): Promise<Versioned> {
+    await this.requireShared()
+    const isQuiet = (): true | undefined => {
+      const found = this.#mirror.lab(name)
+      return found === undefined || !isUnderWay(this.#standings(found.lab)) ? true : undefined
+    }
+    const done = await this.#mirror.until(isQuiet, { timeoutMs })
+    const found = await this.#read(name)
+    if (found?.lab.wanted !== "present") throw await this.#noLab(name)
+    if (done === undefined) this.#refuseBusy(name, found)
+    return found
+  }
+
+  /** @throws Refused when the lab is not there, or is going */
+  async present(name: string): Promise<void> {
+    if (this.#mirror.lab(name)?.lab.wanted !== "present") throw await this.#noLab(name)
+  }
+
+  /** Who deploys waits for hosts that are about faults: that is short, and nobody's decision. */
+  async #faultsSettled(name: string): Promise<void> {
+    const isAboutFaults = (): true | undefined => {
+      const found = this.#mirror.lab(name)
+      return found?.lab.faultsAt === undefined || !isUnderWay(this.#standings(found.lab)) ? true : undefined
+    }
+    await this.#mirror.until(isAboutFaults, { timeoutMs: faultsPatienceMs })
+  }
+
   async #commitAbsence(name: string, found: Versioned | undefined, watch: ChangeWatch): Promise<ChangeOutcome> {
     // Nobody remembers which hosts have something of a lab that etcd has lost: all are asked.
     const hosts = found === undefined ? this.#mirror.hosts.map((host) => host.name) : hostsOf(found.lab)
-    const before = presentPlan(found, name)
+    const before = presentBook(found, name).plan
     const filename = found?.lab.filename ?? ""
     const lab = await this.#commit(name, found, () => ({ filename, wanted: "absent", plan: emptyPlan(name) }), hosts)
     watch.planned(countsBetween(before, emptyPlan(name), this.#mirror.vtepOf))
@@ -142,23 +200,24 @@ export class Fleet implements LabControl {
     const now = await this.#read(name)
     const quiet = { ...watch, planned: () => {} }
     if (found?.lab.wanted !== "present") return this.#commitAbsence(name, now, quiet)
-    return this.commitPlan(found.lab.plan, { found: now, filename: found.lab.filename }, quiet)
+    return this.commitPlan(baseOf(found.lab), { found: now, filename: found.lab.filename }, quiet)
   }
 
   /** One transaction on the revision that was read. @throws Refused when somebody else was faster */
   async #commit(
     name: string,
     found: Versioned | undefined,
-    make: (taken: ReadonlySet<number>) => Pick<FleetLab, "filename" | "wanted" | "plan">,
+    make: (taken: ReadonlySet<number>) => Made,
     hosts: ReadonlyArray<string> = this.#remaining(found)
   ): Promise<FleetLab> {
     const generation = (found?.lab.generation ?? 0) + 1
-    const deployedAt = new Date().toISOString()
+    const stamp = new Date().toISOString()
     let made: FleetLab | undefined
-    const result = await this.#commitSurely(name, found, deployedAt, (taken) => {
-      const lab = make(taken)
+    const result = await this.#commitSurely(name, found, stamp, (taken) => {
+      const { deployedAt, ...lab } = make(taken)
+      const times = deployedAt === undefined ? { deployedAt: stamp } : { deployedAt, faultsAt: stamp }
       const all = [...new Set([...hosts, ...(lab.wanted === "present" ? hostsWithNodes(lab.plan) : [])])].toSorted()
-      made = { name, ...lab, generation, deployedAt, deployedBy: this.#host, hosts: all }
+      made = { name, ...lab, generation, ...times, deployedBy: this.#host, hosts: all }
       return made
     })
     if (result.ok) return made!
@@ -169,11 +228,12 @@ export class Fleet implements LabControl {
   async #commitSurely(
     name: string,
     found: Versioned | undefined,
-    deployedAt: string,
+    stamp: string,
     make: (taken: ReadonlySet<number>) => FleetLab
   ): Promise<CommitResult> {
     const expected = found?.revision ?? "0"
-    const isOurs = (now: Versioned | undefined): boolean => now?.lab.deployedBy === this.#host && now.lab.deployedAt === deployedAt
+    const isOurs = (now: Versioned | undefined): boolean =>
+      now?.lab.deployedBy === this.#host && (now.lab.faultsAt ?? now.lab.deployedAt) === stamp
     try {
       const result = await this.#parts.shared.commit(name, expected, make)
       // An answer that was lost and asked for again.
@@ -218,7 +278,7 @@ export class Fleet implements LabControl {
   }
 
   #place(plan: Plan, found: Versioned | undefined, filename?: string): Extract<Placement, { readonly ok: true }> {
-    const previous = found === undefined ? [] : found.lab.plan.nodes
+    const previous = found === undefined ? [] : baseOf(found.lab).nodes
     const where = new Map(previous.flatMap(({ name, host }) => (host === undefined ? [] : [[name, host] as const])))
     const placed = place(plan, this.#mirror.hosts, where, filename)
     if (!placed.ok) throw new Unplaceable(placed.diagnostics)
@@ -300,7 +360,7 @@ export class Fleet implements LabControl {
   /** All labs with all their nodes; of those that only this host knows, its part. */
   async namedLabs(): Promise<ReadonlyArray<{ readonly name: string; readonly plan: Plan }>> {
     await this.firstRead()
-    const shared = this.#mirror.labs.filter(({ wanted }) => wanted === "present")
+    const shared = this.#mirror.labs.filter(({ wanted }) => wanted === "present").map((lab) => ({ name: lab.name, plan: baseOf(lab) }))
     const known = new Set(this.#mirror.labs.map(({ name }) => name))
     const local = await this.#parts.reconciler.labs()
     return [...shared, ...local.filter(({ name }) => !known.has(name))]
@@ -388,8 +448,8 @@ const orphaned = (lab: string, host: string): Pick<LabSummary, "state" | "error"
 })
 
 /** What the lab was; empty when there was none, or it was going. */
-const presentPlan = (found: Versioned | undefined, lab: string): Plan =>
-  found?.lab.wanted === "present" ? found.lab.plan : emptyPlan(lab)
+const presentBook = (found: Versioned | undefined, lab: string): Faulted =>
+  found?.lab.wanted === "present" ? bookOf(found.lab) : { plan: emptyPlan(lab) }
 
 const lostTo = (name: string, winner: Versioned | undefined): string => {
   if (winner === undefined) return `Lab "${name}" was destroyed while this change was planned: nothing of it was done`

@@ -183,7 +183,7 @@ export class Follower {
         return this.#repeat(lab, decision.generation, "gone", (watch) => reconciler.destroy(lab, watch))
       case "converge": {
         const { generation, filename } = decision.lab
-        const options = { filename, rollback: false, generation }
+        const options = { filename, rollback: false, generation, faultsOnly: decision.lab.faultsAt !== undefined }
         return this.#repeat(lab, generation, "ready", (watch) => reconciler.deploy(decision.part, options, watch))
       }
     }

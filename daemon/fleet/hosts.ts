@@ -6,6 +6,7 @@
  * its own when it comes back, or is forgotten.
  */
 import { place } from "../compiler/place.ts"
+import { baseOf } from "../plan/fault.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
 import {
   type ChangeFailure, type ChangeOutcome, type ChangeWatch, type HostControl, type HostInfo, Refused
@@ -124,7 +125,7 @@ export class FleetHosts implements HostControl {
       const which = pinned.map((node) => `"${node}"`).join(", ")
       throw new Error(`its topology wants ${which} on ${host}: change "host" there and deploy it; nothing of the lab was moved`)
     }
-    const placed = place(found.lab.plan, mirror.hosts, new Map(found.lab.plan.nodes.map((node) => [node.name, node.host ?? ""])))
+    const placed = place(baseOf(found.lab), mirror.hosts, new Map(found.lab.plan.nodes.map((node) => [node.name, node.host ?? ""])))
     if (!placed.ok) throw new Error(placed.diagnostics.map(({ message }: Diagnostic) => message).join("; "))
     const to = new Map(placed.plan.nodes.map((node) => [node.name, node.host]))
     watch.note(`${name}: ${nodes.map((node) => `${node.name} to ${to.get(node.name)}`).join(", ")}`)

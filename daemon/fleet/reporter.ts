@@ -75,7 +75,8 @@ export class Reporter {
   }
 
   #commitOf(lab: string): string | undefined {
-    return this.#mirror.lab(lab)?.lab.deployedAt
+    const found = this.#mirror.lab(lab)?.lab
+    return found?.faultsAt ?? found?.deployedAt
   }
 
   #beat(): void {

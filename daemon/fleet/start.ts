@@ -16,6 +16,7 @@ import type { FleetStore, HostRecord } from "../store/fleet.ts"
 import type { Store } from "../store/store.ts"
 import { Fleet, type Peers } from "./fleet.ts"
 import type { FleetSettings } from "./flags.ts"
+import { FleetFaults } from "./faults.ts"
 import { Follower } from "./follower.ts"
 import { FleetHosts } from "./hosts.ts"
 import { Mirror } from "./mirror.ts"
@@ -45,6 +46,7 @@ export interface FleetParts {
 export interface RunningFleet {
   readonly fleet: Fleet
   readonly hosts: FleetHosts
+  readonly faults: FleetFaults
   readonly mirror: Mirror
   /** Undefined without `--listen`. */
   readonly peers: PeerClients | undefined
@@ -103,6 +105,7 @@ export const startFleet = (parts: FleetParts): RunningFleet => {
   return {
     fleet,
     hosts: new FleetHosts({ host, shared, mirror, fleet }),
+    faults: new FleetFaults({ host, mirror, fleet }),
     mirror,
     peers: clients,
     eventsOfOthers: (request, listener) =>

@@ -1,5 +1,5 @@
 /** A lab as people look at it: what was asked for, beside what the kernel has. */
-import { touchedBy } from "../faults/ledger.ts"
+import { type Lost, touchedBy } from "../faults/ledger.ts"
 import type { Step } from "../plan/diff.ts"
 import { baseOf, type Fault, type Faulted } from "../plan/fault.ts"
 import { profileLabel, profileLines } from "../plan/profile-text.ts"
@@ -165,6 +165,14 @@ export const inspectionOf = ({ entry, drift, view, host, summary }: Parts): Insp
   unreachable: [],
   faults: []
 })
+
+/** What a person who compares a topology with a lab wants to know of its faults. */
+export const faultNotes = ({ faults = [], lost }: Faulted & { readonly lost: ReadonlyArray<Lost> }): ReadonlyArray<string> => [
+  ...(faults.length === 0
+    ? []
+    : [`in force, and part of what the lab should be: ${faults.map(({ id, title }) => `${id} ${title}`).join("; ")}`]),
+  ...lost.map(({ fault, reason }) => `fault ${fault.id} (${fault.title}) would go: ${reason}`)
+]
 
 /** A fault as people are shown it. `base`: what the lab's topology says. */
 export const faultInspectionOf = (lab: string, base: Plan, fault: Fault): FaultInspection => ({

@@ -35,8 +35,8 @@ export class OneHost implements LabControl {
   }
 
   async plan(plan: Plan): ReturnType<LabControl["plan"]> {
-    const { exists, steps } = await this.#reconciler.plan(this.#here(plan))
-    return { exists, changes: steps.map((step) => changeOf(step, this.#host)), notes: this.#notes(plan) }
+    const { exists, notes, steps } = await this.#reconciler.plan(this.#here(plan))
+    return { exists, changes: steps.map((step) => changeOf(step, this.#host)), notes: [...this.#notes(plan), ...notes] }
   }
 
   async deploy(plan: Plan, options: { readonly filename: string; readonly rollback: boolean }, watch: ChangeWatch): Promise<ChangeOutcome> {

@@ -12,6 +12,7 @@
  * One change of a lab at a time (`turns.ts`). Different labs go side by side.
  */
 import { setTimeout as sleep } from "node:timers/promises"
+import { isDeepStrictEqual } from "node:util"
 import { KernelError, reasonOf } from "../linux/errors.ts"
 import * as HostLimits from "../linux/host-limits.ts"
 import * as Memory from "../linux/memory.ts"
@@ -30,6 +31,7 @@ import { handlers } from "../resources/table.ts"
 import type { LabEntry, LabState, Store } from "../store/store.ts"
 import { apply, type Report } from "./apply.ts"
 import { Refused } from "./control.ts"
+import { faultNotes } from "./inspection.ts"
 import { settleSessions } from "./sessions.ts"
 import { sweep } from "./sweep.ts"
 import { Turns } from "./turns.ts"
@@ -114,13 +116,18 @@ export class Reconciler {
   }
 
   /** What `deploy` would do. `isPart`: the plan's VNIs are given. */
-  async plan(plan: Plan, isPart = false): Promise<{ readonly exists: boolean; readonly steps: ReadonlyArray<Step> }> {
+  async plan(plan: Plan, isPart = false): Promise<{
+    readonly exists: boolean
+    readonly steps: ReadonlyArray<Step>
+    readonly notes: ReadonlyArray<string>
+  }> {
     await this.recovered(plan.lab)
     const entry = await this.store.lab(plan.lab)
     const base = isPart ? plan : await this.placed(plan, entry)
-    const desired = withFaults(base, entry?.faults ?? []).plan
+    const book = withFaults(base, entry?.faults ?? [])
+    const desired = book.plan
     const steps = await this.observing(desired, entry, async (lab) => diff(desired, await observe(lab)))
-    return { exists: entry !== undefined, steps }
+    return { exists: entry !== undefined, steps, notes: faultNotes(book) }
   }
 
   /** Makes the lab be `plan`. What the kernel refuses comes in the outcome; it throws when the change itself is refused. */
@@ -129,7 +136,9 @@ export class Reconciler {
     return this.inTurn(plan.lab, "deploy", async () => {
       const entry = await this.store.lab(plan.lab)
       const going = options.faultsOnly === true ? { ...watch, faultsOnly: true } : watch
-      const outcome = await this.converge(await this.place(plan, entry, options, watch), going)
+      const now = await this.place(plan, entry, options, watch)
+      if (options.faultsOnly === true && entry !== undefined) await this.hasten(now, changedIds(entry.plan, now.plan))
+      const outcome = await this.converge(now, going)
       if (outcome.failures.length === 0 || !options.rollback) return outcome
       const back = await this.rollBack(await this.require(plan.lab), watch)
       return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
@@ -485,10 +494,15 @@ export class Reconciler {
 }
 
 /** Ids of what is another in the second plan, or in only one of them. */
-const changedIds = (before: Plan, after: Plan): ReadonlySet<string> => {
+export const changedIds = (before: Plan, after: Plan): ReadonlySet<string> => {
   const [old, now] = [new Set(before.resources), new Set(after.resources)]
   const changed = [...before.resources.filter((one) => !now.has(one)), ...after.resources.filter((one) => !old.has(one))]
-  return new Set(changed.map(({ id }) => id))
+  const ids = new Set(changed.map(({ id }) => id))
+  if (ids.size === 0) return ids
+  // Plans that were read from JSON are others all over.
+  const specs = new Map(before.resources.map(({ id, spec }) => [id, spec]))
+  for (const { id, spec } of after.resources) if (ids.has(id) && isDeepStrictEqual(specs.get(id), spec)) ids.delete(id)
+  return ids
 }
 
 const didNotSettle = (step: Step): Failure => ({
