@@ -1,0 +1,31 @@
+/** What tests of faults share: injecting and healing by words, and whether a lab is again what it was. */
+import type { FaultsChanged } from "../../ctl/fault-messages.ts"
+import { sh, type Weftd } from "./daemon-harness.ts"
+import * as Netns from "../../daemon/linux/netns.ts"
+
+/** Injects one fault; throws with everything that is wrong with it. */
+export const inject = async (weftd: Weftd, lab: string, words: string, options: { readonly for?: string } = {}): Promise<FaultsChanged> => {
+  const answer = await weftd.client.inject({ lab, words: words.split(" "), for: options.for ?? "", files: {} })
+  const wrong = [...answer.diagnostics.map(({ message }) => message), ...answer.failures.map(({ change, error }) => `${change?.id}: ${error}`)]
+  if (wrong.length > 0) throw new Error(`inject ${words}: ${wrong.join("; ")}`)
+  return answer
+}
+
+/** Heals all faults of the lab. */
+export const healAll = async (weftd: Weftd, lab: string): Promise<void> => {
+  const { failures } = await weftd.client.heal({ lab, ids: [], all: true })
+  if (failures.length > 0) throw new Error(`heal: ${failures.map(({ change, error }) => `${change?.id}: ${error}`).join("; ")}`)
+}
+
+/** What `ip` and `nft` say of a node, without what only time changes. */
+export const stateOf = (lab: string, node: string): string => {
+  const inside = (...argv: ReadonlyArray<string>): string => sh("ip", "netns", "exec", Netns.nodeName(lab, node), ...argv)
+  const parts = [
+    inside("ip", "-br", "link"),
+    inside("ip", "-br", "address"),
+    ...["-4", "-6"].map((family) => inside("ip", family, "route", "show", "table", "all").split("\n").toSorted().join("\n")),
+    inside("ip", "nexthop").split("\n").toSorted().join("\n"),
+    inside("ip", "rule")
+  ]
+  return parts.join("\n").replaceAll(/ (expires|pref|linkdown|dead)( \S+sec)?/g, "")
+}
