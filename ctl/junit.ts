@@ -22,16 +22,18 @@ export interface Report {
 /** XML 1.0 has no way to write most control characters, nor half a surrogate pair. */
 const legal = (text: string): string => text.toWellFormed().replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "\ufffd")
 
-const escape = (text: string): string =>
+/** Text between tags. */
+export const escape = (text: string): string =>
   legal(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 
 /** In an attribute a line break would become a space. */
 const attribute = (text: string): string => escape(text).replace(/[\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`)
 
-const attributes = (of: Readonly<Record<string, string | number>>): string =>
+/** ` name="value"`, for each. */
+export const attributes = (of: Readonly<Record<string, string | number>>): string =>
   Object.entries(of).map(([name, value]) => ` ${name}="${attribute(String(value))}"`).join("")
 
-const seconds = (ms: number): string => (ms / 1000).toFixed(3)
+export const seconds = (ms: number): string => (ms / 1000).toFixed(3)
 
 /** What a person reads of a check that did not pass. */
 export const story = ({ details, expected, seen, where }: CheckResult): string =>

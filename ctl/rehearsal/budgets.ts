@@ -17,11 +17,8 @@ export const limitText = ({ limit }: Pick<Budget, "limit">): string => limit.rep
 
 /** The flow and step that came nearest to the budget, or broke it worst; undefined: none has been tried. */
 export const worstOf = (budget: Budget, run: Run): { readonly flow: string; readonly step: string; readonly value: number } | undefined => {
-  const more = moreParticular(budget, run)
-  const tried = run.cells.filter(({ flow, sent, step }) =>
-    (budget.flow === "" || budget.flow === flow) && (budget.step === "" || budget.step === step) && !more(flow, step)
-    && (sent !== null || measured(budget, { longestMs: 1, totalMs: 1, sent: null, lost: 1, maxLatencyMs: 1 }) > 0)
-  )
+  const isMine = holds(budget, run)
+  const tried = run.cells.filter(({ flow, step }) => isMine(flow, step))
   const values = [
     ...tried.map((cell) => ({ flow: cell.flow, step: cell.step, value: measured(budget, cell) })),
     ...budget.breaches.map(({ flow, step, value }) => ({ flow, step, value }))
@@ -29,11 +26,12 @@ export const worstOf = (budget: Budget, run: Run): { readonly flow: string; read
   return values.reduce<(typeof values)[number] | undefined>((a, b) => (a === undefined || b.value > a.value ? b : a), undefined)
 }
 
-/** Whether another budget of the same kind holds for a flow in a step: that of the step goes before that of the flow, that before the general one. */
-const moreParticular = (budget: Budget, { budgets }: Run): ((flow: string, step: string) => boolean) => {
+/** Whether it is this budget that holds for a flow in a step: that of the step goes before that of the flow, that before the general one. */
+export const holds = (budget: Budget, { budgets }: Run): ((flow: string, step: string) => boolean) => {
   const rank = ({ flow, step }: Budget): number => (step === "" ? 0 : 2) + (flow === "" ? 0 : 1)
+  const fits = (one: Budget, flow: string, step: string): boolean => (one.flow === "" || one.flow === flow) && (one.step === "" || one.step === step)
   const others = budgets.filter((other) => other !== budget && other.kind === budget.kind && rank(other) > rank(budget))
-  return (flow, step) => others.some((other) => (other.flow === "" || other.flow === flow) && (other.step === "" || other.step === step))
+  return (flow, step) => fits(budget, flow, step) && !others.some((other) => fits(other, flow, step))
 }
 
 /** One line for each budget that broke: the flow, the step, what was seen and what was allowed. The worst first. */
