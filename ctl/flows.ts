@@ -1,7 +1,7 @@
 /** Flows of probes as they go on: the daemon's reports put together. */
 
 import type { Client } from "./client.ts"
-import type { FlowOutage, FlowReport, FlowRequest, FlowSpec } from "./flow-messages.ts"
+import type { FlowChange, FlowOutage, FlowReport, FlowRequest, FlowSample, FlowSpec } from "./flow-messages.ts"
 
 /** What is known of one flow. */
 export interface FlowState {
@@ -12,6 +12,9 @@ export interface FlowState {
   readonly outages: ReadonlyArray<FlowOutage>
   /** The one that is not. */
   readonly lasting: FlowOutage | undefined
+  /** All of them, in order. */
+  readonly changes: ReadonlyArray<FlowChange>
+  readonly samples: ReadonlyArray<FlowSample>
 }
 
 export interface Watched {
@@ -25,7 +28,9 @@ export interface Watched {
 
 /** Starts flows and follows them. */
 export const watchFlows = (client: Client, request: FlowRequest): Watched => {
-  const states: Array<FlowState> = request.flows.map((spec) => ({ spec, report: undefined, outages: [], lasting: undefined }))
+  const states = request.flows.map((spec): FlowState => ({
+    spec, report: undefined, outages: [], lasting: undefined, changes: [], samples: []
+  }))
   const reports = client.flow(request)[Symbol.asyncIterator]()
   const until: Watched["until"] = async (isEnough) => {
     while (!isEnough(states)) {
@@ -37,11 +42,13 @@ export const watchFlows = (client: Client, request: FlowRequest): Watched => {
   return { states, until, end: async () => void (await reports.return?.()) }
 }
 
-const joined = ({ outages, spec }: FlowState, report: FlowReport): FlowState => ({
+const joined = ({ changes, outages, samples, spec }: FlowState, report: FlowReport): FlowState => ({
   spec,
   report,
   outages: [...outages, ...report.outages.filter(({ lasts }) => !lasts)],
-  lasting: report.outages.find(({ lasts }) => lasts)
+  lasting: report.outages.find(({ lasts }) => lasts),
+  changes: report.changes.length === 0 ? changes : [...changes, ...report.changes],
+  samples: report.samples.length === 0 ? samples : [...samples, ...report.samples]
 })
 
 /** All outages of a flow, in order. */

@@ -8,7 +8,7 @@ import { withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { answers, type FlowState, outagesOf, watchFlows } from "../flows.ts"
-import type { FlowRequest } from "../flow-messages.ts"
+import type { FlowRequest, FlowSpec } from "../flow-messages.ts"
 import { flowLines, liveLine } from "../render/flows.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
@@ -44,25 +44,55 @@ export const run = async (input: Input, context: Context): Promise<number> => {
 
 const isDecided = (state: FlowState): boolean => answers(state) || state.lasting !== undefined
 
-const wanted = ({ duration, flows, from, icmp, ipv6, spacing, timeout, to, udp }: Input) => {
+/** As the daemon has them: `daemon/probes/protocols.ts`. */
+const spacings: Readonly<Record<string, number>> = {
+  udp: 1, icmp: 1, tcp: 1, "tcp-connect": 20, http: 100, dns: 100, traceroute: 2000, "path-mtu": 5000, throughput: 500
+}
+const timeouts: Readonly<Record<string, number>> = { http: 2000, traceroute: 1500, "path-mtu": 3000, throughput: 2000 }
+const mostFlows = 1000
+const smallestPort = 1
+const largestPort = 65535
+
+const wanted = (input: Input) => {
+  const { duration, flows, from, icmp, ipv6, spacing, timeout, to, udp } = input
   if (udp && icmp) throw new Failure(Exit.usage, "--udp and --icmp exclude each other")
+  if ((udp || icmp) && input.protocol !== "udp") throw new Failure(Exit.usage, "--protocol says what --udp and --icmp do: leave one out")
+  const protocol = icmp ? "icmp" : input.protocol
   const count = flows === undefined ? 1 : Number(flows)
-  if (!Number.isInteger(count) || count < 1 || count > 256) {
-    throw new Failure(Exit.usage, `Cannot start ${flows} flows: 1 to 256 are possible`)
+  if (!Number.isInteger(count) || count < 1 || count > mostFlows) {
+    throw new Failure(Exit.usage, `Cannot start ${flows} flows: 1 to ${mostFlows} are possible`)
+  }
+  const port = input.port === undefined ? 0 : Number(input.port)
+  if (input.port !== undefined && !(Number.isInteger(port) && port >= smallestPort && port <= largestPort)) {
+    throw new Failure(Exit.usage, `Cannot use "${input.port}" as --port: ${smallestPort} to ${largestPort} are possible`)
   }
   const [lab, source] = from.includes("/") ? [from.slice(0, from.indexOf("/")), from.slice(from.indexOf("/") + 1)] : ["", from]
-  const timeoutMs = timeMs("timeout", timeout, defaultTimeoutMs)
-  const spec = {
+  const timeoutMs = timeMs("timeout", timeout, timeouts[protocol] ?? defaultTimeoutMs)
+  const { "answered-by": answeredBy = "", expect = "", host = "", name = "", path = "", type = "" } = input
+  const spec: FlowSpec = {
     from: source,
     to: lab !== "" && to.startsWith(`${lab}/`) ? to.slice(lab.length + 1) : to,
-    protocol: icmp ? "icmp" : "udp",
-    spacingMs: timeMs("spacing", spacing, 1),
+    protocol,
+    spacingMs: timeMs("spacing", spacing, spacings[protocol] ?? 1),
     timeoutMs,
     payload: 0,
-    ipv6: ipv6 || to.includes(":")
+    ipv6: ipv6 || to.includes(":"),
+    port, path, host, expect, name, type, answeredBy,
+    rate: rateOf(input.rate)
   }
   const request: FlowRequest = { lab, flows: Array.from({ length: count }, () => spec), reportMs }
   return { durationMs: duration === undefined ? Number.POSITIVE_INFINITY : timeMs("duration", duration, 0), request, timeoutMs }
+}
+
+const ratesBit: Readonly<Record<string, number>> = { k: 1e3, M: 1e6, G: 1e9, "": 1 }
+
+/** `10M`, `10Mbit`, `10Mbit/s` -> bit/s; 0 when nothing is said. */
+const rateOf = (text: string | undefined): number => {
+  if (text === undefined) return 0
+  const [, number, unit = ""] = /^(\d+(?:\.\d+)?)([kMG]?)(?:bit(?:\/s|ps)?)?$/.exec(text) ?? []
+  const rate = Number(number) * ratesBit[unit]!
+  if (!(rate > 0)) throw new Failure(Exit.usage, `Cannot use "${text}" as --rate: a rate such as 10M or 2.5Gbit is expected`)
+  return rate
 }
 
 const unitsMs: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
@@ -91,18 +121,22 @@ const show = async ({ from, output, to }: Input, states: ReadonlyArray<FlowState
   if (output === "table") {
     const [first] = states
     const several = states.length === 1 ? "" : `, ${states.length} flows`
-    const address = first?.report?.address ?? ""
+    const { address = "", port = 0 } = first?.report ?? {}
     const { protocol = "", spacingMs = 0 } = first?.spec ?? {}
     const where = address === "" || address === to ? to : `${to} (${address})`
-    printError(`${from} to ${where}, ${protocol.toUpperCase()} every ${spacingMs} ms${several}`)
+    const named = /^(udp|icmp|tcp|http|dns)$/.test(protocol) ? protocol.toUpperCase() : protocol
+    const at = port === 0 || protocol === "udp" ? "" : ` to port ${port}`
+    printError(`${from} to ${where}, ${named}${at} every ${spacingMs} ms${several}`)
     print(flowLines(states, { style: styleOf(process.stdout), width: widthOf(process.stdout) }).join("\n"))
   } else {
-    const flows = states.map(({ report, spec, ...rest }) => {
+    const flows = states.map((state) => {
+      const { changes, report, samples, spec } = state
       const { flow: _flow, outages: _outages, ...figures } = report ?? { flow: 0, outages: [] }
-      return { ...spec, ...figures, outages: outagesOf({ report, spec, ...rest }) }
+      return { ...spec, ...figures, outages: outagesOf(state), changes, samples }
     })
     await printValue(output, { flows })
   }
-  const isFine = states.every(({ report }) => report !== undefined && report.error === "" && report.lost === 0 && report.received > 0)
+  const isFine = states.every(({ report }) => report !== undefined && report.error === "" && report.lost === 0
+    && report.outageCount === 0 && report.received > 0)
   return isFine ? Exit.done : Exit.failed
 }

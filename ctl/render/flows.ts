@@ -32,7 +32,10 @@ export const liveLine = (states: ReadonlyArray<FlowState>, elapsedMs: number, st
   const silent = states.filter((state) => !answers(state))
   const sinceMs = Math.max(0, ...silent.map(({ lasting, report }) => lasting?.lengthMs ?? report?.pendingMs ?? 0))
   const which = silent.length < states.length ? `${silent.length} of ${states.length} flows ` : ""
-  const now = silent.length === 0 ? style.green("answers") : style.red(`${which}silent for ${milliseconds(sinceMs)}`)
+  const [first] = states
+  const detail = states.length === 1 ? printable(first?.report?.detail ?? "") : ""
+  const fine = detail === "" ? "answers" : detail
+  const now = silent.length === 0 ? style.green(fine) : style.red(`${which}silent for ${milliseconds(sinceMs)}`)
   return `${(elapsedMs / 1000).toFixed(1)} s  ${total(states, "sent")} sent  ${lost === 0 ? lossText : style.yellow(lossText)}  ${now}`
 }
 
@@ -57,8 +60,49 @@ export const flowLines = (states: ReadonlyArray<FlowState>, { style, width }: { 
     ...(rows.length === 0 ? [] : table(columns, sorted.slice(0, mostRows), { width, style })),
     ...(sorted.length > mostRows ? [style.dim(`and ${sorted.length - mostRows} more (-o json has all)`)] : []),
     ...(rows.length === 0 ? [] : [""]),
+    ...changeLines(states, { style, width }),
     ...summary(states, style)
   ]
+}
+
+/** What happened to flows that have more to tell than loss: connections, statuses, answers, paths. */
+const changeLines = (states: ReadonlyArray<FlowState>, { style, width }: { readonly style: Style; readonly width: number }) => {
+  const several = states.length > 1
+  const all = states.flatMap(({ changes }, place) => changes.map((change) => ({ ...change, place })))
+  // That there is one at first is no news.
+  const news = all.filter(({ before, kind }) => kind !== "connected" || before !== "").toSorted((a, b) => a.atMs - b.atMs)
+  if (news.length === 0) return []
+  const rows = news.slice(0, mostRows).map(({ after, atMs, before, kind, lengthMs, place }) => [
+    ...(several ? [String(place + 1)] : []),
+    clock(atMs),
+    kind,
+    kind === "stall" || kind === "reconnected" ? `after ${milliseconds(lengthMs)} data flowed again` : arrow(before, after)
+  ])
+  const columns = [...(several ? [{ title: "FLOW", align: "right" as const }] : []), { title: "AT" }, { title: "WHAT" }, { title: "" }]
+  return [
+    ...table(columns, rows, { width, style }),
+    ...(news.length > mostRows ? [style.dim(`and ${news.length - mostRows} more (-o json has all)`)] : []),
+    ""
+  ]
+}
+
+const arrow = (before: string, after: string): string => printable(before === "" ? after : `${before} -> ${after}`)
+
+/** Throughput and path MTU: least, median, most. */
+const sampleLines = (states: ReadonlyArray<FlowState>): ReadonlyArray<string> =>
+  states.flatMap(({ report, samples }, place) => {
+    if (samples.length === 0) return []
+    const sorted = samples.map(({ value }) => value).toSorted((a, b) => a - b)
+    const words = report?.protocol === "throughput" ? bitRate : (value: number): string => `${value} octets`
+    const [least, middle, most] = [sorted[0]!, sorted[sorted.length >> 1]!, sorted.at(-1)!].map(words)
+    const which = states.length === 1 ? "" : `flow ${place + 1}: `
+    return [`${which}${report?.protocol === "throughput" ? "throughput" : "path MTU"}: ${least} at least, median ${middle}, at most ${most}`]
+  })
+
+/** `943 Mbit/s` */
+const bitRate = (value: number): string => {
+  const [unit, by] = value >= 1e9 ? ["Gbit/s", 1e9] as const : value >= 1e6 ? ["Mbit/s", 1e6] as const : ["kbit/s", 1e3] as const
+  return `${Number((value / by).toPrecision(3))} ${unit}`
 }
 
 const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<string> => {
@@ -70,9 +114,14 @@ const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<
   const best = milliseconds(Math.min(...latencies.map(({ min }) => min)))
   const verdict = lost === 0 ? style.green("none lost") : style.red(`${lost} lost (${percent(lost, sent)} %)`)
   const outages = states.reduce((sum, { report }) => sum + (report?.outageCount ?? 0), 0)
+  const wrong = states.reduce((sum, { report }) => sum + (report?.wrong ?? 0), 0)
+  const details = states.length === 1 ? printable(states[0]?.report?.detail ?? "") : ""
   return [
     ...errors.map((error) => `${style.red("error:")} ${printable(error)}`),
+    ...(details === "" ? [] : [`now: ${details}`]),
     `${sent} sent, ${total(states, "received")} answered, ${verdict}${outages === 0 ? "" : ` in ${plural(outages, "outage")}`}`,
+    ...(wrong === 0 ? [] : [style.red(`${wrong} answered, but not as expected`)]),
+    ...sampleLines(states),
     ...(latencies.length === 0
       ? []
       : [`round trip: ${best} at least, median ${worst("p50")}, 99 % ${worst("p99")}, at most ${worst("max")}`]),
