@@ -77,6 +77,8 @@ const steadyMs = 60_000
 export class Routing {
   readonly #parts: RoutingParts
   readonly #speakers = new Map<string, Speaker>()
+  /** Speakers that are being removed. */
+  #leaving = 0
   #thread: Promise<Thread> | undefined
   #pauseMs = firstPauseMs
   #restart: NodeJS.Timeout | undefined
@@ -123,11 +125,14 @@ export class Routing {
     const speaker = this.#speakers.get(keyOf(place))
     if (speaker === undefined) return
     this.#speakers.delete(keyOf(place))
+    this.#leaving++
     try {
       await this.#tell({ kind: "remove", place, flush })
     } finally {
+      this.#leaving--
       addon.close(speaker.netns.fd)
-      if (this.#speakers.size === 0) await this.#end()
+      // Others may still be taking their routes out of the kernel.
+      if (this.#speakers.size === 0 && this.#leaving === 0) await this.#end()
     }
   }
 

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <set>
 #include <vector>
 
@@ -124,11 +125,18 @@ void send(napi_env, void* data) {
 
 void sent(napi_env env, napi_status, void* data) {
   auto* sending = static_cast<Sending*>(data);
-  napi_value callback, receiver;
-  // A thread that is ending has nobody to tell.
-  if (napi_get_reference_value(env, sending->callback, &callback) == napi_ok && napi_get_undefined(env, &receiver) == napi_ok) {
-    napi_value values[] = {fromInteger(env, sending->error), fromOctets(env, sending->answers.data(), sending->answers.size())};
-    if (napi_call_function(env, receiver, callback, 2, values, nullptr) == napi_pending_exception) {
+  napi_value callback, receiver, buffer, values[2];
+  void* target = nullptr;
+  const size_t length = sending->answers.size();
+  // A thread that is ending can neither make values nor be told.
+  if (napi_get_reference_value(env, sending->callback, &callback) == napi_ok && napi_get_undefined(env, &receiver) == napi_ok &&
+      napi_create_int32(env, sending->error, &values[0]) == napi_ok &&
+      napi_create_arraybuffer(env, length, &target, &buffer) == napi_ok &&
+      napi_create_typedarray(env, napi_uint8_array, length, buffer, 0, &values[1]) == napi_ok) {
+    if (length > 0) memcpy(target, sending->answers.data(), length);
+    napi_call_function(env, receiver, callback, 2, values, nullptr);
+    bool hasFailed = false;
+    if (napi_is_exception_pending(env, &hasFailed) == napi_ok && hasFailed) {
       napi_value exception;
       napi_get_and_clear_last_exception(env, &exception);
       napi_fatal_exception(env, exception);
