@@ -8,10 +8,12 @@
  * roll-back done; the stop signal ends everything in the middle. In each case flows end, faults are healed, what was
  * deployed is destroyed, and `done` says how it ended. It never rejects, and needs nobody to listen.
  */
+import { isIP } from "node:net"
 import type { Plan } from "../plan/resource.ts"
 import { act, said, toldOf } from "./actions.ts"
 import { type Breach, formatMs, groupsFrom, Ledger } from "./ledger.ts"
 import { firstRollBack, firstStep, type Rehearsal } from "./model.ts"
+import { nodesIn } from "./versions.ts"
 import type { Conductor, Outcome, Probes, Report, Tell, Told, World } from "./world.ts"
 
 /** Between two looks at whether flows are calm: they report every 200 ms. */
@@ -140,6 +142,7 @@ class Running {
       }
     }
     this.#endFlows(place)
+    if (this.#isOver && step.action.kind === "deploy") this.#forget(nodesIn(step.action.version.plan))
     const began = world.now()
     this.#ledger.begin(place, began)
     this.#tell({ stepBegun: { step: place } })
@@ -154,7 +157,7 @@ class Running {
     if (failed.length === 0 && !this.#stopped) await this.#beginFlows(place, true)
     if (failed.length === 0 && !this.#stopped) failed.push(...await this.#settle(place, acted, answered))
     for (const breach of this.#ledger.end(place)) this.#break(breach)
-    failed.push(...this.#gone)
+    failed.push(...await this.#vanished(), ...this.#gone)
     this.#gone = []
     const flows = this.#ledger.flowsOf(place)
     const isBroken = flows.some(({ broken }) => broken.length > 0)
@@ -261,6 +264,29 @@ class Running {
       for (const flow of group.flows) this.#live.delete(flow)
     }
     this.#groups = this.#groups.filter((group) => !isOver(group))
+  }
+
+  /** Rolling back takes away what only later versions have: nobody waits for flows to it. */
+  #forget(nodes: ReadonlyMap<string, unknown>): void {
+    for (const flow of [...this.#live]) {
+      const { from, to } = this.#rehearsal.flows[flow]!
+      if (!nodes.has(from) || (isIP(to) === 0 && !nodes.has(to))) this.#live.delete(flow)
+    }
+  }
+
+  /** Flows that are out because an end of theirs is gone, which nobody has ordered. */
+  async #vanished(): Promise<ReadonlyArray<string>> {
+    const down = [...this.#live].filter((flow) => this.#ledger.isDown(flow))
+    if (down.length === 0 || this.#isOver || this.#stopped) return []
+    const { nodes } = await this.#world.inspect(this.#rehearsal.lab).catch(() => ({ nodes: [] }))
+    const missing = new Set(nodes.filter(({ faults = [], state }) => state === "missing" && faults.length === 0).map(({ name }) => name))
+    return down.flatMap((flow) => {
+      const { from, title, to } = this.#rehearsal.flows[flow]!
+      const end = [from, to].find((name) => missing.has(name))
+      if (end === undefined) return []
+      this.#live.delete(flow)
+      return [`flow ${title}: node ${end} is gone`]
+    })
   }
 
   #take(reports: ReadonlyArray<Report>): void {

@@ -3,7 +3,8 @@
  * it heals everything that it has injected.
  *
  * Moments are begun on time and one after the other. The schedule goes on while a check takes as long as it says, but what
- * follows a check at the very same time waits for it: a sequence that checks and then heals does that in this order. What fails makes the scenario fail and does not stop it: the rest still shows what it shows.
+ * follows a check at the very same time waits for it: a sequence that checks and then heals does that in this order. What
+ * fails makes the scenario fail and does not stop it: the rest still shows what it shows.
  */
 import type { Result } from "../checks/runner.ts"
 import type { Check } from "../checks/suite.ts"

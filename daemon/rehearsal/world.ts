@@ -25,6 +25,11 @@ export interface CommandOutcome {
   readonly timedOut: boolean
 }
 
+export interface Inspected {
+  /** `faults`: ids of those that change it. */
+  readonly nodes: ReadonlyArray<{ readonly name: string; readonly state: string; readonly faults?: ReadonlyArray<string> }>
+}
+
 export interface World {
   readonly faults: FaultControl
   /** Milliseconds since 1970, never backwards. */
@@ -35,7 +40,7 @@ export interface World {
   readonly deploy: (version: Version, progress: (text: string) => void) => Promise<ReadonlyArray<string>>
   readonly destroy: (lab: string) => Promise<ReadonlyArray<string>>
   /** The lab as it is: an `InspectResponse`. */
-  readonly inspect: (lab: string) => Promise<object>
+  readonly inspect: (lab: string) => Promise<Inspected>
   /** Begins flows; `told` comes again and again with a report of each. Resolves when they have begun. */
   readonly probe: (
     lab: string,
