@@ -106,16 +106,22 @@ const mapOf = (name: string, words: ReadonlyArray<string>, { places, reporter }:
   return typed
 }
 
+/** Without a prototype, as the reader of files makes them: a key may be any word. */
+const emptyMap = (): Record<string, unknown> => Object.create(null) as Record<string, unknown>
+
 /** The value at a dotted key, made of maps. */
 const place = (map: Record<string, unknown>, key: string, value: unknown): void => {
   const path = key.split(".")
   let at = map
-  for (const part of path.slice(0, -1)) at = (at[part] ??= {}) as Record<string, unknown>
+  for (const part of path.slice(0, -1)) {
+    const inner = at[part]
+    at = (typeof inner === "object" && inner !== null ? inner : (at[part] = emptyMap())) as Record<string, unknown>
+  }
   at[path.at(-1)!] = value
 }
 
 const valueOf = (typed: Typed, choice: ReadonlyMap<string, unknown>): Record<string, unknown> => {
-  const map: Record<string, unknown> = {}
+  const map = emptyMap()
   for (const key of typed.keys()) place(map, key, choice.get(key))
   return map
 }
