@@ -23,6 +23,7 @@ import { liveView, type LiveView } from "../render/rehearsal-live.ts"
 import { rehearsalLines } from "../render/rehearsal-summary.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
+import { compareFiles } from "./rehearse-compare.ts"
 import type { specs } from "./table.ts"
 
 type Input = InputOf<typeof specs.rehearse>
@@ -30,7 +31,7 @@ type Input = InputOf<typeof specs.rehearse>
 const mostRuns = 1000
 
 export const run = async (input: Input, context: Context): Promise<number> => {
-  if (input.file === "compare") throw new Failure(Exit.usage, "Comparing records is not there yet")
+  if (input.file === "compare") return compareFiles(input.others, { output: input.output, failIfWorse: input["fail-if-worse"] })
   if (input.others.length > 0) throw new Failure(Exit.usage, `One rehearsal at a time: "${input.others[0]}" is one too many`)
   const repeat = repeatOf(input)
   const bundle = readBundle(input.file)

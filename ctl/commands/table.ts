@@ -186,11 +186,13 @@ export const specs = {
       html: { kind: "string", metavar: "FILE", summary: "write a report as one HTML page", complete: "path" },
       junit: { kind: "string", metavar: "FILE", summary: "write a report for CI, as JUnit XML", complete: "path" },
       keep: { kind: "boolean", summary: "do not destroy the lab that was deployed for it" },
+      "fail-if-worse": { kind: "boolean", summary: "with compare: exit 1 when anything is worse, or not there any more" },
       output
     },
     examples: [
       { command: "weft rehearse static-to-bgp.rehearsal.yaml --html report.html", description: "run it, and look at what happened" },
-      { command: "weft rehearse failover.rehearsal.yaml --repeat 5 -o json > after.json", description: "medians and worst cases, for later" }
+      { command: "weft rehearse failover.rehearsal.yaml --repeat 5 -o json > after.json", description: "medians and worst cases, for later" },
+      { command: "weft rehearse compare before.json after.json --fail-if-worse", description: "in CI: has the change made it worse?" }
     ]
   },
   inject: {
