@@ -139,7 +139,7 @@ export class Flows {
     const to = octets(address)
     if (protocol === "traceroute" || protocol === "path-mtu") {
       const id = --this.lastSlow
-      this.slow.set(id, new SlowFlow({ netnsPath, address, protocol, spacingMs, timeoutMs }))
+      this.slow.set(id, new SlowFlow({ netnsPath, address, protocol, spacingMs, timeoutMs, port }))
       return id
     }
     const settings =
@@ -164,7 +164,7 @@ export class Flows {
     const nowMs = performance.timeOrigin + performance.now()
     const outage = (at: number): Outage => {
       const [startMs, endMs, lost] = [outages[at]! / nsPerMs, outages[at + 1]! / nsPerMs, outages[at + 2]!]
-      return { startMs, lengthMs: (endMs === 0 ? nowMs : endMs) - startMs, lost, lasts: endMs === 0 }
+      return { startMs, lengthMs: (endMs === 0 ? nowMs : Math.abs(endMs)) - startMs, lost, lasts: endMs <= 0 }
     }
     const [p50, p99] = percentiles(histogram, [0.5, 0.99])
     const received = count("received")

@@ -232,7 +232,8 @@ napi_value probeEnd(napi_env env, napi_callback_info info) {
 }
 
 // probeRead(handle, id, counters, histogram, outages, from): copies what a flow has seen: counters, latencies, and
-// outages from number `from` on as [startNs, endNs or 0, lost]. Returns how many outages were copied, -1 without such a flow.
+// outages from number `from` on as [startNs, endNs, lost]; of one that lasts endNs is 0, or negative: it is over by then at the latest,
+// but some of its probes may still come. Returns how many outages were copied, -1 without such a flow.
 napi_value probeRead(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   size_t counterRoom = 0, histogramRoom = 0, outageRoom = 0;
@@ -253,7 +254,14 @@ napi_value probeRead(napi_env env, napi_callback_info info) {
   memcpy(histogram, flow.histogram, std::min(histogramRoom, sizeof flow.histogram));
   const size_t left = from < flow.outages.size() ? flow.outages.size() - from : 0;
   const size_t copied = std::min(left, outageRoom / sizeof(Outage));
-  if (copied > 0) memcpy(outages, flow.outages.data() + from, copied * sizeof(Outage));
+  if (copied > 0) {
+    memcpy(outages, flow.outages.data() + from, copied * sizeof(Outage));
+    Outage last = flow.outages.back();
+    if (last.endNs == 0 && copied == left) {
+      last.endNs = -(flow.answeredAfterNs() == 0 ? 0 : flow.answeredAfterNs() + worker->realOffsetNs);
+      memcpy(outages + (copied - 1) * sizeof(Outage), &last, sizeof last);
+    }
+  }
   return fromInteger(env, static_cast<int64_t>(copied));
 }
 

@@ -109,6 +109,14 @@ bool Flow::isSilent(double now) const {
   return isOut || decideNs - timeoutNs + patienceNs + 4 * counters[latencyMinNs] < now;
 }
 
+double Flow::answeredAfterNs() const {
+  for (uint64_t at = tail; at < next && !endsByData; at++) {
+    const Slot& its = slots[at & mask];
+    if (its.fate() == Fate::answered) return its.sentNs();
+  }
+  return 0;
+}
+
 void Flow::note(Loop& loop, Event event, double atNs, double lengthNs, int value, std::string text) {
   counters[noteCount]++;
   if (notes.size() < noteLimit) notes.push_back({atNs + loop.realOffsetNs, event, lengthNs, value, std::move(text)});

@@ -212,6 +212,8 @@ struct Flow : Member {
   void count(int error) { counters[error == ECONNREFUSED_ ? Counter::refused : Counter::unreachable]++; }
   // Nothing has come for longer than usual.
   bool isSilent(double now) const;
+  // When the first probe was sent that has been answered and waits for the fate of those before it; 0: none has.
+  double answeredAfterNs() const;
 
  private:
   static constexpr int ECONNREFUSED_ = 111;
