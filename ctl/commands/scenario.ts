@@ -126,7 +126,8 @@ const showPlan = async (planned: ScenarioPlanned, { filename }: ScenarioStart, {
     const style = styleOf(process.stdout)
     print([`${style.bold(name)}${lab === "" ? "" : ` in ${lab}`}, seed ${seed}`, ...scheduleLines(planned, filename, style)].join("\n"))
   } else {
-    const rows = steps.map((step) => ({ ...step, faults: step.faults.map((fault) => ({ ...fault, spec: JSON.parse(fault.spec) as unknown })) }))
+    const rows = steps.map((step) =>
+      ({ ...step, faults: step.faults.map((fault) => ({ ...fault, spec: JSON.parse(fault.spec) as unknown })) }))
     await printValue(output, { name, lab, topology, seed, endingMs, endingCheck, steps: rows })
   }
   return Exit.done
@@ -231,9 +232,9 @@ const begin = ({ endingMs, lab, name, seed, steps }: ScenarioPlanned, { speed }:
   print(`${style.bold(name)} in ${lab}, seed ${seed}: ${steps.length} ${steps.length === 1 ? "moment" : "moments"}, ${most}`)
 }
 
-const show = (moment: ScenarioMoment, planned: ScenarioPlanned | undefined, { filename }: ScenarioStart, { output }: Input): void => {
+const show = (moment: ScenarioMoment, planned: ScenarioPlanned | undefined, start: ScenarioStart, { output }: Input): void => {
   if (output !== "table") return
-  const lines = momentLines(moment, planned?.steps[moment.step], filename, styleOf(process.stdout))
+  const lines = momentLines(moment, planned?.steps[moment.step], start, styleOf(process.stdout))
   if (lines.length > 0) print(lines.join("\n"))
 }
 
@@ -261,7 +262,8 @@ const report = ({ junit: file }: Input, { filename, lab }: ScenarioStart, story:
   const results = moments.flatMap((moment, index): ReadonlyArray<CheckResult> => {
     const step = planned?.steps[moment.step]
     if (moment.check !== null) return [{ ...moment.check, index }]
-    const name = step === undefined ? "its end" : `${step.what} ${step.faults.map(({ title }) => title).join(" and ")}${step.heals.join(" and ")}`
+    const words = step === undefined ? [] : [...step.faults.map(({ title }) => title), ...step.heals]
+    const name = step === undefined ? "its end" : `${step.what} ${words.join(" and ")}`
     if (moment.error === "" && step === undefined) return []
     return [{
       index, name, kind: step?.what ?? "end", line: step?.line ?? 1, column: 1, outcome: moment.error === "" ? "passed" : "failed",

@@ -13,9 +13,12 @@ const duration = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `
 export const resultLines = (result: CheckResult, filename: string, style: Style): ReadonlyArray<string> => {
   const { column, details, durationMs, error, expected, line, name, outcome, seen, where } = result
   const took = style.dim(`(${duration(durationMs)})`)
-  if (outcome === "passed") return [`${style.green("✓")} ${printable(name)} ${took}`]
-  const mark = outcome === "warning" ? style.yellow("!") : style.red("✗")
   const row = (label: string, text: string): string => `    ${style.dim(label.padEnd(8))} ${printable(text)}`
+  if (outcome === "passed") {
+    // How long it was is what people run this one for.
+    return [`${style.green("✓")} ${printable(name)} ${took}`, ...(result.kind === "failover" ? [row("seen", seen)] : [])]
+  }
+  const mark = outcome === "warning" ? style.yellow("!") : style.red("✗")
   return [
     `${mark} ${style.bold(printable(name))} ${took}`,
     ...(expected === name ? [] : [row("expected", expected)]),

@@ -24,20 +24,26 @@ export const scheduleLines = ({ endingCheck, endingMs, steps }: ScenarioPlanned,
   const rows = steps.flatMap((step) => {
     const mark = { inject: style.red("inject"), heal: style.green("heal  "), check: style.cyan("check ") }[step.what] ?? step.what
     const name = step.name === "" ? "" : style.dim(` [${printable(step.name)}]`)
+    const place = style.dim(`  ${filename}:${step.line}`)
     return doings(step).map((text, index) =>
-      `${(index === 0 ? clock(step.atMs) : "").padStart(column)}  ${mark}  ${printable(text)}${name}${style.dim(`  ${filename}:${step.line}`)}`)
+      `${(index === 0 ? clock(step.atMs) : "").padStart(column)}  ${mark}  ${printable(text)}${name}${place}`)
   })
   const ends = endingCheck === "" ? "end: all is healed" : `end at the latest; before, as soon as this passes: ${printable(endingCheck)}`
   return [...rows, `${clock(endingMs).padStart(column)}  ${style.dim(ends)}`]
 }
 
 /** What has happened. */
-export const momentLines = (moment: ScenarioMoment, step: ScenarioStep | undefined, filename: string, style: Style): ReadonlyArray<string> => {
+export const momentLines = (
+  moment: ScenarioMoment,
+  step: ScenarioStep | undefined,
+  { filename, speed }: { readonly filename: string; readonly speed: number },
+  style: Style
+): ReadonlyArray<string> => {
   const { atMs, check, error, healed, injected } = moment
   const at = style.dim(clock(atMs).padStart(column))
   const forMs = (index: number): string => {
     const lasts = step?.faults[index]?.forMs ?? 0
-    return lasts === 0 ? "" : ` for ${length(lasts)}`
+    return lasts === 0 ? "" : ` for ${length(Math.round(lasts / speed))}`
   }
   const place = step === undefined ? "" : style.dim(` (${filename}:${step.line})`)
   return [

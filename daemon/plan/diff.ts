@@ -41,13 +41,13 @@ export type Observed = ReadonlyMap<string, { readonly [K in Kind]: ObservedOf<K>
 
 /** Attributes that the kernel lets us change on the living object; any other difference means making it anew. */
 const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
-  node: ["nodeKind", "sysctls", "paused"],
+  node: ["nodeKind", "sysctls", "paused", "loopback"],
   port: ["mac", "mtu", "state", "carrier"],
   segment: ["segmentKind", "name", "vni", "ports", "ageingS", "endpoints", "profiles", "gates", "tunnel"],
   address: [],
   bfd: ["minTxMs", "minRxMs", "multiplier", "state"],
   nexthop: ["members"],
-  route: ["type", "via", "nexthop"],
+  route: ["type", "via", "nexthop", "byHand"],
   rule: [],
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
   filter: ["input", "forward", "output", "stateful", "connections", "overrides", "rules", "state"],

@@ -19,6 +19,8 @@ export interface NodeSpec {
   readonly sysctls: Readonly<Record<string, string>>
   /** Its processes and its BFD sessions stand still; the kernel goes on. Processes that come later run. */
   readonly paused?: true
+  /** Only observed. */
+  readonly loopback?: "down"
 }
 
 /** One interface of a node: a veth pair, node side in the node's namespace, host side in the fabric. */
@@ -128,6 +130,8 @@ export interface RouteSpec {
   /** Lower wins; 0 for IPv4 unless given, 1024 for IPv6 unless given (the kernel's own defaults). */
   readonly metric: number
   readonly type: "unicast" | "blackhole" | "unreachable" | "prohibit"
+  /** Only observed: somebody made it with ip(8). */
+  readonly byHand?: true
   /** `bfd`: watch the gateway; while it is down, the route is not in the kernel. */
   readonly via?: { readonly gateway?: string; readonly ifname: string; readonly bfd?: BfdTimers }
   readonly nexthop?: number
@@ -156,6 +160,8 @@ export interface RuleSpec {
   readonly oif?: string
   readonly fwmark?: number
   readonly table: number
+  /** Only observed: somebody made it with ip(8). `action`: FR_ACT_*, where it does not look up a table. */
+  readonly byHand?: { readonly protocol: number; readonly action?: number }
 }
 
 /** All of a node's NAT and MSS clamping: one nftables table named `weft` in the node. */

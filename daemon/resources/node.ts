@@ -10,7 +10,9 @@ import { rmSync, symlinkSync } from "node:fs"
 import { KernelError } from "../linux/errors.ts"
 import * as Netns from "../linux/netns.ts"
 import { continueProcesses, endProcesses, hasContinued, stopProcesses } from "../linux/process.ts"
+import { Batch } from "../linux/rtnetlink.ts"
 import * as Sysctl from "../linux/sysctl.ts"
+import * as Link from "../wire/rtnetlink/link.ts"
 import type { StepOf } from "../plan/diff.ts"
 import type { NodeSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
@@ -18,6 +20,8 @@ import { asFailure, each, type Failure, type Failures, type Handler } from "./ha
 import { hasOwnEtc, hostsPath } from "./hosts-file.ts"
 import type { Lab } from "./lab.ts"
 
+/** In every namespace (net/core/dev.c: LOOPBACK_IFINDEX). */
+const loopbackIndex = 1
 const endGraceMs = 500
 
 function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
@@ -27,7 +31,9 @@ function* observe(lab: Lab): Generator<readonly [string, NodeSpec]> {
     const names = Object.keys(spec?.sysctls ?? {})
     const dropped = lab.formerSysctls(node).filter((name) => spec?.sysctls[name] === undefined)
     const sysctls = { ...Sysctl.read(netns.fd, names), ...notInitial(Sysctl.read(netns.fd, dropped)) }
-    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls, ...(isPaused(lab, node) ? { paused: true } : {}) }]
+    const paused = isPaused(lab, node) ? { paused: true as const } : {}
+    const loopback = lab.snapshot.nodes.get(node)?.links.get("lo")?.up === false ? { loopback: "down" as const } : {}
+    yield [id.node(node), { node, nodeKind: spec?.nodeKind ?? "host", sysctls, ...paused, ...loopback }]
   }
   // Whoever deletes a namespace by hand leaves its files; whoever is killed while deleting it, the file of its name.
   for (const [node, spec] of specs) {
@@ -103,6 +109,7 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
       }
       const error = Sysctl.write(lab.netns(step.node).fd, settings(step))[0]
       if (error !== undefined) failures.push({ id: step.id, error: inNode(step.node, error) })
+      if (step.before?.loopback === "down") bringUpLoopback(lab, step.node)
       if (step.after!.spec.paused === true) pause(lab, step.node)
       else if (step.before?.paused === true || lab.records.has(step.id)) resume(lab, step.node)
     } catch (error) {
@@ -110,6 +117,15 @@ const converge = (lab: Lab, steps: ReadonlyArray<StepOf<"node">>): Failures => {
     }
   }
   return failures
+}
+
+/** Of a new node, it is up from the beginning. @throws KernelError */
+const bringUpLoopback = (lab: Lab, node: string): void => {
+  const batch = new Batch(lab.netns(node).fd)
+  Link.setLink(batch.out, loopbackIndex, { up: true })
+  batch.note("bring up loopback", node)
+  const [failure] = batch.commit()
+  if (failure !== undefined) throw failure.error
 }
 
 const inNode = (node: string, error: KernelError): KernelError =>

@@ -13,9 +13,12 @@ import type { StepOf } from "../plan/diff.ts"
 import type { PortSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
+import * as Neighbour from "../wire/rtnetlink/neighbour.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
+import { strictNodes } from "./by-hand.ts"
 import { asFailure, batchByNode, type Failure, type Failures, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
+import type { NodeSnapshot } from "./snapshot.ts"
 
 const name = (port: { node: string; ifname: string }): string => `${port.node}:${port.ifname}`
 
@@ -23,6 +26,7 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
   const { fabricPorts, nodes } = lab.snapshot
   const programs = Fabric.programIds(lab.daemon.fabric.fd, Array.from(fabricPorts.values(), (port) => port.link.index))
   const others = otherEnds(lab)
+  const isStrict = strictNodes(lab)
   for (const { node, ifname, link } of fabricPorts.values()) {
     const inside = nodes.get(node)?.links.get(ifname)
     const known = lab.known.has(id.port(node, ifname))
@@ -34,7 +38,8 @@ function* observe(lab: Lab): Generator<readonly [string, PortSpec]> {
     }
     const isPulled = !link.up && link.group === Fabric.pulledGroup
     const held = isPulled || (!link.up && isDown(lab, others.get(`${node}:${ifname}`)))
-    const state = stateOf(lab, programs.get(link.index), held ? { ...link, up: true } : link, inside)
+    const right = stateOf(lab, programs.get(link.index), held ? { ...link, up: true } : link, inside)
+    const state = right === "up" && isStrict(node) ? stateByHand(nodes.get(node)!, inside) : right
     yield [id.port(node, ifname), { node, ifname, mac: inside.mac, mtu: inside.mtu, fabricName: link.name, state, ...carrierOf(isPulled) }]
   }
 }
@@ -73,6 +78,37 @@ const stateOf = (lab: Lab, programId: number | undefined, outside: Link.Link, in
   if (outside.mtu !== inside.mtu) return `the fabric side's mtu is ${outside.mtu}`
   if (programId === lab.daemon.program.programId) return "up"
   return programId === undefined ? "without its eBPF program" : "with another eBPF program"
+}
+
+/** The kernel's own queues of interfaces like ours: none; before it was first up, another name for none. */
+const ownQueues = new Set(["noqueue", "noop", ""])
+
+const neighboursOn = ({ neighbours }: NodeSnapshot, index: number) => neighbours.filter((one) => one.index === index)
+
+/** `up`, or what somebody did to a port with ip(8) or tc(8). */
+const stateByHand = (node: NodeSnapshot, inside: Link.Link): string => {
+  const neighbours = neighboursOn(node, inside.index).map(({ address }) => address)
+  const found = [
+    ...(inside.arp ? [] : ["without ARP"]),
+    ...(ownQueues.has(inside.qdisc) ? [] : [`with queue ${inside.qdisc}`]),
+    ...(neighbours.length === 0 ? [] : [`with static neighbour ${neighbours.join(", ")}`])
+  ]
+  return found.length === 0 ? "up" : found.join(", ")
+}
+
+/** Undoes that. */
+const undo = (lab: Lab, batch: Batch, { ifname, node }: PortSpec, tag: number): void => {
+  const snapshot = lab.snapshot.nodes.get(node)
+  const inside = snapshot?.links.get(ifname)
+  if (snapshot === undefined || inside === undefined || !strictNodes(lab)(node)) return
+  if (!ownQueues.has(inside.qdisc)) {
+    Tc.removeRootQdisc(batch.out, inside.index)
+    batch.note("remove queue of", `${node}:${ifname}`, tag)
+  }
+  for (const neighbour of neighboursOn(snapshot, inside.index)) {
+    Neighbour.removeNeighbour(batch.out, neighbour)
+    batch.note("remove static neighbour", `${neighbour.address} of ${node}:${ifname}`, tag)
+  }
 }
 
 /** What makes a fabric side ours and makes it forward. */
@@ -153,8 +189,9 @@ const change = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   const failures = outside.commit().map(({ tag, error }) => ({ id: steps[tag]!.id, error }))
   const inside = batchByNode(lab, steps, (batch, step, tag) => {
     const { spec } = step.after!
-    Link.setLink(batch.out, lab.index(spec.node, spec.ifname), { mtu: spec.mtu, mac: spec.mac, up: true })
+    Link.setLink(batch.out, lab.index(spec.node, spec.ifname), { mtu: spec.mtu, mac: spec.mac, up: true, arp: true })
     batch.note("change link", name(spec), tag)
+    undo(lab, batch, spec, tag)
   })
   return [...failures, ...inside]
 }

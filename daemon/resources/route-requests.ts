@@ -6,6 +6,7 @@ import { familyOf } from "../wire/ip.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import { RouteType, type Route as KernelRoute } from "../wire/rtnetlink/route.ts"
 import * as Route from "../wire/rtnetlink/route.ts"
+import { byHand } from "./by-hand.ts"
 import { protocol } from "./protocol.ts"
 
 /** 31 bits, never 0, distinct from group ids by the text that is hashed. */
@@ -54,8 +55,10 @@ export const removeGroup = (batch: Batch, { id: group, members, node }: NexthopS
   }
 }
 
+const protocolOf = (spec: Pick<RouteSpec, "byHand">): number => (spec.byHand === true ? byHand : protocol)
+
 const toKernel = (spec: RouteSpec, indexOf: (ifname: string) => number): KernelRoute => {
-  const route = { to: spec.to, table: spec.table, metric: spec.metric, type: RouteType[spec.type], protocol }
+  const route = { to: spec.to, table: spec.table, metric: spec.metric, type: RouteType[spec.type], protocol: protocolOf(spec) }
   if (spec.nexthop !== undefined) return { ...route, nexthop: spec.nexthop }
   if (spec.via === undefined) return route
   const index = indexOf(spec.via.ifname)
@@ -86,7 +89,8 @@ export const writeRoute = (
   batch.note("add route", describe(spec), tag)
 }
 
-export const removeRoute = (batch: Batch, { node, to, table, metric, type }: RouteSpec, tag: number): void => {
-  Route.removeRoute(batch.out, { to, table, metric, type: RouteType[type], protocol })
+export const removeRoute = (batch: Batch, { byHand: made, node, to, table, metric, type }: RouteSpec, tag: number): void => {
+  const owner = made === undefined ? {} : { byHand: made }
+  Route.removeRoute(batch.out, { to, table, metric, type: RouteType[type], protocol: protocolOf(owner) })
   batch.note("remove route", describe({ node, to, table, metric, type }), tag)
 }

@@ -1,9 +1,10 @@
-/** Static routes: those that carry our protocol number; anybody else's are left alone. */
+/** Static routes: those that carry our protocol number, and what people add to them (by-hand.ts); routing daemons' are left alone. */
 import { RouteType, type Route as KernelRoute, type RouteTypeName } from "../wire/rtnetlink/route.ts"
 import type { RouteSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
+import { byHand, strictNodes } from "./by-hand.ts"
 import { protocol } from "./protocol.ts"
 import { removeRoute, writeRoute } from "./route-requests.ts"
 
@@ -20,9 +21,14 @@ const toSpec = (lab: Lab, node: string, route: KernelRoute): RouteSpec | undefin
 }
 
 function* observe(lab: Lab): Generator<readonly [string, RouteSpec]> {
+  const isStrict = strictNodes(lab)
   for (const [node, { routes }] of lab.snapshot.nodes) {
     for (const route of routes) {
-      if (route.protocol !== protocol) continue
+      if (route.protocol !== protocol) {
+        const made = route.protocol === byHand && isStrict(node) ? toSpec(lab, node, route) : undefined
+        if (made !== undefined) yield [id.route(node, made.table, made.to, made.metric), { ...made, byHand: true }]
+        continue
+      }
       const spec = toSpec(lab, node, route)
       if (spec === undefined) continue
       const resource = id.route(node, spec.table, spec.to, spec.metric)

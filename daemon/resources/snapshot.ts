@@ -10,9 +10,11 @@ import * as Netns from "../linux/netns.ts"
 import { dump } from "../linux/rtnetlink.ts"
 import * as Address from "../wire/rtnetlink/address.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
+import * as Neighbour from "../wire/rtnetlink/neighbour.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import * as Route from "../wire/rtnetlink/route.ts"
 import * as Rule from "../wire/rtnetlink/rule.ts"
+import { byHand } from "./by-hand.ts"
 import { protocol } from "./protocol.ts"
 import type { Message } from "../wire/netlink.ts"
 
@@ -20,10 +22,12 @@ export interface NodeSnapshot {
   readonly netns: Netns.Netns
   readonly links: ReadonlyMap<string, Link.Link>
   readonly addresses: ReadonlyArray<Address.Address>
-  /** Ours only: a node may hold a million others (a BGP table). */
+  /** Ours, and those that ip(8) made: a node may hold a million others (a BGP table). */
   readonly routes: ReadonlyArray<Route.Route>
   readonly nexthops: ReadonlyArray<Nexthop.Nexthop>
   readonly rules: ReadonlyArray<Rule.Rule>
+  /** Static ones only. */
+  readonly neighbours: ReadonlyArray<Neighbour.Neighbour>
 }
 
 export interface Snapshot {
@@ -36,7 +40,7 @@ export interface Snapshot {
   readonly taps: ReadonlyMap<number, Link.Link>
 }
 
-const messageType = { link: 16, address: 20, route: 24, rule: 32, nexthop: 104 } as const
+const messageType = { link: 16, address: 20, route: 24, rule: 32, neighbour: 28, nexthop: 104 } as const
 
 const sort = (netns: Netns.Netns, answers: Iterable<Message>): NodeSnapshot => {
   const links = new Map<string, Link.Link>()
@@ -44,6 +48,7 @@ const sort = (netns: Netns.Netns, answers: Iterable<Message>): NodeSnapshot => {
   const routes: Route.Route[] = []
   const nexthops: Nexthop.Nexthop[] = []
   const rules: Rule.Rule[] = []
+  const neighbours: Neighbour.Neighbour[] = []
   for (const { type, body } of answers) {
     if (type === messageType.link) {
       const link = Link.decode(body)
@@ -56,9 +61,12 @@ const sort = (netns: Netns.Netns, answers: Iterable<Message>): NodeSnapshot => {
     } else if (type === messageType.rule) {
       const rule = Rule.decode(body)
       if (rule !== undefined) rules.push(rule)
+    } else if (type === messageType.neighbour) {
+      const neighbour = Neighbour.decode(body)
+      if (neighbour?.permanent === true) neighbours.push(neighbour)
     }
   }
-  return { netns, links, addresses, routes, nexthops, rules }
+  return { netns, links, addresses, routes, nexthops, rules, neighbours }
 }
 
 /** Reads one open namespace. */
@@ -69,9 +77,11 @@ export const readNode = (netns: Netns.Netns): NodeSnapshot =>
       Link.dumpLinks(out)
       Address.dumpAddresses(out)
       Route.dumpRoutes(out, protocol)
+      Route.dumpRoutes(out, byHand)
       Nexthop.dumpNexthops(out)
       Rule.dumpRules(out, "ipv4")
       Rule.dumpRules(out, "ipv6")
+      Neighbour.dumpNeighbours(out)
     })
   )
 

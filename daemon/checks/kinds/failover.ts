@@ -196,7 +196,7 @@ const measure = async (spec: Spec, lab: Lab, flows: ReadonlyArray<Running>, sign
   const told = expectation(spec, fault.titles.join(" and "))
   const most = spec["max-outage"] === undefined ? Infinity : parseTime(spec["max-outage"])!
   const tooLong = broken.costs.filter(({ lasts, longestMs }) => lasts || longestMs > most)
-  const details = [...broken.costs.map(costText), ...blindness(broken.seen)]
+  const details = [...(flows.length === 1 ? [] : broken.costs.map(costText)), ...blindness(broken.seen)]
   if (tooLong.length > 0) {
     const late = broken.isQuiet ? "" : ` (after ${withinMs / 1000} s)`
     return { passed: false, expected: told, seen: `${tooLong.map(costText).join("; ")}${late}`, details,

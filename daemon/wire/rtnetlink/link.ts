@@ -15,6 +15,7 @@ const IFLA_ADDRESS = 1
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFLA_LINK = 5
+const IFLA_QDISC = 6
 const IFLA_LINKINFO = 18
 const IFLA_GROUP = 27
 const IFLA_NET_NS_FD = 28
@@ -32,6 +33,7 @@ const IFLA_VXLAN_COLLECT_METADATA = 25
 const RTEXT_FILTER_SKIP_STATS = 8
 
 const IFF_UP = 1
+const IFF_NOARP = 0x80
 const IFF_LOWER_UP = 1 << 16
 const headerLength = 16
 
@@ -54,6 +56,10 @@ export interface Link {
   readonly altNames: ReadonlyArray<string>
   /** How many captures listen on it. */
   readonly promiscuity: number
+  /** Without it, it asks nobody for MAC addresses. */
+  readonly arp: boolean
+  /** How packets queue on the way out: `noqueue`, `tbf`, ... */
+  readonly qdisc: string
   /** Of a VXLAN device: its UDP port, and whether it leaves VNIs and peers to others ("external"). */
   readonly vxlan?: { readonly port: number; readonly external: boolean }
 }
@@ -141,9 +147,11 @@ export const addAltName = (out: Writer, index: number, altName: string): number 
 }
 
 /** Changes an interface in place. A MAC address can be changed while the interface is up. */
-export const setLink = (out: Writer, index: number, change: { mtu?: number; mac?: string; up?: boolean; group?: number }): number => {
+export const setLink = (
+  out: Writer, index: number, change: { mtu?: number; mac?: string; up?: boolean; group?: number; arp?: true }
+): number => {
   const sequence = out.begin(RTM_NEWLINK, 0)
-  header(out, index, change.up === true ? IFF_UP : 0, change.up === undefined ? 0 : IFF_UP)
+  header(out, index, change.up === true ? IFF_UP : 0, (change.up === undefined ? 0 : IFF_UP) | (change.arp === true ? IFF_NOARP : 0))
   if (change.mtu !== undefined) out.attributeU32(IFLA_MTU, change.mtu)
   if (change.mac !== undefined) out.attribute(IFLA_ADDRESS, parseMac(change.mac)!)
   if (change.group !== undefined) out.attributeU32(IFLA_GROUP, change.group)
@@ -185,6 +193,7 @@ export const decode = (body: Uint8Array): Link => {
   let kind = ""
   let peer = 0
   let promiscuity = 0
+  let qdisc = ""
   let data: Uint8Array | undefined
   attributes(body, headerLength, (type, value) => {
     if (type === IFLA_IFNAME) name = text(value)
@@ -193,6 +202,7 @@ export const decode = (body: Uint8Array): Link => {
     else if (type === IFLA_GROUP) group = u32(value)
     else if (type === IFLA_LINK) peer = i32(value)
     else if (type === IFLA_PROMISCUITY) promiscuity = u32(value)
+    else if (type === IFLA_QDISC) qdisc = text(value)
     else if (type === IFLA_LINKINFO) {
       attributes(value, 0, (inner, octets) => {
         if (inner === IFLA_INFO_KIND) kind = text(octets)
@@ -201,7 +211,9 @@ export const decode = (body: Uint8Array): Link => {
     } else if (type === IFLA_PROP_LIST) attributes(value, 0, (inner, data) => inner === IFLA_ALT_IFNAME && altNames.push(text(data)))
   })
   const up = (flags & IFF_UP) !== 0
-  const link = { index: i32(body, 4), name, mac, mtu, up, carrier: (flags & IFF_LOWER_UP) !== 0, group, kind, peer, altNames, promiscuity }
+  const arp = (flags & IFF_NOARP) === 0
+  const carrier = (flags & IFF_LOWER_UP) !== 0
+  const link = { index: i32(body, 4), name, mac, mtu, up, carrier, group, kind, peer, altNames, promiscuity, arp, qdisc }
   return kind === "vxlan" && data !== undefined ? { ...link, vxlan: decodeVxlan(data) } : link
 }
 

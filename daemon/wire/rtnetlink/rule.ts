@@ -33,6 +33,8 @@ export interface Rule {
   readonly fwmark?: number
   readonly table: number
   readonly protocol: number
+  /** FR_ACT_*; absent: it looks the table up. */
+  readonly action?: number
 }
 
 const write = (out: Writer, message: number, flags: number, rule: Rule): number => {
@@ -46,7 +48,7 @@ const write = (out: Writer, message: number, flags: number, rule: Rule): number 
   out.u8(rule.table < 256 ? rule.table : 0)
   out.u8(0)
   out.u8(0)
-  out.u8(FR_ACT_TO_TBL)
+  out.u8(rule.action ?? FR_ACT_TO_TBL)
   out.u32(0)
   if (to !== undefined) out.attribute(FRA_DST, to.address)
   if (from !== undefined) out.attribute(FRA_SRC, from.address)
@@ -79,6 +81,8 @@ export const decode = (body: Uint8Array): Rule | undefined => {
   const family = familyName(u8(body))
   if (family === undefined) return undefined
   const rule: { -readonly [K in keyof Rule]: Rule[K] } = { family, priority: 0, table: u8(body, 4), protocol: 0 }
+  const action = u8(body, 7)
+  if (action !== FR_ACT_TO_TBL) rule.action = action
   attributes(body, headerLength, (type, value) => {
     if (type === FRA_DST) rule.to = `${format(value)}/${u8(body, 1)}`
     else if (type === FRA_SRC) rule.from = `${format(value)}/${u8(body, 2)}`

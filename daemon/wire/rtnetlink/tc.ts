@@ -7,6 +7,7 @@
 import { attributes, Flag, text, u32, type Writer } from "../netlink.ts"
 
 const RTM_NEWQDISC = 36
+const RTM_DELQDISC = 37
 const RTM_NEWTFILTER = 44
 const RTM_GETTFILTER = 46
 
@@ -18,6 +19,7 @@ const TCA_BPF_FLAGS = 8
 const TCA_BPF_ID = 11
 const TCA_BPF_FLAG_ACT_DIRECT = 1
 
+const TC_H_ROOT = 0xffffffff
 const TC_H_CLSACT = 0xfffffff1
 const clsactHandle = 0xffff0000
 const ingressParent = 0xfffffff2
@@ -40,6 +42,14 @@ export const addClsact = (out: Writer, index: number): number => {
   const sequence = out.begin(RTM_NEWQDISC, Flag.create | Flag.replace)
   header(out, index, { handle: clsactHandle, parent: TC_H_CLSACT, info: 0 })
   out.attributeText(TCA_KIND, "clsact")
+  out.end()
+  return sequence
+}
+
+/** `tc qdisc del dev INDEX root`: the kernel's own takes its place. */
+export const removeRootQdisc = (out: Writer, index: number): number => {
+  const sequence = out.begin(RTM_DELQDISC, 0)
+  header(out, index, { handle: 0, parent: TC_H_ROOT, info: 0 })
   out.end()
   return sequence
 }

@@ -17,6 +17,7 @@ interface Says {
   readonly group: string
   readonly address: string
   readonly promiscuity: number
+  readonly qdisc: string
   readonly altnames?: ReadonlyArray<string>
   readonly linkinfo?: { readonly info_kind: string }
 }
@@ -34,7 +35,9 @@ t.test("Link.decode agrees with iproute2", async (t) => {
     kind: link.linkinfo?.info_kind ?? "",
     peer: link.link === undefined ? 0 : indexOf.get(link.link)!,
     altNames: link.altnames ?? [],
-    promiscuity: link.promiscuity
+    promiscuity: link.promiscuity,
+    arp: !link.flags.includes("NOARP"),
+    qdisc: link.qdisc
   }))
   t.strictSame(found.map(({ body }) => Link.decode(body)), expected)
   t.ok(expected.some((link) => link.altNames.length === 2) && expected.some((link) => !link.up), "the capture has something to show")
