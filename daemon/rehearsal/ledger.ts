@@ -139,7 +139,7 @@ export class Ledger {
     })
   }
 
-  /** Whether nobody waits for this flow: it may be down as long as it likes in this step, or was never up. */
+  /** Whether nobody waits until this flow is back: it may be down as long as it likes in this step, or was never up. */
   #isOutOfIt(flow: number, step: number): boolean {
     const account = this.#accounts[flow]!
     if (account.open?.step === 0 && step > 0) return true
@@ -155,8 +155,8 @@ export class Ledger {
    */
   restless(flows: Iterable<number>, step: number, sinceMs: number, quietMs = calmMs): ReadonlyArray<number> {
     return [...flows].filter((flow) => {
-      if (step > 0 && this.#isOutOfIt(flow, step)) return false
       const { calmSinceMs, lastAtMs, last, open, works } = this.#accounts[flow]!
+      if (step > 0 && this.#isOutOfIt(flow, step)) return lastAtMs < sinceMs + quietMs
       if (last === undefined || open !== undefined || (step === 0 && !works)) return true
       const quiet = quietMs === 0 ? 0 : Math.max(quietMs, 2 * this.#rehearsal.flows[flow]!.spacingMs)
       return lastAtMs - last.pendingMs < Math.max(sinceMs, calmSinceMs) + quiet
@@ -167,7 +167,7 @@ export class Ledger {
   pending(flows: Iterable<number>, atMs: number): ReadonlyArray<number> {
     return [...flows].filter((flow) => {
       const { last, lastAtMs, open } = this.#accounts[flow]!
-      return open === undefined && lastAtMs - (last?.pendingMs ?? 0) < atMs
+      return open === undefined && lastAtMs - (last?.pendingMs ?? 0) <= atMs
     })
   }
 
