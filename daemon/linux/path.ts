@@ -105,13 +105,22 @@ const traceTries = 3
 /** When somebody has arrived, routers that are still silent get so long. */
 const graceMs = 250
 
+export interface TraceOptions {
+  /** Of somebody who answers: a closed port does so once in a second (icmp(7): icmp_ratelimit). Default: a closed one. */
+  readonly port?: number
+  /** So many hops there should be: more are asked only when they do not answer. */
+  readonly hops?: number
+}
+
 /** The routers on the way of one flow. Never rejects. */
-export const trace = (netnsPath: string, address: string, timeoutMs: number): Promise<Trace> =>
+export const trace =
+  (netnsPath: string, address: string, timeoutMs: number, { hops: expected = 0, port = tracePort }: TraceOptions = {}): Promise<Trace> =>
   new Promise((resolve) => {
     const destination = Ip.parse(address)
     if (destination === undefined) return resolve({ hops: [], arrived: false, error: `"${address}" is no address` })
     const family = familyOf(destination)
     const hops = new Map<number, Hop>()
+    let most = expected
     let [end, sentTo, isDone, grace] = [mostHops, 0, false, undefined as NodeJS.Timeout | undefined]
     let socket: PathSocket
     const finish = (error?: string): void => {
@@ -137,7 +146,8 @@ export const trace = (netnsPath: string, address: string, timeoutMs: number): Pr
       }
       const known = [...hops.keys()].filter((ttl) => ttl <= end).length
       if (known >= end) return finish()
-      const until = Math.min(end, Math.max(...hops.keys()) + ahead, mostHops)
+      if (hops.get(most)?.outcome === "passed") most = 0
+      const until = Math.min(end, most > 0 ? most : Math.max(...hops.keys()) + ahead, mostHops)
       while (sentTo < until && end === mostHops) send(++sentTo)
     }
     const told = (heard: Heard): void => {
@@ -152,16 +162,18 @@ export const trace = (netnsPath: string, address: string, timeoutMs: number): Pr
     }
     const deadline = setTimeout(() => finish(), timeoutMs)
     const resend = setInterval(() => {
+      most = 0
+      while (sentTo < ahead && end === mostHops) ++sentTo
       for (let ttl = 1; ttl <= Math.min(sentTo, end); ttl++) if (!hops.has(ttl)) send(ttl)
     }, timeoutMs / traceTries)
     try {
-      socket = open(netnsPath, destination, tracePort, told)
+      socket = open(netnsPath, destination, port, told)
     } catch (error) {
       clearTimeout(deadline)
       clearInterval(resend)
       return resolve({ hops: [], arrived: false, error: reasonOfFailure(error) })
     }
-    while (sentTo < ahead && end === mostHops) send(++sentTo)
+    while (sentTo < (most || ahead) && end === mostHops) send(++sentTo)
   })
 
 export type Answered =
@@ -243,7 +255,7 @@ const smallest = { ipv4: 68, ipv6: 1280 } as const
 const mtuTries = 2
 
 /** Sends packets of one size until it is known what becomes of them. */
-const sized = (netnsPath: string, destination: Uint8Array, size: number, timeoutMs: number): Promise<Fate> =>
+const sized = (netnsPath: string, destination: Uint8Array, size: number, timeoutMs: number, port: number): Promise<Fate> =>
   new Promise((resolve) => {
     const family = familyOf(destination)
     const packet = new Uint8Array(size - headers[family])
@@ -270,7 +282,7 @@ const sized = (netnsPath: string, destination: Uint8Array, size: number, timeout
     const resend = setInterval(send, timeoutMs / mtuTries)
     let socket: PathSocket
     try {
-      socket = open(netnsPath, destination, tracePort, told)
+      socket = open(netnsPath, destination, port, told)
     } catch (error) {
       clearTimeout(deadline)
       clearInterval(resend)
@@ -279,19 +291,19 @@ const sized = (netnsPath: string, destination: Uint8Array, size: number, timeout
     send()
   })
 
-/** The largest IP packet that gets to an address without fragmentation, in octets. Never rejects. */
-export const pathMtu = async (netnsPath: string, address: string, timeoutMs: number): Promise<PathMtu> => {
+/** The largest IP packet that gets to an address without fragmentation, in octets. `port`: as `TraceOptions` has it. Never rejects. */
+export const pathMtu = async (netnsPath: string, address: string, timeoutMs: number, port: number = tracePort): Promise<PathMtu> => {
   const destination = Ip.parse(address)
   if (destination === undefined) return { ok: false, reason: `"${address}" is no address` }
   const family = familyOf(destination)
   let [low, high, isDark]: [number, number, boolean] = [smallest[family], largest, false]
   let toldBy: string | undefined
-  const small = await sized(netnsPath, destination, low, timeoutMs)
+  const small = await sized(netnsPath, destination, low, timeoutMs, port)
   if (small.fate === "refused") return { ok: false, reason: small.reason }
   if (small.fate !== "arrived") return { ok: false, reason: "timed out, also with small packets" }
   const found = (mtu: number): PathMtu => ({ ok: true, mtu, blackHole: isDark, ...(toldBy === undefined ? {} : { toldBy }) })
   for (let size = high; ;) {
-    const fate = await sized(netnsPath, destination, size, Math.min(timeoutMs, 400))
+    const fate = await sized(netnsPath, destination, size, Math.min(timeoutMs, 400), port)
     if (fate.fate === "refused") return { ok: false, reason: fate.reason }
     if (fate.fate === "arrived") {
       low = size

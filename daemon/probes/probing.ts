@@ -83,7 +83,7 @@ export class Probing {
       const kind = terms[protocol].answered
       if (kind === undefined) return undefined
       // Whoever has it serves there, or does not.
-      if (to === undefined && protocol === "tcp-connect" && port > 0) return undefined
+      if (to === undefined && (terms[protocol].needsAnswer === false || (protocol === "tcp-connect" && port > 0))) return undefined
       if (to === undefined) return Promise.resolve({ error: nobody(spec) })
       const key = `${kind} ${to.name} ${answerAt} ${port}`
       const opened = opening.get(key) ?? respond(to, { address: answerAt, kind, port }).catch(({ message }: Error) => ({ error: message }))
@@ -149,7 +149,7 @@ const begin = (flows: Flows, spec: ProbeSpec, answerer: Answerer | Refusal | und
   if (answerer !== undefined && "error" in answerer) return answerer
   const { answerAt: _, from: { name, netnsPath }, to: __, ...options } = spec
   const { address, protocol } = spec
-  if (answerer?.isOwn === true && protocol !== "tcp-connect") {
+  if (answerer?.isOwn === true && protocol !== "tcp-connect" && terms[protocol].needsAnswer !== false) {
     const busy = `port ${answerer.port} of node ${spec.to?.name ?? address} is taken by a program there`
     return { error: `${busy}: ${protocol} probes need a port at which weft can answer; tcp-connect does not` }
   }

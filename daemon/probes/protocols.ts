@@ -16,6 +16,8 @@ interface Terms {
   readonly port?: number
   /** Whether the daemon opens what answers in the destination, and what that is. */
   readonly answered?: "udp" | "tcp" | "throughput"
+  /** False: it does without, too, where nobody can be had to answer. */
+  readonly needsAnswer?: false
 }
 
 export const terms: Readonly<Record<Protocol, Terms>> = {
@@ -25,8 +27,8 @@ export const terms: Readonly<Record<Protocol, Terms>> = {
   "tcp-connect": { leastSpacingMs: 1, spacingMs: 20, timeoutMs: 1000, port: 0, answered: "tcp" },
   http: { leastSpacingMs: 5, spacingMs: 100, timeoutMs: 2000, port: 80 },
   dns: { leastSpacingMs: 1, spacingMs: 100, timeoutMs: 1000, port: 53 },
-  traceroute: { leastSpacingMs: 500, spacingMs: 2000, timeoutMs: 1500 },
-  "path-mtu": { leastSpacingMs: 500, spacingMs: 5000, timeoutMs: 3000 },
+  traceroute: { leastSpacingMs: 500, spacingMs: 2000, timeoutMs: 1500, port: 0, answered: "udp", needsAnswer: false },
+  "path-mtu": { leastSpacingMs: 500, spacingMs: 5000, timeoutMs: 3000, port: 0, answered: "udp", needsAnswer: false },
   throughput: { leastSpacingMs: 50, spacingMs: 500, timeoutMs: 2000, port: 0, answered: "throughput" }
 }
 

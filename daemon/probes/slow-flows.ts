@@ -16,6 +16,8 @@ export interface SlowOptions {
   readonly protocol: "traceroute" | "path-mtu"
   readonly spacingMs: number
   readonly timeoutMs: number
+  /** Of somebody who answers; 0: there is nobody, and a closed port says so, but once in a second only. */
+  readonly port: number
 }
 
 /** What a probe found out, in words; `reason`: it did not get there. */
@@ -105,7 +107,7 @@ export class SlowFlow {
     const mean = sorted.length === 0 ? 0 : sorted.reduce((sum, one) => sum + one, 0) / sorted.length
     const now = nowMs()
     return {
-      protocol: this.#options.protocol, port: 0, sent, received, lost, unsent, unreachable,
+      protocol: this.#options.protocol, port: this.#options.port, sent, received, lost, unsent, unreachable,
       duplicates: 0, reordered: 0, late: 0, refused: 0, wrong: 0,
       latency: { min: at(0), mean, p50: at(0.5), p99: at(0.99), max: at(1) },
       outages: this.#outages.slice(from).map(({ endMs, lost: these, startMs }): Outage =>
@@ -145,13 +147,15 @@ export class SlowFlow {
   }
 
   async #find(): Promise<Finding> {
-    const { address, netnsPath, protocol, timeoutMs } = this.#options
+    const { address, netnsPath, port, protocol, timeoutMs } = this.#options
+    const answered = port === 0 ? undefined : port
     if (protocol === "path-mtu") {
-      const found = await pathMtu(netnsPath, address, timeoutMs)
+      const found = await pathMtu(netnsPath, address, timeoutMs, answered)
       if (!found.ok) return { words: "", reason: found.reason }
       return { words: `${found.mtu}${found.blackHole ? " (black hole)" : ""}`, value: found.mtu }
     }
-    const found = await trace(netnsPath, address, timeoutMs)
+    const known = this.#words === "" ? 0 : this.#words.split(" ").length
+    const found = await trace(netnsPath, address, timeoutMs, { hops: known, ...(answered === undefined ? {} : { port: answered }) })
     if (found.arrived) return { words: pathWords(found) }
     const last = found.hops.findLast(({ address: hop }) => hop !== undefined)?.address
     const reason = found.error ?? found.hops.at(-1)?.reason ?? "timed out"

@@ -293,7 +293,8 @@ struct UdpResponder : Responder, Source {
       const double now = clockNs(CLOCK_MONOTONIC);
       for (int i = 0; i < count; i++) {
         const size_t length = buffers.messages[i].msg_len;
-        buffers.parts[i].iov_len = length;
+        // What is larger than any probe looks for what fits on the way here, not on the way back.
+        buffers.parts[i].iov_len = length > maximumPayload ? minimumPayload : length;
         const double dwellNs = now - stampOf(loop, buffers.messages[i].msg_hdr);
         if (length >= sizeof(Payload)) memcpy(buffers.octets[i] + offsetof(Payload, dwellNs), &dwellNs, sizeof dwellNs);
         turn(buffers.messages[i].msg_hdr);
