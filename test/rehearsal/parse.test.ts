@@ -1,0 +1,133 @@
+import { readdirSync, readFileSync } from "node:fs"
+import t from "tap"
+import { load } from "../../daemon/compiler/load.ts"
+import { budgetsFor } from "../../daemon/rehearsal/budgets.ts"
+import { parseRehearsal } from "../../daemon/rehearsal/parse.ts"
+import { jsonSchema } from "../../daemon/rehearsal/schema.ts"
+import { render } from "../../daemon/topology/diagnostic.ts"
+import { files, parse, rehearsal } from "./fake-world.ts"
+
+const problems = (content: string, more: Parameters<typeof parse>[1] = {}): ReadonlyArray<string> => {
+  const result = parse(content, more)
+  return result.ok ? [] : result.diagnostics.map(render)
+}
+
+t.test("everything that is wrong is told at once, with its place, in all files", async (t) => {
+  const content = `topology: two.weft.yaml
+flows:
+  - { from: pcc, to: db }
+  - { from: pc, to: db, spacing: 1us }
+  - { from: pc, to: db, protocol: dns }
+  - { from: pc, to: db, path: / }
+  - { from: pc, to: db, from-step: nowhere }
+  - { form: pc, to: db }
+budgets: { max-outage: 5 }
+steps:
+  - { deploy: broken.weft.yaml }
+  - { depoly: three.weft.yaml }
+  - { deploy: gone.weft.yaml }
+  - { name: a, inject: { link-dwon: "pc:eth0" } }
+  - { name: a, inject: { link-down: "pc:eth7" } }
+  - { heal: b }
+  - { exec: { node: pc, command: "'" } }
+  - { exec: { node: nobody, command: ls, output: "(" } }
+  - { check: { reachable: { from: pc, to: nobody } } }
+  - { check: suite.check.yaml }
+  - { wait: 5, pause: now }
+roll-back: none
+`
+  const more = files({ "broken.weft.yaml": "name: x\nnodes: { a: { kind: hots } }\n", "suite.check.yaml": "checks: [{ reachable: {} }]\n" })
+  // Kinds of faults come and go.
+  t.matchSnapshot(problems(content, { files: more }).join("\n").replace(/(kind of fault: expected one of )[^(]*/, "$1... "))
+})
+
+t.test("a rehearsal without anything to start with, to probe or to do", async (t) => {
+  t.matchSnapshot([
+    ...problems(""), ...problems("flows: []\nsteps: []\n"), ...problems("lab: two\nflows: [{ from: pc, to: db }]\nsteps: [{ wait: 1s }]"),
+    ...problems("topology: missing.weft.yaml\nflows: [{ from: pc, to: db }]\nsteps: [{ wait: 1s }]")
+  ].join("\n"))
+})
+
+t.test("names are looked up in the version that is there then", async (t) => {
+  const steps = (list: string): string => `topology: two.weft.yaml\nflows: [{ from: pc, to: db }]\nsteps: [${list}]\n`
+  const look = "{ check: { reachable: { from: pc, to: web } } }"
+  const more = "{ deploy: three.weft.yaml }"
+  t.strictSame(problems(steps(`${more}, ${look}`)), [])
+  t.match(problems(steps(`${look}, ${more}`)), ['test.rehearsal.yaml:3:47: steps[0].check.reachable.to: no node "web"'])
+  t.match(problems(steps(`${more}, { deploy: two.weft.yaml }, ${look}`)), [/no node "web"/])
+})
+
+t.test("a flow lives as long as its nodes do", async (t) => {
+  const flow = (words: string, steps: string) => `topology: two.weft.yaml\nflows: [{ from: pc, to: web${words} }]\nsteps: [${steps}]\n`
+  const there = "{ name: more, deploy: three.weft.yaml }"
+  const back = "{ name: less, deploy: two.weft.yaml }"
+  t.match(rehearsal(flow("", `{ wait: 1s }, ${there}`)).flows, [{ fromStep: 2, afterAction: true }])
+  t.match(problems(flow("", "{ wait: 1s }")), [/no node "web"/])
+  t.match(problems(flow("", `${there}, ${back}`)), [/node "web" goes with step "less": end the flow before, with until-step/])
+  t.match(rehearsal(flow(", until-step: less", `${there}, ${back}`)).flows, [{ fromStep: 1, untilStep: 2 }])
+  t.match(problems(flow(", from-step: first", `{ name: first, wait: 1s }, ${there}`)), [/node "web" is not there at step "first"/])
+  t.match(problems(flow(", until-step: more", `${there}`)), [/it would end before it begins/])
+})
+
+t.test("one entry stands for many flows", async (t) => {
+  const { flows } = rehearsal(`topology: three.weft.yaml
+flows:
+  - { all-pairs: { kind: host }, protocol: icmp, spacing: 10ms }
+  - { from: [pc, web], to: [db, "r:b"], name: some }
+steps: [{ wait: 1s }]`)
+  t.equal(flows.length, 6 + 4)
+  t.match(flows[0], { title: "pc -> db icmp", protocol: "icmp", spacingMs: 10 })
+  t.match(flows[7], { title: "some pc -> r:b", to: "10.2.0.1" })
+})
+
+t.test("a lab that runs is taken as it is where it is named, and only then", async (t) => {
+  const plan = load({ filename: "three.weft.yaml", content: files().get("three.weft.yaml")!.content, lab: "live" })
+  const deployed = new Map([["live", plan.ok ? plan.plan : undefined!]])
+  const content = "lab: live\ntopology: two.weft.yaml\nflows: [{ from: pc, to: web }]\nsteps: [{ deploy: three.weft.yaml }]"
+  t.match(rehearsal(content, { deployed }), { lab: "live", deploys: false, start: undefined, flows: [{ fromStep: 0 }] })
+  t.match(rehearsal(content), { lab: "live", deploys: true, start: { plan: { lab: "live" } }, flows: [{ fromStep: 1 }] })
+  t.match(rehearsal(content.replace("lab: live\n", ""), { lab: "live" }), { lab: "live", steps: [{}, { action: { version: { plan: { lab: "live" } } } }] })
+})
+
+t.test("the most particular budget of each kind holds", async (t) => {
+  const { budgets } = rehearsal(`topology: two.weft.yaml
+flows:
+  - { from: pc, to: db, name: one, budget: { max-outage: 2s, max-loss: 3 } }
+  - { from: pc, to: db, name: two, protocol: icmp }
+budgets: { max-outage: 1s, max-loss: 0.5% }
+steps:
+  - { name: plain, wait: 1s }
+  - { name: own, wait: 1s, budget: { max-outage: 3s, flows: { two: { max-outage: 4s } } } }
+  - { name: free, wait: 1s, budget: none }`)
+  const holding = (flow: number, step: number) => budgetsFor(budgets, flow, step).map((index) => `${budgets[index]!.kind} ${budgets[index]!.limit}`)
+  t.strictSame(holding(0, 1), ["max-outage 2s", "max-loss 3"])
+  t.strictSame(holding(1, 1), ["max-outage 1s", "max-loss 0.5%"])
+  t.strictSame(holding(0, 2), ["max-outage 3s", "max-loss 3"])
+  t.strictSame(holding(1, 2), ["max-outage 4s", "max-loss 0.5%"])
+  t.strictSame(holding(0, 3), ["max-outage none", "max-downtime none", "max-loss none", "max-latency none"])
+})
+
+t.test("any octets in, a value out", async (t) => {
+  for (const content of ["[", "- 1", "1", "flows: 1\nsteps: 2\n", "steps: [1, [], {}, null]\nflows: [1, [], {}, null]\ntopology: 7\n", "\0", "a: &a [*a]"]) {
+    t.not(problems(content).length, 0, content)
+  }
+})
+
+t.test("topologies/rehearsal.schema.json is fresh", async (t) => {
+  const file = readFileSync(new URL("../../topologies/rehearsal.schema.json", import.meta.url), "utf8")
+  t.equal(file, `${JSON.stringify(jsonSchema(), null, 2)}\n`, "node scripts/generate-schema.ts")
+})
+
+t.test("every rehearsal in topologies/ is right", async (t) => {
+  const folder = new URL("../../topologies/", import.meta.url)
+  const names = readdirSync(folder)
+  const all = new Map(names.filter((name) => name.endsWith(".yaml")).map((name) => {
+    const content = readFileSync(new URL(name, folder))
+    return [name, { filename: name, content, missing: "", files: new Map<string, Uint8Array>(), unread: new Map<string, string>() }]
+  }))
+  for (const [name, { content }] of [...all].filter(([file]) => file.endsWith(".rehearsal.yaml"))) {
+    const result = parseRehearsal({ filename: name, content }, { files: all, load, deployed: new Map() })
+    t.strictSame(result.ok ? [] : result.diagnostics.map(render), [], name)
+    t.match(content.toString(), /^# yaml-language-server: \$schema=\.\/rehearsal\.schema\.json$/m, name)
+  }
+})
