@@ -17,7 +17,7 @@ export const healAll = async (weftd: Weftd, lab: string): Promise<void> => {
   if (failures.length > 0) throw new Error(`heal: ${failures.map(({ change, error }) => `${change?.id}: ${error}`).join("; ")}`)
 }
 
-/** What `ip` and `nft` say of a node, without what only time changes. */
+/** What `ip` says of a node, without what only time changes, and numbers that BGP and the kernel choose anew. */
 export const stateOf = (lab: string, node: string): string => {
   const inside = (...argv: ReadonlyArray<string>): string => sh("ip", "netns", "exec", Netns.nodeName(lab, node), ...argv)
   const parts = [
@@ -27,5 +27,6 @@ export const stateOf = (lab: string, node: string): string => {
     inside("ip", "nexthop").split("\n").toSorted().join("\n"),
     inside("ip", "rule")
   ]
-  return parts.join("\n").replaceAll(/ (expires|pref|linkdown|dead)( \S+sec)?/g, "")
+  const text = parts.join("\n").replaceAll(/ (expires|pref|linkdown|dead)( \S+sec)?/g, "")
+  return text.replaceAll(/@if\d+/g, "").replaceAll(/\b(nhid|id|group) \d+/g, "$1").replaceAll(/ +/g, " ")
 }
