@@ -50,6 +50,7 @@ export const ribPeerOf = (spec: BgpNeighborSpec, setting: PeerSetting, remoteAs?
     localAsPrepend: spec.localAs?.prepend ?? false,
     routeReflectorClient: spec.routeReflectorClient,
     allowAsIn: spec.allowAsIn,
+    refusesOwnAs: spec.refusesOwnAs === true,
     removePrivateAs: spec.removePrivateAs,
     asOverride: spec.asOverride,
     sendCommunities: spec.sendCommunities,

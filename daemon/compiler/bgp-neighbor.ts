@@ -145,6 +145,7 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
     routeReflectorClient: mine.reflectsFor,
     gracefulRestart: gracefulRestartOf(layers),
     allowAsIn: allowed === true ? 3 : allowed === false ? 0 : allowed,
+    ...(isExternal && refusesOwnAs(theirs) ? { refusesOwnAs: true } : {}),
     removePrivateAs: flag("remove-private-as"),
     asOverride: flag("as-override"),
     sendCommunities: nearest(layers, "send-communities")?.value ?? true,
@@ -157,6 +158,13 @@ const isExpected = (mine: Side, theirs: Side | undefined): boolean => {
   const isOff = ({ layers }: Side): boolean => nearest(layers, "shutdown")?.value === true
   const isPassive = ({ layers }: Side): boolean => nearest(layers, "passive")?.value === true
   return !isOff(mine) && !isOff(theirs) && !(isPassive(mine) && isPassive(theirs))
+}
+
+/** Of the neighbour: it has one AS towards us, and no route with that in its path is any good there. */
+const refusesOwnAs = (theirs: Side | undefined): boolean => {
+  if (theirs === undefined || theirs.end.bgp.external || asOf(theirs) !== undefined) return false
+  const allowed = nearest(theirs.layers, "allow-as-in")?.value
+  return allowed === undefined || allowed === false || allowed === 0
 }
 
 const remoteAsOf = (mine: Side, theirs: Side | undefined, reporter: Reporter): BgpNeighborSpec["remoteAs"] => {

@@ -130,6 +130,8 @@ export interface BgpNeighborSpec {
   }
   /** Own AS in the path, how often it is taken all the same. */
   readonly allowAsIn: number
+  /** The other end is a speaker of weft's that takes no route with its AS, `remoteAs`, in the path: it need not be sent such. */
+  readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
   readonly asOverride: boolean
   readonly sendCommunities: boolean

@@ -101,6 +101,7 @@ export class ExportGroup {
     const { sets } = this.#table
     const source = this.#table.sourceOf(peer)
     if (!mayExport(sets.flags[set]!, source, this.target)) return 0
+    if (this.#isRefused(set, source)) return 0
     if (this.#policy?.usesPrefix === true) return this.#rewrite(set, peer, source, prefix)
     if (set >= this.#memo.length) {
       this.#memo = growU32(this.#memo, sets.capacity)
@@ -119,6 +120,12 @@ export class ExportGroup {
     this.#memo[set] = exported + 1
     this.#memoSource[set] = kind
     return exported
+  }
+
+  /** Whether these neighbours would find their own AS in the path: only where nothing is taken out of it on the way to them. */
+  #isRefused(set: number, source: ExportSource): boolean {
+    const { refusedAs } = this.target
+    return refusedAs !== 0 && this.#prepend !== undefined && !source.isLocal && this.#table.sets.hasAs(set, refusedAs)
   }
 
   /** A set's number is about to be free. */

@@ -15,7 +15,7 @@ import { makeContext, attributeContext, type SessionContext } from "../../wire/b
 import { Family, SegmentType } from "../../wire/bgp/iana.ts"
 import { type DecodedAttributes, type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import { attributeKeyInto, decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
-import { addedOctets, forwardInto, pathAt, pathEnd, withNextHopInto } from "../../wire/bgp/block.ts"
+import { addedOctets, forwardInto, occurrences, pathAt, pathEnd, withNextHopInto } from "../../wire/bgp/block.ts"
 import { grownCapacity, growI32, growU16, growU32, growU8, initialCapacity } from "./columns.ts"
 import { OctetArena } from "./octet-arena.ts"
 import { hashOf, isSamePath, messageOf, nextHopOctets, withoutNextHop } from "./set-octets.ts"
@@ -261,6 +261,14 @@ export class AttributeTable {
     this.neighborAs[set] = asns[0]!
     this.#nextHopName[set] = 0
     return set
+  }
+
+  /** Whether an AS is in the path of a set. */
+  hasAs(set: number, asn: number): boolean {
+    const [chunk, at] = [this.#arena.chunk(this.#place[set]!), this.#arena.offset(this.#place[set]!)]
+    if ((chunk[at]! & 1) === 0) return this.get(set).asPath.some(({ asns }) => asns.includes(asn))
+    const path = pathAt(chunk, at + headerLength + 1, this.#blockEnd(chunk, at, set))
+    return path >= 0 && occurrences(chunk, path, pathEnd, asn) > 0
   }
 
   /** Whether two sets have the same AS_PATH; by octets, where both have 4-octet AS numbers. */

@@ -29,6 +29,8 @@ export interface ExportTarget {
   readonly clusterId: number
   readonly gracefulShutdown: boolean
   readonly longLived: boolean
+  /** Routes with this AS in the path are of no use to these neighbours; 0: none is known. */
+  readonly refusedAs: number
   /** Whether an address is on the link to these neighbours; they may then be sent there (RFC 4271 5.1.3). */
   readonly isOnLink: ((address: string) => boolean) | undefined
 }

@@ -137,17 +137,18 @@ export class ExportSide {
     const { asn, clusterId, gracefulShutdown } = this.#rib.options
     // RFC 4271 5.1.3: with third-party next hops neighbours are alike only on one link.
     const link = config.isExternal && session.isOnLink !== undefined ? `${session.ifname} ${session.nextHopSelf.join()}` : ""
+    const refusedAs = this.#refusedAs(peer)
     // The neighbour's AS matters only where paths are changed for it.
     const remoteAs = config.removePrivateAs || config.asOverride ? config.remoteAs : ""
     const key = [
       config.isExternal, remoteAs, config.localAs, config.localAsPrepend, config.routeReflectorClient, config.removePrivateAs,
       config.asOverride, config.sendCommunities, of.nextHopSelf, of.defaultOriginate, this.#policyNumber(of.exportPolicy),
-      session.longLived === true, clusterId, gracefulShutdown, link, places === 0 ? "" : `${peer.index} ${places}`
+      session.longLived === true, refusedAs, clusterId, gracefulShutdown, link, places === 0 ? "" : `${peer.index} ${places}`
     ].join("|")
     const known = this.#groups[family].get(key)
     if (known !== undefined) return known
     const target: ExportTarget = {
-      config, asn, clusterId, gracefulShutdown, nextHopSelf: of.nextHopSelf, longLived: session.longLived === true,
+      config, asn, clusterId, gracefulShutdown, nextHopSelf: of.nextHopSelf, longLived: session.longLived === true, refusedAs,
       isOnLink: session.isOnLink === undefined ? undefined : (address) => session.isOnLink!(address)
     }
     const { sets, tables } = this.#rib
@@ -156,6 +157,16 @@ export class ExportSide {
     if (places > 0) group.filled = -1
     this.#groups[family].set(key, group)
     return group
+  }
+
+  /**
+   * The AS of a neighbour that takes no route with it in the path, if all such neighbours are in that one AS (a leaf's spines): half of what a
+   * leaf would tell them comes back. Otherwise 0: neighbours would be in groups of their own, which costs more than it spares.
+   */
+  #refusedAs({ config }: Peer): number {
+    if (config.refusesOwnAs !== true || !config.isExternal) return 0
+    const isAlone = this.#rib.peers.every((other) => other?.config.refusesOwnAs !== true || other.config.remoteAs === config.remoteAs)
+    return isAlone ? config.remoteAs : 0
   }
 
   #policyNumber(policy: RibPolicy | undefined): number {

@@ -63,6 +63,8 @@ export interface RibPeer {
   readonly localAsPrepend: boolean
   readonly routeReflectorClient: boolean
   readonly allowAsIn: number
+  /** The neighbour takes no route with its AS in the path. */
+  readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
   readonly asOverride: boolean
   readonly sendCommunities: boolean

@@ -58,6 +58,29 @@ t.test("importSet takes no loops but as many as are allowed", (t) => {
   t.end()
 })
 
+t.test("neighbours that refuse routes with their AS are not sent such, if all of them are in one", (t) => {
+  const spine = (n: number, more: PeerOptions = {}): PeerOptions =>
+    ({ name: `s${n}`, address: `10.0.0.${n}`, routerId: n, remoteAs: 65010, refusesOwnAs: true, ...more })
+  const told = (one: PeerOptions, other: PeerOptions): ReadonlyArray<string> => {
+    const lab = new TestRib()
+    const [from, to] = [lab.peer(spine(2, one)), lab.peer(spine(3, other))]
+    from.announce(["10.1.0.0/16"], attributes({ path: [65010, 7] }))
+    from.announce(["10.2.0.0/16"], attributes({ path: [65011, 7, 65012] }))
+    lab.settle()
+    // Their way of a route changes: what they cannot use is taken back.
+    from.announce(["10.2.0.0/16"], attributes({ path: [65011, 7, 65010] }))
+    from.announce(["10.3.0.0/16"], attributes({ path: [65012] }))
+    lab.settle()
+    return [...to.routes.keys()].sort()
+  }
+  t.strictSame(told({}, {}), ["10.3.0.0/16"])
+  const all = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"]
+  t.strictSame(told({}, { refusesOwnAs: false }), all, "one that may take them is sent them")
+  t.strictSame(told({ remoteAs: 65011 }, {}), all, "where there are several AS, groups are not divided for it")
+  t.strictSame(told({}, { asOverride: true }), all, "their AS is not in the path that is sent")
+  t.end()
+})
+
 t.test("Rib treats graceful shutdown on both sides", (t) => {
   const community = 0xffff_0000
   const lab = new TestRib({ gracefulShutdown: true })

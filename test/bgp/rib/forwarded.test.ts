@@ -18,7 +18,7 @@ const targetOf = (config: Partial<ExportTarget["config"]> = {}, more: Partial<Ex
     isExternal: true, remoteAs: 65002, localAs: asn, localAsPrepend: true, routeReflectorClient: false, removePrivateAs: false,
     asOverride: false, sendCommunities: true, ...config
   } as ExportTarget["config"],
-  nextHopSelf: false, asn, clusterId: 7, gracefulShutdown: false, longLived: false, isOnLink: undefined, ...more
+  nextHopSelf: false, asn, clusterId: 7, gracefulShutdown: false, longLived: false, refusedAs: 0, isOnLink: undefined, ...more
 })
 
 const randomAttributes = (random: Random): PathAttributes => {
