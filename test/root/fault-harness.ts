@@ -6,7 +6,8 @@ import * as Netns from "../../daemon/linux/netns.ts"
 /** Injects one fault; throws with everything that is wrong with it. */
 export const inject = async (weftd: Weftd, lab: string, words: string, options: { readonly for?: string } = {}): Promise<FaultsChanged> => {
   const answer = await weftd.client.inject({ lab, words: words.split(" "), for: options.for ?? "", files: {} })
-  const wrong = [...answer.diagnostics.map(({ message }) => message), ...answer.failures.map(({ change, error }) => `${change?.id}: ${error}`)]
+  const failed = answer.failures.map(({ change, error }) => `${change?.id}: ${error}`)
+  const wrong = [...answer.diagnostics.map(({ message }) => message), ...failed]
   if (wrong.length > 0) throw new Error(`inject ${words}: ${wrong.join("; ")}`)
   return answer
 }

@@ -25,8 +25,8 @@ const words = (keys: RawProfile): string =>
   Object.entries(keys).map(([key, value]) => `${key} ${short(value).replace(/^time /, "")}`).join(", ")
 
 /** Where the topology's key is found in the spec of a short kind: so that what is wrong with it points there. */
-const toSpec = (key: string) => ({ message, path }: Problem): Problem =>
-  path[0] === "link" || path[0] === "direction" ? { message, path } : { message, path: path[0] === key ? ["value", ...path.slice(1)] : path }
+const toSpec = (key: string) => (problem: Problem): Problem =>
+  problem.path[0] === key ? { ...problem, path: ["value", ...problem.path.slice(1)] } : problem
 
 interface Short<Spec extends Place> {
   readonly key: string
