@@ -1,6 +1,6 @@
 /** `weft inject`: put faults into a running lab. */
 
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
@@ -21,7 +21,7 @@ export const run = (input: InputOf<typeof specs.inject>, context: Context): Prom
       throw new Failure(Exit.usage, "Which fault? No kind is given", "weft inject --list shows all kinds")
     }
     const words = [input.kind, ...input.words]
-    const files = filesOf(words, words.some((word) => word.includes("=")) ? await client.faultKinds() : [])
+    const files = filesOf(words, words.length > 2 ? await client.faultKinds() : [])
     const request = { lab: input.lab ?? "", words, for: input.for ?? "", files }
     const answer = await client.inject(request)
     if (input.output !== "table") await printValue(input.output, answer)
@@ -43,7 +43,9 @@ const filesOf = (words: ReadonlyArray<string>, kinds: ReadonlyArray<FaultKind>):
   const keys = new Set(kinds.find(({ name }) => name === words[0])?.files ?? [])
   const names = words.flatMap((word) => {
     const [key = "", name] = word.split(/=(.*)/s)
-    return name !== undefined && keys.has(key) ? [name] : []
+    // A word without its key may be the file, or something else that the kind takes.
+    if (name === undefined) return keys.size > 0 && existsSync(word) ? [word] : []
+    return keys.has(key) ? [name] : []
   })
   return Object.fromEntries(names.map((name) => [name, read(name)]))
 }
