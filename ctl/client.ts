@@ -11,6 +11,7 @@ import { parseEndpoint } from "./endpoint.ts"
 import type * as Fault from "./fault-messages.ts"
 import type * as Flow from "./flow-messages.ts"
 import type * as Message from "./messages.ts"
+import { lackHere, rightsAdvice, sentence } from "./rights.ts"
 import type * as Rehearsal from "./rehearsal/messages.ts"
 import type * as Scenario from "./scenario-messages.ts"
 
@@ -206,12 +207,18 @@ const knock = (path: string, address: string): Promise<void> =>
 /** The failure for a daemon that cannot be reached; `reason` is an errno name or a sentence. */
 export const unreachable = (address: string, reason: string): Failure => {
   const message = `Cannot reach the daemon at ${address}: `
+  const lack = reason === "ENOENT" || reason === "ECONNREFUSED" ? lackHere() : undefined
+  if (lack !== undefined) {
+    const what = reason === "ENOENT" ? "no such socket" : "nobody listens on the socket any more"
+    const hint = `weftd cannot run here, this is ${lack}\n${sentence(rightsAdvice)}\nOr name another daemon with --daemon or WEFT_DAEMON.`
+    return new Failure(Exit.unreachable, `${message}${what}`, hint)
+  }
   switch (reason) {
     case "ENOENT":
       return new Failure(
         Exit.unreachable,
         `${message}no such socket`,
-        "Start it with: sudo bin/weftd\nOr name another one with --daemon or WEFT_DAEMON."
+        "Start it with: sudo bin/weftd\nOr name another one with --daemon or WEFT_DAEMON. What this machine lacks: weft doctor"
       )
     case "ECONNREFUSED":
       return new Failure(
@@ -231,9 +238,11 @@ export const unreachable = (address: string, reason: string): Failure => {
   }
 }
 
+type Service = "Labs" | "Nodes" | "Probes" | "Checks" | "Faults" | "Scenarios" | "Rehearsals" | "Host"
+
 interface Loaded {
   readonly grpc: typeof Grpc
-  readonly proto: Readonly<Record<"Labs" | "Nodes" | "Probes" | "Checks" | "Faults" | "Scenarios" | "Rehearsals" | "Host", Grpc.ServiceClientConstructor>>
+  readonly proto: Readonly<Record<Service, Grpc.ServiceClientConstructor>>
 }
 
 const loadProto = async (): Promise<Loaded> => {

@@ -3,7 +3,10 @@
  * description (`commands/table.ts`) and none of them can forget a flag.
  */
 
-/** What a shell may offer for a value. `fault`: ids of those in force. `file`: topology files; `suite`: suites of checks; `scenario`: scenarios; `rehearsal`: rehearsals; `path`: any file. */
+/**
+ * What a shell may offer for a value. `fault`: ids of those in force. `file`: topology files; `suite`: suites of checks; `scenario`:
+ * scenarios; `rehearsal`: rehearsals; `path`: any file.
+ */
 export type Completion = "fault" | "fault-kind" | "lab" | "node" | "port" | "file" | "suite" | "scenario" | "rehearsal" | "path" | "none"
 
 /** One flag. `short` is a single letter without its dash; `metavar` is how help shows the value. */

@@ -94,7 +94,8 @@ const look = async (client: Client, start: RehearsalStart): Promise<RehearsalPla
 /** Whether there are errors; prints what was found. */
 const refused = ({ diagnostics }: RehearsalPlanned, { content, filename, files }: Bundle): boolean => {
   const style = styleOf(process.stderr)
-  const sources = [{ filename, content }, ...Object.values(files).map((file) => ({ filename: file.filename, content: file.content ?? new Uint8Array() }))]
+  const named = Object.values(files).map((file) => ({ filename: file.filename, content: file.content ?? new Uint8Array() }))
+  const sources = [{ filename, content }, ...named]
   const known = new Set(sources.map((source) => source.filename))
   const lines = [
     ...[...new Map(sources.map((source) => [source.filename, source])).values()].flatMap((source) =>
@@ -118,7 +119,8 @@ const showPlan = async (planned: RehearsalPlanned, { output }: Input): Promise<n
   print(`${style.bold(name)} in ${lab}, ${what}: ${flows.length} ${flows.length === 1 ? "flow" : "flows"}`)
   for (const { detail, kind, name: title, role } of steps) {
     const more = detail === "" || title.endsWith(detail) ? "" : `  ${style.dim(detail)}`
-    print(`  ${role === "roll-back" ? style.yellow("roll back: ") : ""}${title}${title.startsWith(kind) ? "" : style.dim(`  ${kind}`)}${more}`)
+    const does = title.startsWith(kind) ? "" : style.dim(`  ${kind}`)
+    print(`  ${role === "roll-back" ? style.yellow("roll back: ") : ""}${title}${does}${more}`)
   }
   return Exit.done
 }

@@ -38,7 +38,7 @@ export const followRun = async (client: Client, start: RehearsalStart, following
   const call = client.rehearse(start)
   let patience: NodeJS.Timeout | undefined
   const stopping = (): void => {
-    live.say("stopping: faults are healed, and what was deployed is destroyed. Once more ends weft at once; the daemon does it all the same")
+    live.say("stopping: faults are healed, and what was deployed is destroyed. Once more ends weft at once; the daemon goes on")
     call.stop()
     patience = setTimeout(call.cancel, endingMs)
   }

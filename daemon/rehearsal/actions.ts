@@ -144,7 +144,8 @@ const scenario = async (action: Extract<Action, { readonly kind: "scenario" }>, 
     check: async (one, signal) => {
       let found: Result | undefined
       await world.checks(lab, plan, [one], { parallel: 1, signal, told: (result) => (found = result) })
-      return found ?? { check: one, verdict: { passed: false, expected: one.name, seen: "it was stopped" }, isError: true, attempts: 0, durationMs: 0 }
+      const verdict = { passed: false, expected: one.name, seen: "it was stopped" }
+      return found ?? { check: one, verdict, isError: true, attempts: 0, durationMs: 0 }
     }
   }, {
     by, lease, speed: action.speed, signal: conductor.stop,

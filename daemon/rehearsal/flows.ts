@@ -65,7 +65,9 @@ const unique = (
   title: string, { options, path }: Entry, { reporter, titles }: { readonly reporter: Reporter; readonly titles: Set<string> }
 ): string => {
   let result = title
-  if (titles.has(title) && options.name !== undefined) reporter.error([...path, "name"], `the name ${quote(title)} is taken by another flow`)
+  if (titles.has(title) && options.name !== undefined) {
+    reporter.error([...path, "name"], `the name ${quote(title)} is taken by another flow`)
+  }
   for (let number = 2; titles.has(result); number++) result = `${title} (${number})`
   titles.add(result)
   return result
@@ -104,7 +106,9 @@ const pairsOf = (
   sources: ReadonlyArray<string>, targets: ReadonlyArray<string>, path: Path, reporter: Reporter
 ): Entry["pairs"] => {
   const most = sources.length * targets.length
-  if (most - sources.length <= mostFlows) return sources.flatMap((from) => targets.filter((to) => to !== from).map((to) => [from, to] as const))
+  if (most - sources.length <= mostFlows) {
+    return sources.flatMap((from) => targets.filter((to) => to !== from).map((to) => [from, to] as const))
+  }
   reporter.error(path, `stands for about ${most} flows: at most ${mostFlows} can run at once`)
   return []
 }
@@ -146,8 +150,8 @@ const checkOptions = (options: FlowOptions, path: Path, reporter: Reporter): voi
 }
 
 const flowOf = ([from, to]: Pair, entry: Entry, reading: ReadingFlows): Flow | undefined => {
-  const { "answered-by": answeredBy, expect, host, ipv6 = false, name, path, payload = 0, port, protocol = "udp", query, rate, spacing, timeout,
-    type } = entry.options
+  const { "answered-by": answeredBy, expect, host, ipv6 = false, name, path, payload = 0, port, protocol = "udp", query, rate, spacing,
+    timeout, type } = entry.options
   const life = lifeOf([from, to], entry, reading)
   if (life === undefined) return undefined
   const ends = `${from} -> ${to}`
@@ -176,7 +180,8 @@ const lifeOf = ([from, to]: Pair, { options, path }: Entry, { plans, reporter, s
   const known = plans.slice(0, last)
   const missing = (plan: Plan | undefined): string | undefined =>
     plan === undefined ? undefined : needed.find((name) => !nodesIn(plan).has(name))
-  const [begin, end] = [stepNamed("from-step", options, path, { reporter, steps }), stepNamed("until-step", options, path, { reporter, steps })]
+  const begin = stepNamed("from-step", options, path, { reporter, steps })
+  const end = stepNamed("until-step", options, path, { reporter, steps })
   if (begin === "wrong" || end === "wrong") return undefined
   const there = known.findIndex((plan) => missing(plan) === undefined)
   if (there < 0) {

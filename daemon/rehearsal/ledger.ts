@@ -274,7 +274,9 @@ export class Ledger {
   }
 }
 
-const wordOf = { "max-outage": "out for", "max-downtime": "out for all in all", "max-loss": "lost", "max-latency": "an answer took" } as const
+const wordOf = {
+  "max-outage": "out for", "max-downtime": "out for all in all", "max-loss": "lost", "max-latency": "an answer took"
+} as const
 
 /** Groups of flows that begin together and end together. */
 export const groupsFrom = (flows: ReadonlyArray<Flow>, step: number, afterAction: boolean): ReadonlyArray<ReadonlyArray<number>> => {

@@ -162,7 +162,8 @@ class Running {
     const flows = this.#ledger.flowsOf(place)
     const isBroken = flows.some(({ broken }) => broken.length > 0)
     const outcome = this.#stopped ? "stopped" : failed.length > 0 ? "failed" : isBroken ? "broken" : "passed"
-    const reasons = [...failed, ...flows.flatMap(({ broken, flow }) => broken.map((text) => `flow ${this.#rehearsal.flows[flow]!.title}: ${text}`))]
+    const title = (flow: number): string => this.#rehearsal.flows[flow]!.title
+    const reasons = [...failed, ...flows.flatMap(({ broken, flow }) => broken.map((text) => `flow ${title(flow)}: ${text}`))]
     this.#tell({ stepEnded: { step: place, outcome, reasons, actionMs: acted - began, settleMs: world.now() - acted, flows } })
     if (failed.length > 0) this.#reasons.push(...failed.map((reason) => `step ${step.name}: ${reason}`))
     return !this.#stopped && !this.#isBroken && (failed.length === 0 || step.continueOnFailure)
@@ -195,8 +196,9 @@ class Running {
     const others = down.filter((flow) => !needed.includes(flow))
     if (others.length > 0) this.#note(`not answered before the first step: ${this.#titles(others)}`, { step: 0, warning: true })
     if (this.#stopped) return []
+    const times = `for ${formatMs(quietMs)} on end within ${formatMs(mostMs)}`
     return restless.filter((flow) => needed.includes(flow)).map((flow) =>
-      `flow ${this.#rehearsal.flows[flow]!.title} was not answered for ${formatMs(quietMs)} on end within ${formatMs(mostMs)}, before the first step`)
+      `flow ${this.#rehearsal.flows[flow]!.title} was not answered ${times}, before the first step`)
   }
 
   #unanswered(before: ReadonlyMap<number, number>, ms: number): ReadonlyArray<string> {
@@ -294,7 +296,8 @@ class Running {
     const flows = reports.filter(({ flow }) => this.#live.has(flow))
     if (flows.length === 0) return
     const results = flows.flatMap((report) => (report.error === "" ? [this.#ledger.report(report.flow, report, now)] : []))
-    this.#tell({ flows: { flows: flows.map((report) => ({ ...report, outages: [] })), outages: results.flatMap(({ outages }) => outages) } })
+    const outages = results.flatMap((result) => result.outages)
+    this.#tell({ flows: { flows: flows.map((report) => ({ ...report, outages: [] })), outages } })
     for (const { broken } of results) for (const breach of broken) this.#break(breach)
     for (const { error, flow } of flows) {
       if (error === "") continue

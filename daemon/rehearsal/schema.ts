@@ -30,7 +30,7 @@ const Spacing = text({
 
 /** Settling and warming up: a time, or how they are bounded. */
 const Settle = Schema.Union([SpanOrNone, Schema.Struct({ "at-most": Span })])
-  .annotate({ expected: `${example}, or a map with at-most`,
+  .annotate({ identifier: "Settle", expected: `${example}, or a map with at-most`,
     description: "How long flows are watched after the action: exactly so long, or until they are calm, but at most so long" })
 const WarmUp = Schema.Union([SpanOrNone, Schema.Struct({ for: optional(SpanOrNone), "at-most": optional(Span) })])
   .annotate({ expected: `${example}, or a map with for and at-most`,
@@ -57,11 +57,16 @@ const limits = {
 }
 const Limits = Schema.Struct(limits).annotate({ expected: "a map with max-outage, max-downtime, max-loss or max-latency" })
 const None = Schema.Literals(["none"])
-export const FlowBudget = Schema.Union([None, Limits]).annotate({ expected: "a map such as {max-outage: 500ms}, or none" })
+export const FlowBudget = Schema.Union([None, Limits])
+  .annotate({ identifier: "FlowBudget", expected: "a map such as {max-outage: 500ms}, or none" })
 export const StepBudget = Schema.Union([
   None,
   Schema.Struct({ ...limits, flows: optional(Schema.Record(Schema.String, FlowBudget).annotate({ expected: "a map of flows by name" })) })
-]).annotate({ expected: "a map such as {max-outage: 500ms}, or none", description: "For all flows, in this step; it goes before theirs" })
+]).annotate({
+  identifier: "StepBudget",
+  expected: "a map such as {max-outage: 500ms}, or none",
+  description: "For all flows, in this step; it goes before theirs"
+})
 
 export type LimitsSpec = typeof Limits.Type
 export type FlowBudget = typeof FlowBudget.Type
@@ -115,7 +120,8 @@ const ScenarioFile = Schema.Struct({
 }).annotate({ expected: "a map with file" })
 
 const step = <F extends Schema.Struct.Fields>(fields: F) => Schema.Struct({ ...modifiers, ...fields })
-const FileName = (what: string) => Word.annotate({ expected: `the file of ${what}`, description: `The file of ${what}, from this file's folder` })
+const FileName = (what: string) =>
+  Word.annotate({ expected: `the file of ${what}`, description: `The file of ${what}, from this file's folder` })
 
 /** By the key that says what a step does. */
 export const stepSchemas = {
@@ -151,7 +157,7 @@ export const Outline = Schema.Struct({
 
 /** The JSON Schema of a rehearsal, for editors (draft 2020-12). */
 export const jsonSchema = (): unknown => {
-  const Steps = Schema.Array(Schema.Union(Object.values(stepSchemas)))
+  const Steps = Schema.Array(Schema.Union(Object.values(stepSchemas)).annotate({ identifier: "Step" }))
   const file = Schema.Struct({
     ...Outline.fields, flows: Schema.Array(Schema.Union([FlowSpec, PairsSpec])), steps: Steps, "roll-back": optional(Steps)
   })

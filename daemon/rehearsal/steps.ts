@@ -140,7 +140,10 @@ const doesOf = (value: unknown, path: Path, reporter: Reporter): Does | undefine
     const stranger = keys.find((key) => !modifierNames.includes(key))
     const list = `expected one of ${doing.join(", ")}`
     if (stranger === undefined) reporter.error(path, `does nothing: ${list}`)
-    else reporter.error([...path, stranger], `unknown key: ${list}`, { meant: { word: stranger, among: [...doing, ...modifierNames] }, at: "key" })
+    else {
+      const meant = { word: stranger, among: [...doing, ...modifierNames] }
+      reporter.error([...path, stranger], `unknown key: ${list}`, { meant, at: "key" })
+    }
     return undefined
   }
   if (second === undefined) return first
@@ -280,7 +283,8 @@ const detailOf = (action: Action, value: unknown, plan: Plan | undefined): strin
     case "exec":
       return `${action.node}: ${action.argv.join(" ")}`
     case "check":
-      return action.filename !== "" ? action.filename : action.checks.length === 1 ? action.checks[0]!.name : `${action.checks.length} checks`
+      if (action.filename !== "") return action.filename
+      return action.checks.length === 1 ? action.checks[0]!.name : `${action.checks.length} checks`
     case "scenario":
       return action.scenario.name
     case "pause":

@@ -48,7 +48,8 @@ export interface World {
     told: (reports: ReadonlyArray<Report>) => void
   ) => Promise<Probes>
   readonly exec: (
-    lab: string, plan: Plan, node: string, argv: ReadonlyArray<string>, options: { readonly timeoutMs: number; readonly signal: AbortSignal }
+    lab: string, plan: Plan, node: string, argv: ReadonlyArray<string>,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal }
   ) => Promise<CommandOutcome>
   /** `weft check`'s runner, in a lab that is `plan`. Never rejects. */
   readonly checks: (

@@ -81,7 +81,7 @@ const patiently = async <A>(change: () => Promise<A>): Promise<A> => {
 }
 
 const linesOf = (failures: ReadonlyArray<ChangeFailure>): ReadonlyArray<string> =>
-  failures.filter(({ blocked }) => !blocked).map(({ error, host, id }) => `${host === "" ? "" : `${host}: `}${id === "" ? "" : `${id}: `}${error}`)
+  failures.filter(({ blocked }) => !blocked).map(({ error, host, id }) => [host, id, error].filter((word) => word !== "").join(": "))
 
 /** Tells how far a change is: resources where this host makes them, hosts where there are several. */
 const watching = (progress: (text: string) => void): ChangeWatch => {
@@ -110,9 +110,10 @@ const makeClock = (): (() => number) => {
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   signal.aborted ? Promise.resolve() : sleep(ms, undefined, { signal }).catch(() => undefined)
 
-const toSpec = ({ answeredBy = "", expect = "", from, host = "", ipv6, name = "", path = "", payload, port = 0, protocol, rate = 0, spacingMs,
-  timeoutMs, to, type = "" }: Flow) =>
-  ({ from, to, protocol, spacingMs, timeoutMs, payload, ipv6, port, path, host, expect, name, type, answeredBy, rate })
+/** A `FlowSpec`; what a flow does not say is as the protocol has it. */
+const toSpec = ({ afterAction: _, fromStep: __, title: ___, untilStep: ____, ...spec }: Flow) => ({
+  port: 0, path: "", host: "", expect: "", name: "", type: "", answeredBy: "", rate: 0, ...spec
+})
 
 /** Of a flow that could not even begin. */
 const never = { sent: 0, received: 0, lost: 0, latency: null, outages: [], pendingMs: 0, blindMs: 0 }

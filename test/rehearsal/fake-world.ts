@@ -170,7 +170,8 @@ export class FakeWorld implements World {
   }
 
   #result(check: Check) {
-    return { check, isError: false, attempts: 1, durationMs: 1, verdict: { passed: this.passes, expected: check.name, seen: "something else" } }
+    const verdict = { passed: this.passes, expected: check.name, seen: "something else" }
+    return { check, isError: false, attempts: 1, durationMs: 1, verdict }
   }
 
   readonly probe: World["probe"] = async (_lab, flows, told) => {

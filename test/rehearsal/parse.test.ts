@@ -86,7 +86,8 @@ t.test("a lab that runs is taken as it is where it is named, and only then", asy
   const content = "lab: live\ntopology: two.weft.yaml\nflows: [{ from: pc, to: web }]\nsteps: [{ deploy: three.weft.yaml }]"
   t.match(rehearsal(content, { deployed }), { lab: "live", deploys: false, start: undefined, flows: [{ fromStep: 0 }] })
   t.match(rehearsal(content), { lab: "live", deploys: true, start: { plan: { lab: "live" } }, flows: [{ fromStep: 1 }] })
-  t.match(rehearsal(content.replace("lab: live\n", ""), { lab: "live" }), { lab: "live", steps: [{}, { action: { version: { plan: { lab: "live" } } } }] })
+  const asked = rehearsal(content.replace("lab: live\n", ""), { lab: "live" })
+  t.match(asked, { lab: "live", steps: [{}, { action: { version: { plan: { lab: "live" } } } }] })
 })
 
 t.test("the most particular budget of each kind holds", async (t) => {
@@ -99,7 +100,8 @@ steps:
   - { name: plain, wait: 1s }
   - { name: own, wait: 1s, budget: { max-outage: 3s, flows: { two: { max-outage: 4s } } } }
   - { name: free, wait: 1s, budget: none }`)
-  const holding = (flow: number, step: number) => budgetsFor(budgets, flow, step).map((index) => `${budgets[index]!.kind} ${budgets[index]!.limit}`)
+  const holding = (flow: number, step: number) =>
+    budgetsFor(budgets, flow, step).map((index) => `${budgets[index]!.kind} ${budgets[index]!.limit}`)
   t.strictSame(holding(0, 1), ["max-outage 2s", "max-loss 3"])
   t.strictSame(holding(1, 1), ["max-outage 1s", "max-loss 0.5%"])
   t.strictSame(holding(0, 2), ["max-outage 3s", "max-loss 3"])
@@ -108,7 +110,8 @@ steps:
 })
 
 t.test("any octets in, a value out", async (t) => {
-  for (const content of ["[", "- 1", "1", "flows: 1\nsteps: 2\n", "steps: [1, [], {}, null]\nflows: [1, [], {}, null]\ntopology: 7\n", "\0", "a: &a [*a]"]) {
+  const odd = "steps: [1, [], {}, null]\nflows: [1, [], {}, null]\ntopology: 7\n"
+  for (const content of ["[", "- 1", "1", "flows: 1\nsteps: 2\n", odd, "\0", "a: &a [*a]"]) {
     t.not(problems(content).length, 0, content)
   }
 })
@@ -128,6 +131,5 @@ t.test("every rehearsal in topologies/ is right", async (t) => {
   for (const [name, { content }] of [...all].filter(([file]) => file.endsWith(".rehearsal.yaml"))) {
     const result = parseRehearsal({ filename: name, content }, { files: all, load, deployed: new Map() })
     t.strictSame(result.ok ? [] : result.diagnostics.map(render), [], name)
-    t.match(content.toString(), /^# yaml-language-server: \$schema=\.\/rehearsal\.schema\.json$/m, name)
   }
 })

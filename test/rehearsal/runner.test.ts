@@ -38,7 +38,10 @@ t.test("a rehearsal that passes does everything in order", async (t) => {
 t.test("a budget that breaks ends it after the step, names flow, step and time, and rolls back", async (t) => {
   const world = new FakeWorld()
   world.happenings.set("inject 1", () => world.cut("orders", 812))
-  const what = rehearsal(`${start}\nbudgets: { max-outage: 500ms }\nsteps: [{ ${cutStep} }, { wait: 5s }]\nroll-back: [{ deploy: two.weft.yaml }]`)
+  const what = rehearsal(`${start}
+budgets: { max-outage: 500ms }
+steps: [{ ${cutStep} }, { wait: 5s }]
+roll-back: [{ deploy: two.weft.yaml }]`)
   t.equal(await world.run(what), "failed")
   t.strictSame(ends(world), ["0 passed", "1 broken", "2 skipped", "3 passed"])
   t.match(told(world, "broken"), [{ flow: 0, step: 1, budget: 0, value: 812 }])
@@ -78,8 +81,10 @@ t.test("what is lost at the very end is waited for", async (t) => {
 })
 
 t.test("budgets of steps go before those of flows, and those before all", async (t) => {
-  for (const [budget, outcome] of [["none", "passed"], ["{ max-outage: 2s }", "passed"], ["{ flows: { orders: { max-outage: 2s } } }", "passed"],
-    ["{ max-outage: 2s, flows: { orders: { max-outage: 10ms } } }", "failed"], ["{ max-latency: 5ms }", "failed"]] as const) {
+  for (const [budget, outcome] of [
+    ["none", "passed"], ["{ max-outage: 2s }", "passed"], ["{ flows: { orders: { max-outage: 2s } } }", "passed"],
+    ["{ max-outage: 2s, flows: { orders: { max-outage: 10ms } } }", "failed"], ["{ max-latency: 5ms }", "failed"]
+  ] as const) {
     const world = new FakeWorld()
     world.happenings.set("inject 1", () => world.cut("orders", 812))
     const what = rehearsal(`${start}\nbudgets: { max-outage: 500ms }\nsteps: [{ ${cutStep}, budget: ${budget} }, { wait: 3s }]`)
@@ -105,9 +110,11 @@ roll-back: [{ deploy: two.weft.yaml }]`)
 t.test("a check that fails says what was expected and what was seen", async (t) => {
   const world = new FakeWorld()
   world.passes = false
-  const what = rehearsal(`${start}\nsteps: [{ name: look, check: [{ reachable: { from: pc, to: db } }, { reachable: { from: db, to: pc }, severity: warning }] }]`)
+  const what = rehearsal(`${start}
+steps: [{ name: look, check: [{ reachable: { from: pc, to: db } }, { reachable: { from: db, to: pc }, severity: warning }] }]`)
   t.equal(await world.run(what), "failed")
-  t.strictSame(told(world, "done")[0]!.reasons, ["step look: check pc reaches db by ICMP: expected pc reaches db by ICMP, seen something else"])
+  t.strictSame(told(world, "done")[0]!.reasons,
+    ["step look: check pc reaches db by ICMP: expected pc reaches db by ICMP, seen something else"])
 })
 
 t.test("a fault with a time is waited for, and what its end does is the same step's", async (t) => {
@@ -164,7 +171,9 @@ t.test("an end of a flow that is gone fails the step", async (t) => {
     world.missing = ["db"]
     world.cut("orders", 1e9)
   })
-  t.equal(await world.run(rehearsal(`${start}\nsteps: [{ name: oops, exec: { node: pc, command: "true" }, settle: { at-most: 3s } }, { wait: 1s }]`)), "failed")
+  const what = rehearsal(`${start}
+steps: [{ name: oops, exec: { node: pc, command: "true" }, settle: { at-most: 3s } }, { wait: 1s }]`)
+  t.equal(await world.run(what), "failed")
   t.strictSame(told(world, "done")[0]!.reasons, ["step oops: flow orders: node db is gone"])
   isClean(t, world, "gone")
 })
@@ -195,7 +204,8 @@ t.test("whenever it is stopped, it ends in an orderly manner", async (t) => {
 })
 
 t.test("whichever call fails, it ends in an orderly manner", async (t) => {
-  const calls = ["deploy 1", "deploy 2", "probe 1", "inspect 1", "inspect 2", "inject 1", "exec 1", "check 1", "heal 1", "deploy 3", "destroy 1", "end lease 1"]
+  const calls = ["deploy 1", "deploy 2", "probe 1", "inspect 1", "inspect 2", "inject 1", "exec 1", "check 1", "heal 1", "deploy 3",
+    "destroy 1", "end lease 1"]
   for (const call of calls) {
     const world = new FakeWorld()
     if (call === "heal 1" || call === "deploy 3") world.exits = { code: 1, stdout: "", stderr: "", timedOut: false }
