@@ -18,7 +18,8 @@ const benches: Readonly<Record<string, () => Promise<Bench>>> = {
   engine: () => import("./engine.ts"),
   fib: () => import("./fib/kernel-routes.ts"),
   failover: () => import("./failover.ts"),
-  impair: () => import("./impair.ts")
+  impair: () => import("./impair.ts"),
+  probe: () => import("./probe.ts")
 }
 
 const usage = `usage: npm run bench -- NAME [options] [--json]\nbenches: ${Object.keys(benches).join(", ")}`

@@ -34,10 +34,12 @@ namespace {
 
 // The share of its time in which a thread rests: one that never did would be stopped by the kernel for 50 ms of each second (sched(7):
 // sched_rt_runtime_us), and with two of them nobody else had a processor.
-constexpr double restShareAlone = 0.1, restShareOfSeveral = 0.35;
+constexpr double restShareAlone = 0.1, restShareOfSeveral = 0.2;
 // Up to so many probes in a second, one thread sends and answers: what it sends is there when it looks.
 constexpr double rateOfOne = 20'000;
 constexpr size_t mostUrgent = 4;
+// In one spacing.
+constexpr uint32_t turns = 4;
 
 // The threads, and which has what.
 struct Probes {
@@ -181,8 +183,9 @@ napi_value probeFlow(napi_env env, napi_callback_info info) {
   flow->place = worker.placeOf(path);
   if (flow->place == nullptr) return throwErrno(env, ENOENT, "open", path);
   if (const int error = worker.add(*flow, *flow->place, &failed); error != 0) return throwErrno(env, error, failed, "flow of probes");
-  // Flows that begin together do not send together.
-  flow->dueNs = clockNs(CLOCK_MONOTONIC) + flow->spacingNs * std::fmod(static_cast<double>(id) * 0.618034, 1);
+  // Flows send in turns, some of them together: to wake up for each alone costs more than to send.
+  const double spacing = flow->spacingNs, now = clockNs(CLOCK_MONOTONIC);
+  flow->dueNs = std::ceil(now / spacing) * spacing + spacing * (id % turns) / turns;
   flow->decideNs = HUGE_VAL;
   worker.rate += rate;
   worker.order.push_back(flow.get());

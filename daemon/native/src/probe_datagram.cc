@@ -33,17 +33,20 @@ void takeErrors(int descriptor, Flow* flow) {
   }
 }
 
+// A flow of its own socket has few answers waiting: to make room for more costs as much as to take one.
+constexpr size_t fewAnswers = 2;
+
 // Takes all that is there: `take(octets, length, at)` for each.
 template <typename Take>
-void receive(Loop& loop, int descriptor, Take take) {
+void receive(Loop& loop, int descriptor, size_t most, Take take) {
   Received& buffers = *loop.buffers;
   for (;;) {
-    const int count = buffers.read(descriptor);
+    const int count = buffers.read(descriptor, most);
     // The last of the errors that were just taken is told once more.
     if (count < 0 && errno != EAGAIN && errno != EINTR) continue;
     if (count <= 0) return;
     for (int i = 0; i < count; i++) take(buffers.octets[i], buffers.messages[i].msg_len, stampOf(loop, buffers.messages[i].msg_hdr));
-    if (count < static_cast<int>(batch)) return;
+    if (count < static_cast<int>(most)) return;
   }
 }
 
@@ -99,7 +102,7 @@ struct UdpFlow : Flow, Source {
   void ready(Loop& loop, uint32_t events) override {
     if (descriptor < 0) return;
     if ((events & EPOLLERR) != 0) takeErrors(descriptor, this);
-    receive(loop, descriptor, [this, &loop](const uint8_t* data, size_t length, double at) { take(loop, data, length, at); });
+    receive(loop, descriptor, fewAnswers, [this, &loop](const uint8_t* data, size_t length, double at) { take(loop, data, length, at); });
   }
 
  protected:
@@ -267,12 +270,13 @@ struct UdpResponder : Responder, Source {
     descriptor = opened;
     enable(descriptor, SOL_SOCKET, SO_TIMESTAMPNS);
     enlarge(descriptor);
+    // Bound to one address, it answers from that anyway.
     if (address.isV6) {
       enable(descriptor, SOL_IPV6, IPV6_V6ONLY);
-      enable(descriptor, SOL_IPV6, IPV6_RECVPKTINFO);
+      if (address.isAny()) enable(descriptor, SOL_IPV6, IPV6_RECVPKTINFO);
       enable(descriptor, SOL_IPV6, IPV6_FREEBIND);
     } else {
-      enable(descriptor, SOL_IP, IP_PKTINFO);
+      if (address.isAny()) enable(descriptor, SOL_IP, IP_PKTINFO);
       enable(descriptor, SOL_IP, IP_FREEBIND);
     }
     *failed = "bind";
@@ -332,7 +336,7 @@ void IcmpSocket::ready(Loop& loop, uint32_t events) {
   if (descriptor < 0) return;
   // Whose they were is not worth knowing: what did not come back is lost anyway.
   if ((events & EPOLLERR) != 0) takeErrors(descriptor, nullptr);
-  receive(loop, descriptor, [this, &loop](const uint8_t* data, size_t length, double at) {
+  receive(loop, descriptor, batch, [this, &loop](const uint8_t* data, size_t length, double at) {
     // A raw IPv4 socket gets the IP header, too.
     const size_t header = isV6 ? 0 : static_cast<size_t>(data[0] & 15) * 4;
     Payload payload;

@@ -122,8 +122,8 @@ void Flow::note(Loop& loop, Event event, double atNs, double lengthNs, int value
   if (notes.size() < noteLimit) notes.push_back({atNs + loop.realOffsetNs, event, lengthNs, value, std::move(text)});
 }
 
-int Received::read(int descriptor) {
-  for (size_t i = 0; i < batch; i++) {
+int Received::read(int descriptor, size_t most) {
+  for (size_t i = 0; i < most; i++) {
     parts[i] = {octets[i], sizeof octets[i]};
     msghdr& header = messages[i].msg_hdr;
     header = {};
@@ -134,7 +134,7 @@ int Received::read(int descriptor) {
     header.msg_control = control[i];
     header.msg_controllen = sizeof control[i];
   }
-  return recvmmsg(descriptor, messages, batch, MSG_DONTWAIT, nullptr);
+  return recvmmsg(descriptor, messages, static_cast<unsigned>(most), MSG_DONTWAIT, nullptr);
 }
 
 int openIn(int netns, int family, int type, int protocol, const char** failed) {

@@ -103,6 +103,10 @@ struct Target {
   }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
   int family() const { return isV6 ? AF_INET6 : AF_INET; }
+  bool isAny() const {
+    if (isV6) return IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(get())->sin6_addr);
+    return reinterpret_cast<const sockaddr_in*>(get())->sin_addr.s_addr == INADDR_ANY;
+  }
 };
 
 double clockNs(clockid_t clock);
@@ -239,7 +243,8 @@ struct Received {
   alignas(cmsghdr) char control[batch][128];
   uint8_t octets[batch][2048];
 
-  int read(int descriptor);
+  // Up to `most`; as recvmmsg(2) returns it.
+  int read(int descriptor, size_t most = batch);
 };
 
 // A socket in the namespace that never blocks; a negative errno, and `failed` says of what.
