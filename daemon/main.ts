@@ -37,6 +37,7 @@ import { leftovers } from "./linux/leftovers.ts"
 import * as Memory from "./linux/memory.ts"
 import * as Netns from "./linux/netns.ts"
 import { killAndRestart } from "./linux/restart.ts"
+import { lackHere, rightsAdvice } from "./linux/rights.ts"
 import { addon } from "./native/index.ts"
 import { isSignal, spawnInNetns } from "./linux/process.ts"
 import { EventLog } from "./observe/events.ts"
@@ -506,6 +507,11 @@ const main = (): void => {
   const config = configure(process.argv.slice(2))
   if (process.getuid?.() !== 0) {
     process.stderr.write("weftd: it makes network namespaces and loads eBPF programs, which needs root. Type: sudo bin/weftd\n")
+    process.exit(1)
+  }
+  const lack = lackHere()
+  if (lack !== undefined) {
+    process.stderr.write(`weftd: it makes network namespaces and loads eBPF programs. This is ${lack}\n  ${rightsAdvice}\n`)
     process.exit(1)
   }
   const program = Effect.scoped(daemon(config)).pipe(

@@ -5,6 +5,7 @@ import { withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import type { Finding } from "../messages.ts"
+import { lackHere, rightsAdvice } from "../rights.ts"
 import { findingLines } from "../render/findings.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
@@ -30,7 +31,9 @@ export const run = async (input: InputOf<typeof specs.doctor>, context: Context)
 const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
   const node = major > 22 || (major === 22 && minor >= 19)
-  const root = process.getuid?.() === 0
+  const isRoot = process.getuid?.() === 0
+  const lack = lackHere()
+  const root = isRoot && lack === undefined
   const [kernelMajor = 0, kernelMinor = 0] = release().split(".").map(Number)
   const kernel = kernelMajor > 5 || (kernelMajor === 5 && kernelMinor >= 15)
   return [
@@ -39,7 +42,7 @@ const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
       verdict: "MISSING",
       detail: "does not answer",
       neededFor: "everything but validate and completion",
-      remedy: (reason.hint ?? "").split("\n")[0]?.replace("Start it with: ", "") ?? ""
+      remedy: lack === undefined ? (reason.hint ?? "").split("\n")[0]?.replace("Start it with: ", "") ?? "" : rightsAdvice
     },
     {
       subject: "Node",
@@ -50,10 +53,10 @@ const localFindings = (reason: Failure): ReadonlyArray<Finding> => {
     },
     {
       subject: "rights",
-      verdict: root ? "OK" : "WARNING",
-      detail: root ? "root" : `uid ${process.getuid?.() ?? "?"}`,
+      verdict: root ? "OK" : isRoot ? "MISSING" : "WARNING",
+      detail: lack ?? (root ? "root" : `uid ${process.getuid?.() ?? "?"}`),
       neededFor: "starting weftd",
-      remedy: root ? "" : "sudo bin/weftd"
+      remedy: root ? "" : isRoot ? rightsAdvice : "sudo bin/weftd"
     },
     {
       subject: "kernel",

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { connect, defaultAddress, pathOf } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
+import { lackHere, rightsAdvice, sentence } from "../rights.ts"
 import type { Ground, Own } from "./ground.ts"
 import { startWeftd } from "./weftd.ts"
 
@@ -38,6 +39,8 @@ export const useDaemon = async (address: string, onStart: (own: Own) => void): P
       "Type: sudo bin/weft demo"
     )
   }
+  const lack = lackHere()
+  if (lack !== undefined) throw new Failure(Exit.failed, `Cannot start a daemon: this is ${lack}`, sentence(rightsAdvice))
   const directory = mkdtempSync(join(tmpdir(), "weft-demo-"))
   const weftd = startWeftd({
     instance,

@@ -12,7 +12,7 @@
  * MISSING: weft does not work without. WARNING: something of weft does not work, or will not at some size. OK with an
  * explanation: the kernel lacks it, and weft does without.
  */
-import { accessSync, constants, existsSync, readFileSync } from "node:fs"
+import { accessSync, constants, existsSync } from "node:fs"
 import { request } from "node:http"
 import { release } from "node:os"
 import { delimiter, join } from "node:path"
@@ -20,6 +20,7 @@ import { kernelFindings } from "./doctor-kernel.ts"
 import { limitFindings } from "./doctor-limits.ts"
 import { type Underlay, underlayFindings } from "./doctor-underlay.ts"
 import { type Finding, fine } from "./finding.ts"
+import { lackHere, rightsAdvice } from "./rights.ts"
 
 /** Namespaces that carry the mark of a weftd that does not run. */
 export interface Leftover {
@@ -61,21 +62,15 @@ export const doctor = async (dependencies: DoctorDependencies): Promise<Readonly
   ]
 }
 
-/** Linux capabilities by number (capabilities(7)). */
-const capabilities = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_BPF: 39 } as const
-
 const rightsFinding = (): Finding => {
   const subject = "rights"
   const neededFor = "making namespaces, interfaces and eBPF programs"
   const uid = process.geteuid?.() ?? -1
   const remedy = "sudo bin/weftd"
   if (uid !== 0) return { subject, verdict: "MISSING", detail: `weftd runs as uid ${uid}, not as root`, neededFor, remedy }
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`)
-  const lacking = Object.entries(capabilities).flatMap(([name, bit]) => ((effective >> BigInt(bit)) & 1n) === 1n ? [] : [name])
-  if (lacking.length === 0) return fine(subject, "root, with all capabilities that are needed", neededFor)
-  const detail = `root without ${lacking.join(", ")}: a container?`
-  const advice = "run weftd on the machine itself, or in a container started with --privileged"
-  return { subject, verdict: "MISSING", detail, neededFor, remedy: advice }
+  const detail = lackHere()
+  if (detail === undefined) return fine(subject, "root, with all capabilities that are needed", neededFor)
+  return { subject, verdict: "MISSING", detail, neededFor, remedy: rightsAdvice }
 }
 
 /** Exported for its test: `release` is what `uname -r` says. */
