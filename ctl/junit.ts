@@ -61,12 +61,12 @@ export const junit = (report: Report): string => {
   const errors = count(({ error, outcome }) => outcome === "failed" && error) + (missing > 0 ? 1 : 0)
   const skipped = count(({ outcome }) => outcome === "warning")
   const tests = results.length + (missing > 0 ? 1 : 0)
-  const totals = { tests, failures, errors, skipped, time: seconds(durationMs) }
+  const totals = { tests, failures, errors, time: seconds(durationMs) }
   const broken = `${missing} ${missing === 1 ? "check was" : "checks were"} not run${reason === undefined ? "" : `: ${reason}`}`
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites${attributes({ name: "weft check", ...totals })}>`,
-    `  <testsuite${attributes({ name: suite, ...totals, timestamp: startedAt.replace(/\.\d+Z$/, "") })}>`,
+    `  <testsuite${attributes({ name: suite, ...totals, skipped, timestamp: startedAt.replace(/\.\d+Z$/, "") })}>`,
     "    <properties>",
     `      <property${attributes({ name: "lab", value: lab })}/>`,
     `      <property${attributes({ name: "file", value: filename })}/>`,

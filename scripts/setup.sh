@@ -53,6 +53,8 @@ test_packages='
   iperf3:iperf3
   jq:jq
   openvswitch-switch:ovs-vswitchd
+  python3-html5lib:/usr/lib/python3/dist-packages/html5lib/__init__.py
+  python3-lxml:/usr/lib/python3/dist-packages/lxml/__init__.py
   python3-scapy:/usr/lib/python3/dist-packages/scapy/__init__.py
   tcpdump:tcpdump
   tmux:tmux

@@ -16,7 +16,8 @@ interface Wanted {
 export const compareFiles = async (files: ReadonlyArray<string>, { failIfWorse, output }: Wanted): Promise<number> => {
   const [before, after, ...more] = files
   if (before === undefined || after === undefined || more.length > 0) {
-    throw new Failure(Exit.usage, `Comparing takes two records, not ${files.length}`, "Such as: weft rehearse compare before.json after.json")
+    throw new Failure(Exit.usage, `Comparing takes two records, not ${files.length}`,
+      "Such as: weft rehearse compare before.json after.json")
   }
   const comparison = compareRecords(await readRecord(before), await readRecord(after))
   if (output === "table") print(comparisonLines(comparison, { style: styleOf(process.stdout), width: widthOf(process.stdout) }).join("\n"))

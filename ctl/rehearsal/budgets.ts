@@ -26,10 +26,13 @@ export const worstOf = (budget: Budget, run: Run): { readonly flow: string; read
   return values.reduce<(typeof values)[number] | undefined>((a, b) => (a === undefined || b.value > a.value ? b : a), undefined)
 }
 
-/** Whether it is this budget that holds for a flow in a step: that of the step goes before that of the flow, that before the general one. */
+/**
+ * Whether it is this budget that holds for a flow in a step: that of the step goes before that of the flow, that before the general one.
+ */
 export const holds = (budget: Budget, { budgets }: Run): ((flow: string, step: string) => boolean) => {
   const rank = ({ flow, step }: Budget): number => (step === "" ? 0 : 2) + (flow === "" ? 0 : 1)
-  const fits = (one: Budget, flow: string, step: string): boolean => (one.flow === "" || one.flow === flow) && (one.step === "" || one.step === step)
+  const fits = (one: Budget, flow: string, step: string): boolean => (one.flow === "" || one.flow === flow)
+    && (one.step === "" || one.step === step)
   const others = budgets.filter((other) => other !== budget && other.kind === budget.kind && rank(other) > rank(budget))
   return (flow, step) => fits(budget, flow, step) && !others.some((other) => fits(other, flow, step))
 }

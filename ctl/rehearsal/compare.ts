@@ -2,7 +2,8 @@
  * Two records of one rehearsal, such as before and after a change: which flow at which step is better, worse or the same. Pure.
  *
  * An outage is known to the spacing of its probes, and no two runs are alike. What differs by no more than the noise is the same:
- * the spacing of both records' probes together, the longest time in which a flow did not send, and how far runs of the same record are apart
+ * the spacing of both records' probes together, the longest time in which a flow did not send, and how far runs of the same record are
+ * apart
  * (half of the range of each), or a tenth of the larger where both have one run.
  */
 

@@ -141,7 +141,8 @@ export class FlowTrack {
     // What is told at the very end of a slice was measured in it.
     const place = (): number => Math.max(0, Math.ceil(atMs / this.sliceMs) - 1)
     while (place() >= mostSlices) {
-      this.slices = Array.from({ length: Math.ceil(this.slices.length / 2) }, (_, at) => joined(this.slices[2 * at]!, this.slices[2 * at + 1]))
+      this.slices = Array.from({ length: Math.ceil(this.slices.length / 2) }, (_, at) =>
+        joined(this.slices[2 * at]!, this.slices[2 * at + 1]))
       this.sliceMs *= 2
     }
     const at = place()

@@ -17,7 +17,8 @@ export const readRecord = async (file: string): Promise<RehearsalRecord> => {
   const value = await parsed(text, file)
   const format = typeof value === "object" && value !== null && "format" in value ? value.format : undefined
   if (format === undefined) {
-    throw new Failure(Exit.usage, `"${file}" is no record of a rehearsal: it has no format`, "Write one with: weft rehearse FILE -o json > A.json")
+    throw new Failure(Exit.usage, `"${file}" is no record of a rehearsal: it has no format`,
+      "Write one with: weft rehearse FILE -o json > A.json")
   }
   if (format !== recordFormat) {
     throw new Failure(Exit.usage, `Cannot read record "${file}": its format is "${String(format)}", this weft reads "${recordFormat}"`,

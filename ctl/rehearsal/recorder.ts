@@ -38,7 +38,8 @@ export const recordOf = (
   const missing = more.repeat - runs.length
   const worst = (["broken-off", "failed", "passed"] as const).find((verdict) => runs.some((run) => run.verdict === verdict)) ?? "broken-off"
   const verdict: Verdict = missing > 0 && worst === "passed" ? "broken-off" : worst
-  const ofRun = ({ number, reasons }: Run): ReadonlyArray<string> => (more.repeat > 1 ? reasons.map((text) => `run ${number}: ${text}`) : reasons)
+  const ofRun = ({ number, reasons }: Run): ReadonlyArray<string> => (more.repeat > 1 ? reasons.map((text) => `run ${number}: ${text}`)
+    : reasons)
   return {
     format: recordFormat,
     version: more.version,
@@ -110,7 +111,8 @@ class State {
     const names = this.steps.map(({ name }) => name)
     const verdict = done === undefined || done.outcome === "stopped" ? "broken-off" : done.outcome
     const reasons = done === undefined ? [reason] : done.reasons.length > 0 || verdict === "passed" ? done.reasons : [done.outcome]
-    const steps = this.steps.map((step) => (step.state === "running" && verdict === "broken-off" ? { ...step, state: "stopped" as const } : step))
+    const steps = this.steps.map((step) => (step.state === "running" && verdict === "broken-off" ? { ...step, state: "stopped" as const }
+      : step))
     return {
       number: this.number, startedAt: new Date(this.startMs).toISOString(), durationMs: this.lastMs, verdict, reasons, steps,
       flows: this.tracks.map((track) => track.flow()), cells: this.tracks.flatMap((track) => track.cells(names)),
@@ -158,7 +160,8 @@ class State {
     }
     const isFine = outcome === "passed"
     this.say(atMs, isFine ? "info" : outcome === "skipped" ? "warning" : "error",
-      `step "${step.name}" ${isFine ? "is done" : { failed: "failed", broken: "broke a budget", skipped: "is skipped", stopped: "was stopped" }[outcome]}`
+      `step "${step.name}" ${isFine ? "is done" : { failed: "failed", broken: "broke a budget", skipped: "is skipped",
+        stopped: "was stopped" }[outcome]}`
       + (reasons.length === 0 ? "" : `: ${reasons.join("; ")}`))
   }
 
@@ -173,7 +176,8 @@ class State {
 
   private addCheck({ filename, result, step }: (RehearsalEvent & { readonly event: "check" })["check"], atMs: number): void {
     const { details, durationMs, error, expected, kind, line, name, outcome, seen, where } = result
-    this.checks.push({ step: this.stepName(step), name, kind, filename, line, outcome, error, expected, seen, where, details, atMs, durationMs })
+    this.checks.push({ step: this.stepName(step), name, kind, filename, line, outcome, error, expected, seen, where, details, atMs,
+      durationMs })
     if (outcome !== "passed") this.say(atMs, outcome === "failed" ? "error" : "warning", `check "${name}": ${seen}`)
   }
 

@@ -25,5 +25,6 @@ export const writeReports = (record: RehearsalRecord, { html, junit }: ReportFil
   }
   write(html, () => rehearsalPage(record))
   write(junit, () => rehearsalJunit(record))
-  if (failed.length > 0) throw new Failure(Exit.failed, `Cannot write ${failed.length === 1 ? "the report" : "the reports"} ${failed.join(", ")}`)
+  if (failed.length > 0) throw new Failure(Exit.failed, `Cannot write ${failed.length === 1 ? "the report" : "the reports"} ${failed
+    .join(", ")}`)
 }

@@ -14,16 +14,19 @@ export const comparisonLines = (
   const changed = cells.filter(({ change }) => change !== "same")
   const count = (of: CellChange["change"]): number => cells.filter(({ change }) => change === of).length
   const right = "right" as const
-  const columns = [{ title: "FLOW", folds: true }, { title: "IN STEP", folds: true }, { title: "A, ms", align: right }, { title: "B, ms", align: right },
+  const columns = [{ title: "FLOW", folds: true }, { title: "IN STEP", folds: true }, { title: "A, ms", align: right },
+    { title: "B, ms", align: right },
     { title: "CHANGE, ms", align: right }, { title: "NOISE, ms", align: right }, { title: "" }]
   const rows = changed.slice(0, mostRows).map(({ afterMs, beforeMs, change, flow, noiseMs, step }) => {
     const paint = change === "worse" ? style.red : style.green
     const sign = afterMs >= beforeMs ? "+" : "\u2212"
-    return [printable(flow), step === "" ? "before" : printable(step), figure(beforeMs), figure(afterMs), paint(`${sign}${figure(Math.abs(afterMs - beforeMs))}`),
+    return [printable(flow), step === "" ? "before" : printable(step), figure(beforeMs), figure(afterMs),
+      paint(`${sign}${figure(Math.abs(afterMs - beforeMs))}`),
       style.dim(`±${figure(noiseMs)}`), paint(change)]
   })
   const list = (what: string, names: ReadonlyArray<string>, paint: (text: string) => string): ReadonlyArray<string> =>
-    names.length === 0 ? [] : [`${paint(what)} ${names.slice(0, mostRows).map(printable).join(", ")}${names.length > mostRows ? ", ..." : ""}`]
+    names.length === 0 ? [] : [`${paint(what)} ${names.slice(0, mostRows).map(printable).join(", ")}${names.length > mostRows ? ", ..."
+      : ""}`]
   const worse = count("worse")
   const better = count("better")
   return [
@@ -33,13 +36,15 @@ export const comparisonLines = (
     "",
     ...list("new flows:", newFlows, style.cyan), ...list("flows gone:", vanishedFlows, style.red),
     ...list("new steps:", newSteps, style.cyan), ...list("steps gone, or not come to:", vanishedSteps, style.red),
-    `${worse === 0 ? "0 worse" : style.red(`${worse} worse`)}, ${better === 0 ? "0 better" : style.green(`${better} better`)}, ${count("same")} the same`
+    `${worse === 0 ? "0 worse" : style.red(`${worse} worse`)}, ${better === 0 ? "0 better"
+      : style.green(`${better} better`)}, ${count("same")} the same`
       + style.dim(" (longest outages by flow and step)")
   ]
 }
 
 const headLine = (letter: string, { name, runs, startedAt, verdict }: Compared, style: Style): string => {
   const paint = verdict === "passed" ? style.green : style.red
-  return `${style.bold(letter)}  ${printable(name)}, ${paint(verdict === "broken-off" ? "broke off" : verdict)}, ${runs === 1 ? "one run" : `median of ${runs} runs`}, ${
+  const told = paint(verdict === "broken-off" ? "broke off" : verdict)
+  return `${style.bold(letter)}  ${printable(name)}, ${told}, ${runs === 1 ? "one run" : `median of ${runs} runs`}, ${
     printable(startedAt.replace("T", " ").replace(/\.\d+Z$/, " UTC"))}`
 }

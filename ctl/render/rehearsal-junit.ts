@@ -14,7 +14,13 @@ interface Case {
   readonly line: number
   readonly file: string
   readonly timeMs: number
-  readonly problem?: { readonly tag: "failure" | "error" | "skipped"; readonly message: string; readonly text: string; readonly type: string }
+  /** Absent: it passed. */
+  readonly problem?: {
+    readonly tag: "failure" | "error" | "skipped"
+    readonly message: string
+    readonly text: string
+    readonly type: string
+  }
 }
 
 export const rehearsalJunit = (record: RehearsalRecord): string => {
@@ -22,10 +28,10 @@ export const rehearsalJunit = (record: RehearsalRecord): string => {
   // A suite without runs would pass.
   const missing = record.repeat - record.runs.length
   if (missing > 0) suites.push({ run: emptyRun(record), cases: [missingCase(record, missing)] })
-  const all = suites.flatMap(({ cases }) => cases)
+  const { skipped: _skipped, ...sums } = totals(suites.flatMap(({ cases }) => cases))
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<testsuites${attributes({ name: "weft rehearse", ...totals(all), time: seconds(record.durationMs) })}>`,
+    `<testsuites${attributes({ name: "weft rehearse", ...sums, time: seconds(record.durationMs) })}>`,
     ...suites.flatMap(({ cases, run }) => suite(run, cases, record)),
     "</testsuites>",
     ""
@@ -41,7 +47,8 @@ const suite = (run: Run, cases: ReadonlyArray<Case>, { filename, lab, name, repe
   `  <testsuite${attributes({ name: repeat > 1 ? `${name}, run ${run.number}` : name, ...totals(cases), time: seconds(run.durationMs),
     timestamp: run.startedAt.replace(/\.\d+Z$/, "") })}>`,
   "    <properties>",
-  ...[["lab", lab], ["file", filename], ["verdict", run.verdict]].map(([key = "", value = ""]) => `      <property${attributes({ name: key, value })}/>`),
+  ...[["lab", lab], ["file", filename], ["verdict", run.verdict]].map(([key = "", value = ""]) =>
+    `      <property${attributes({ name: key, value })}/>`),
   "    </properties>",
   ...cases.flatMap(caseLines),
   "  </testsuite>"
@@ -67,7 +74,8 @@ const stepCase = (step: Step, run: Run, { filename, lab }: RehearsalRecord): Cas
   const { detail, endMs, kind, line, name, reasons, startMs, state } = step
   const timeMs = startMs === null ? 0 : (endMs ?? run.durationMs) - startMs
   const head = { name: `step ${name}`, classname: `${lab}.step`, file: filename, line, timeMs }
-  const message = reasons.length === 0 ? { waiting: "it was not begun", stopped: "it was under way when the rehearsal broke off" }[state as string] ?? state
+  const message = reasons.length === 0 ? { waiting: "it was not begun",
+    stopped: "it was under way when the rehearsal broke off" }[state as string] ?? state
     : reasons.join("; ")
   const text = [`step: ${name} (${[kind, detail].filter((word) => word !== "").join(" ")})`, ...reasons].join("\n")
   if (state === "passed") return head
@@ -86,7 +94,8 @@ const budgetCases = (run: Run, { filename, lab }: RehearsalRecord): ReadonlyArra
   const steps = new Map(run.steps.map((step) => [step.name, step]))
   return run.budgets.flatMap((budget) => {
     const isMine = holds(budget, run)
-    const tried = run.cells.filter(({ flow, sent, step }) => isMine(flow, step) && (sent !== null || breachOf(budget, flow, step) !== undefined))
+    const tried = run.cells.filter(({ flow, sent, step }) => isMine(flow, step)
+      && (sent !== null || breachOf(budget, flow, step) !== undefined))
     return tried.map((cell): Case => {
       const { flow, step } = cell
       const breach = breachOf(budget, flow, step)
@@ -96,12 +105,14 @@ const budgetCases = (run: Run, { filename, lab }: RehearsalRecord): ReadonlyArra
       const seen = valueText(budget, Math.max(breach.value, measured(budget, cell)))
       const message = `${flow} in step "${step}": ${seen}, ${budget.kind} is ${limitText(budget)}`
       return { ...head, problem: { tag: "failure", message, type: budget.kind,
-        text: [`flow:    ${flow}`, `step:    ${step}`, `budget:  ${budget.kind} ${limitText(budget)}`, `seen:    ${seen}`, `outages: ${cell.outages}`].join("\n") } }
+        text: [`flow:    ${flow}`, `step:    ${step}`, `budget:  ${budget.kind} ${limitText(budget)}`, `seen:    ${seen}`,
+          `outages: ${cell.outages}`].join("\n") } }
     })
   })
 }
 
-const breachOf = ({ breaches }: Budget, flow: string, step: string) => breaches.find((breach) => breach.flow === flow && breach.step === step)
+const breachOf = ({ breaches }: Budget, flow: string, step: string) => breaches
+  .find((breach) => breach.flow === flow && breach.step === step)
 
 const checkCase = (check: CheckOutcome, { lab }: RehearsalRecord): Case => {
   const { details, durationMs, error, expected, filename, kind, line, name, outcome, seen, step, where } = check
@@ -118,7 +129,8 @@ const endCase = (run: Run, { filename, lab }: RehearsalRecord): Case => {
     const message = `it broke off: ${run.reasons.join("; ")}`
     return { ...head, problem: { tag: "error", message, text: message, type: "rehearsal" } }
   }
-  const isTold = run.steps.some(({ state }) => state === "failed" || state === "broken") || run.budgets.some(({ breaches }) => breaches.length > 0)
+  const isTold = run.steps.some(({ state }) => state === "failed" || state === "broken") || run.budgets
+    .some(({ breaches }) => breaches.length > 0)
     || run.checks.some(({ outcome }) => outcome === "failed")
   if (run.verdict === "passed" || isTold) return head
   const message = run.reasons.join("; ")
@@ -127,10 +139,12 @@ const endCase = (run: Run, { filename, lab }: RehearsalRecord): Case => {
 
 const missingCase = ({ filename, lab, repeat }: RehearsalRecord, missing: number): Case => {
   const message = `${missing} of ${repeat} runs were not made`
-  return { name: "all runs are made", classname: `${lab}.rehearsal`, file: filename, line: 0, timeMs: 0, problem: { tag: "error", message, text: message, type: "rehearsal" } }
+  return { name: "all runs are made", classname: `${lab}.rehearsal`, file: filename, line: 0, timeMs: 0,
+    problem: { tag: "error", message, text: message, type: "rehearsal" } }
 }
 
 const emptyRun = ({ repeat, startedAt }: RehearsalRecord): Run => ({
-  number: repeat, startedAt, durationMs: 0, verdict: "broken-off", reasons: [], steps: [], flows: [], cells: [], budgets: [], checks: [], faults: [], log: [],
+  number: repeat, startedAt, durationMs: 0, verdict: "broken-off", reasons: [], steps: [], flows: [], cells: [], budgets: [], checks: [],
+    faults: [], log: [],
   before: null, after: null, rolledBack: false, healed: null, destroyed: null
 })

@@ -52,7 +52,8 @@ export const liveView = (
     return up === 0 ? "" : `\u001b[${up}A`
   }
   const draw = (): void => {
-    const lines = liveLines(state, { width: columns() - 1, height: Math.max(6, (target.rows ?? 24) - 1), style, title, atMs: state.lastMs + now() - heardAt })
+    const lines = liveLines(state, { width: columns() - 1, height: Math.max(6, (target.rows ?? 24) - 1), style, title, atMs: state.lastMs
+      + now() - heardAt })
     target.write(`${back()}${lines.map((line) => `${line}\u001b[K\n`).join("")}\u001b[J`)
     drawn = lines.map(visibleLength)
     drawnAt = now()
@@ -125,7 +126,8 @@ export const stayingLines = (state: LiveState, event: RehearsalEvent, style: Sty
     case "stepBegun": {
       const { step } = event.stepBegun
       const { detail = "", kind = "", name = "" } = state.planned?.steps[step] ?? {}
-      return one(`${style.cyan("▸")} ${stepNumber(state, step)}${style.bold(printable(name))} ${style.dim(what(kind, detail, name))}`.trimEnd())
+      return one(`${style.cyan("▸")} ${stepNumber(state, step)}${style.bold(printable(name))} ${style.dim(what(kind, detail,
+        name))}`.trimEnd())
     }
     case "stepEnded": return one(endedText(state, event.stepEnded, style))
     case "broken": return one(`${style.red("✗ budget:")} ${printable(event.broken.message)}`)
@@ -148,7 +150,8 @@ const stepNumber = (state: LiveState, step: number): string => `${step + 1}/${st
 
 /** `inject link-down vpn-1`, but nothing that the name says already. */
 const what = (kind: string, detail: string, name: string): string =>
-  printable([...(name === kind ? [] : [kind]), ...(detail === "" || detail === name || name === `${kind} ${detail}` ? [] : [detail])].join(" "))
+  printable([...(name === kind ? [] : [kind]), ...(detail === "" || detail === name || name === `${kind} ${detail}` ? [] : [detail])]
+    .join(" "))
 
 const outcomes = { passed: "", failed: "failed", broken: "broke a budget", skipped: "skipped", stopped: "stopped" } as const
 
@@ -158,9 +161,11 @@ const endedText = (state: LiveState, { flows, outcome, reasons, step }: Rehearsa
   const worst = out.reduce<(typeof out)[number] | undefined>((a, b) => (a === undefined || b.longestMs > a.longestMs ? b : a), undefined)
   const name = printable(state.planned?.steps[step]?.name ?? "")
   const told = worst === undefined ? (flows.length === 0 ? "" : "no outage")
-    : `${out.length} of ${flows.length} flows out, at worst ${milliseconds(worst.longestMs)}: ${printable(state.planned?.flows[worst.flow]?.name ?? "")}`
-  const why = reasons.length === 0 ? "" : ` ${style.red(printable(reasons.join("; ")))}`
-  return `${mark} ${stepNumber(state, step)}${name} ${style.bold(outcomes[outcome])}`.trimEnd() + `${why}${told === "" ? "" : `  ${style.dim(told)}`}`
+    : `${out.length} of ${flows.length} flows out, at worst ${milliseconds(worst.longestMs)}: ${printable(
+      state.planned?.flows[worst.flow]?.name ?? "")}`
+  const why = reasons.length === 0 ? "" : `: ${style.red(printable(reasons.join("; ")))}`
+  return `${mark} ${stepNumber(state, step)}${name} ${style.bold(outcomes[outcome])}`.trimEnd()
+    + `${why}${told === "" ? "" : `  ${style.dim(told)}`}`
 }
 
 interface Look {
@@ -183,7 +188,8 @@ export const liveLines = (state: LiveState, look: Look): ReadonlyArray<string> =
   const head = [
     ends(style.bold, heading, seconds(atMs - state.startMs), width),
     ends(style.cyan, `▸ ${doing}${more === "" ? "" : `  ${more}`}`, step === undefined ? "" : seconds(atMs - state.stepStartMs), width),
-    ...(paused !== "" ? [style.yellow(cut(`‖ ${printable(paused)}`, width))] : state.note === "" ? [] : [style.dim(cut(`  ${printable(state.note)}`, width))])
+    ...(paused !== "" ? [style.yellow(cut(`‖ ${printable(paused)}`, width))] : state.note === "" ? []
+      : [style.dim(cut(`  ${printable(state.note)}`, width))])
   ]
   if (flows === undefined || planned === undefined || planned.flows.length === 0) return head
   const all = flows.worstFirst()
@@ -197,10 +203,12 @@ export const liveLines = (state: LiveState, look: Look): ReadonlyArray<string> =
 const hiddenText = (hidden: ReadonlyArray<LiveFlow>): string => {
   const out = hidden.filter((flow) => outNowMs(flow) > 0).length
   const worst = Math.max(...hidden.map(({ worstMs }) => worstMs))
-  return `  ${hidden.length} more${out === 0 ? "" : `, ${out} of them out`}${worst === 0 ? ", none of them was out" : `, at worst ${milliseconds(worst)}`}`
+  return `  ${hidden.length} more${out === 0 ? "" : `, ${out} of them out`}${worst === 0 ? ", none of them was out"
+    : `, at worst ${milliseconds(worst)}`}`
 }
 
-const flowRows = (flows: LiveFlows, shown: ReadonlyArray<LiveFlow>, look: Look & { readonly steps: ReadonlyArray<string> }): ReadonlyArray<string> => {
+const flowRows = (flows: LiveFlows, shown: ReadonlyArray<LiveFlow>,
+  look: Look & { readonly steps: ReadonlyArray<string> }): ReadonlyArray<string> => {
   const { atMs, style, width } = look
   // Mark, name, sparkline, RTT, out now, worst, its step.
   const figures = 2 + 10 + 2 + 9 + 2 + 9
@@ -210,7 +218,8 @@ const flowRows = (flows: LiveFlows, shown: ReadonlyArray<LiveFlow>, look: Look &
   const stepWidth = width - figures - nameWidth >= 50 ? Math.min(24, Math.max(4, ...look.steps.map((name) => name.length))) : 0
   const sparkWidth = isNarrow ? 0 : Math.max(0, Math.min(80, width - 2 - nameWidth - 2 - figures - (stepWidth === 0 ? 0 : stepWidth + 1)))
   const row = (mark: string, cells: { name: string; spark: string; rtt: string; out: string; worst: string; step: string }): string => {
-    const parts = [pad(cells.name, nameWidth), ...(sparkWidth === 0 ? [] : [pad(cells.spark, sparkWidth)]), ...(isNarrow ? [] : [left(cells.rtt, 10)]),
+    const parts = [pad(cells.name, nameWidth), ...(sparkWidth === 0 ? [] : [pad(cells.spark, sparkWidth)]),
+      ...(isNarrow ? [] : [left(cells.rtt, 10)]),
       left(cells.out, 9), left(cells.worst, 9) + (stepWidth === 0 ? "" : ` ${cells.step}`)]
     return `${mark} ${parts.join(isNarrow ? " " : "  ")}`.trimEnd()
   }
@@ -220,7 +229,8 @@ const flowRows = (flows: LiveFlows, shown: ReadonlyArray<LiveFlow>, look: Look &
     const { broken, report, worstMs, worstStep } = flow
     const outMs = outNowMs(flow)
     const error = report?.error ?? ""
-    const mark = outMs > 0 || error !== "" ? style.red("✗") : report === undefined ? style.dim("·") : broken ? style.red("!") : style.green("✓")
+    const mark = outMs > 0 || error !== "" ? style.red("✗") : report === undefined ? style.dim("·") : broken ? style.red("!")
+      : style.green("✓")
     const { leastMs, slices } = flows.slices(flow, atMs, sparkWidth)
     const worst = worstMs === 0 ? "" : milliseconds(worstMs)
     return row(mark, {

@@ -24,7 +24,8 @@ export const rehearsalPage = (record: RehearsalRecord): string => {
   const policy = `default-src 'none'; style-src ${hashOf(css)}; script-src ${hashOf(inScript)}; base-uri 'none'; form-action 'none'`
   const worst = worstRun(record)
   const parts = [
-    budgetSection(record), runsSection(record), timelineSection(record, worst), outageSection(record), latencySection(record), checkSection(record),
+    budgetSection(record), runsSection(record), timelineSection(record, worst), outageSection(record), latencySection(record),
+      checkSection(record),
     faultSection(record), worst === undefined ? html`` : topologySection(worst), logSection(record)
   ]
   const page = html`<!DOCTYPE html>
@@ -42,7 +43,8 @@ ${heading(record)}
 <main>
 ${parts}
 </main>
-<footer>Written by weft ${record.version}. Times count from the start of ${record.runs.length > 1 ? "each run" : "the rehearsal"}; an outage is exact to the spacing of its probes.</footer>
+<footer>Written by weft ${record.version}. Times count from the start of ${record.runs.length > 1 ? "each run"
+  : "the rehearsal"}; an outage is exact to the spacing of its probes.</footer>
 <div id="tip" role="status" hidden="hidden"></div>
 <script>${new Html(inScript)}</script>
 </body>
@@ -53,7 +55,8 @@ ${parts}
 
 /** The one that is shown first: the first that broke off or failed, else that with the longest outage. */
 const worstRun = ({ runs }: RehearsalRecord): Run | undefined =>
-  runs.find(({ verdict }) => verdict === "broken-off") ?? runs.toSorted((a, b) => Number(b.verdict === "failed") - Number(a.verdict === "failed")
+  runs.find(({ verdict }) => verdict === "broken-off") ?? runs.toSorted((a, b) =>
+    Number(b.verdict === "failed") - Number(a.verdict === "failed")
     || longest(b) - longest(a))[0]
 
 const longest = ({ flows }: Run): number => Math.max(0, ...flows.map(longestMs))
@@ -70,17 +73,23 @@ const heading = (record: RehearsalRecord): Html => {
   return html`<header>
 <h1>${name}</h1><p class="soft">Rehearsal <code>${filename}</code> of lab <code>${lab}</code></p>
 <p class="verdict ${verdict}">${verdictWords[verdict]}</p>
-${verdict === "broken-off" ? html`<p><b class="warn">This record is not complete: the rehearsal broke off.</b> What is here was measured; what would have come after is not known.</p>` : ""}
+${verdict === "broken-off" ? html`<p><b class="warn">This record is not complete: the rehearsal broke off.</b>
+What is here was measured; what would have come after is not known.</p>` : ""}
 ${shown.length === 0 ? "" : html`<ul class="reasons">${shown.map((reason) => html`<li>${reason}</li>`)}${
-  reasons.length > shown.length ? html`<li class="soft">and ${reasons.length - shown.length} more, see <a href="#budgets">budgets</a></li>` : ""}</ul>`}
+  reasons.length > shown.length ? html`<li class="soft">and ${reasons.length - shown.length} more, see <a href="#budgets">budgets</a></li>`
+  : ""}</ul>`}
 ${aftermath(record)}
 <dl class="facts">${fact("Started", html`<time datetime="${startedAt}">${startedAt.replace("T", " ").replace(/\.\d+Z$/, " UTC")}</time>`)}${
   fact("Took", `${(durationMs / 1000).toFixed(1)} s`)}${repeat > 1 ? fact("Runs", `${runs.length} of ${repeat}`) : ""}${
-  fact("Steps", `${worst?.steps.filter(({ startMs }) => startMs !== null).length ?? 0} of ${worst?.steps.length ?? 0}`)}${fact("Flows out", `${out} of ${all}`)}${
-  fact("Longest outage", flow === undefined || longestMs(flow) === 0 ? "none" : html`${figure(longestMs(flow))} ms <small>${flow.name}</small>`)}</dl>
+  fact("Steps", `${worst?.steps.filter(({ startMs }) => startMs !== null).length ?? 0} of ${worst?.steps.length ?? 0}`)}${fact("Flows out",
+  `${out} of ${all}`)}${
+  fact("Longest outage", flow === undefined || longestMs(flow) === 0 ? "none"
+  : html`${figure(longestMs(flow))} ms <small>${flow.name}</small>`)}</dl>
 <nav aria-label="Sections"><ul>${[["budgets", "Budgets"], ["timeline", "Timeline"], ["outages", "Outages"], ["latency", "Round trips"],
-    ...(runs.some(({ checks }) => checks.length > 0) ? [["checks", "Checks"]] : []), ...(runs.some(({ faults }) => faults.length > 0) ? [["faults", "Faults"]] : []),
-    ...(worst?.before == null && worst?.after == null ? [] : [["topology", "Topology"]]), ["log", "Log"]].map(([id = "", title = ""]) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
+    ...(runs.some(({ checks }) => checks.length > 0) ? [["checks", "Checks"]] : []),
+  ...(runs.some(({ faults }) => faults.length > 0) ? [["faults", "Faults"]] : []),
+    ...(worst?.before == null && worst?.after == null ? [] : [["topology", "Topology"]]), ["log", "Log"]]
+  .map(([id = "", title = ""]) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
 </header>`
 }
 
@@ -95,9 +104,11 @@ const aftermath = ({ runs }: RehearsalRecord): Content => {
 }
 
 const timelineSection = (record: RehearsalRecord, worst: Run | undefined): Html => html`<section id="timeline"><h2>Timeline</h2>
-<p class="filter"><label>Flows named <input type="search" id="filter" autocomplete="off"/></label> <label><input type="checkbox" id="only"/> only those that were out</label></p>
+<p class="filter"><label>Flows named <input type="search" id="filter" autocomplete="off"/></label>
+<label><input type="checkbox" id="only"/> only those that were out</label></p>
 ${record.runs.map((run) => {
   const content = html`<div id="timeline${run.number}">${timelineOf(run)}${stepSection(record, run)}</div>`
-  return record.runs.length === 1 ? content : html`<details${run === worst ? new Html(' open="open"') : ""}><summary>Run ${run.number}: ${verdictWords[run.verdict]}${
+  return record.runs.length === 1 ? content : html`<details${run === worst ? new Html(' open="open"')
+  : ""}><summary>Run ${run.number}: ${verdictWords[run.verdict]}${
     run === worst && record.runs.length > 1 ? ", the worst" : ""}</summary>${content}</details>`
 })}</section>`

@@ -27,18 +27,22 @@ export const rehearsalLines = (
   const begun = runs.at(-1)?.steps.filter(({ startMs }) => startMs !== null).length ?? 0
   const steps = `${begun} of ${runs.at(-1)?.steps.length ?? 0} steps`
   const took = `${(record.durationMs / 1000).toFixed(1)} s`
-  const notes = [...(verdict === "broken-off" ? ["what came after that is not known"] : []), ...(runs.some(({ rolledBack }) => rolledBack) ? ["rolled back"] : []),
+  const notes = [...(verdict === "broken-off" ? ["what came after that is not known"] : []),
+    ...(runs.some(({ rolledBack }) => rolledBack) ? ["rolled back"] : []),
     ...(runs.at(-1)?.healed === false ? ["faults are still in force: weft faults"] : [])]
   return [
     ...outageLines(record, look),
     ...troubles(record, style),
-    ...checks.slice(0, mostReasons).map(({ check }) => `${style.red("✗")} check ${printable(check.name)}: ${printable(check.seen)}`),
+    ...checks.slice(0, mostReasons).map(({ check, run }) =>
+      `${style.red("✗")} ${runs.length > 1 ? `run ${run.number}: ` : ""}check ${printable(check.name)}: ${printable(check.seen)}`),
     ...all.slice(0, mostReasons).map((line) => `${paint(verdict === "broken-off" ? "!" : "✗")} ${printable(line)}`),
     ...(all.length > mostReasons ? [style.dim(`  and ${all.length - mostReasons} more (-o json and --html have all)`)] : []),
     `${paint(style.bold(head))} ${printable(name)}: ${repeat > 1 ? `${runs.length} of ${repeat} runs` : steps}, ${took}`
       + (reasons.length > 0 && notes.length > 0 ? `; ${notes.join("; ")}` : "")
   ]
 }
+
+const many = (count: number): string => (count === 1 ? "One flow" : `${count} flows`)
 
 /** Flows that could not be probed, or not in time. */
 const troubles = ({ runs }: RehearsalRecord, style: Style): ReadonlyArray<string> => {
@@ -48,13 +52,14 @@ const troubles = ({ runs }: RehearsalRecord, style: Style): ReadonlyArray<string
   const worst = late.reduce<Flow | undefined>((a, b) => (a === undefined || b.blindMs > a.blindMs ? b : a), undefined)
   return [
     ...[...errors].slice(0, mostReasons).map(([name, error]) => `${style.red("✗")} ${printable(name)} was not probed: ${printable(error)}`),
-    ...(worst === undefined ? [] : [style.dim(`${late.length === 1 ? "One flow" : `${late.length} flows`} could not send in time: outages may be off by up to ${
+    ...(worst === undefined ? [] : [style.dim(`${many(late.length)} could not send in time: outages may be off by up to ${
       milliseconds(worst.blindMs)} (${printable(worst.name)})`)])
   ]
 }
 
 /** The table; steps are numbered where their names do not fit. */
-const outageLines = (record: RehearsalRecord, { style, width }: { readonly style: Style; readonly width: number }): ReadonlyArray<string> => {
+const outageLines = (record: RehearsalRecord,
+  { style, width }: { readonly style: Style; readonly width: number }): ReadonlyArray<string> => {
   const { runs } = record
   const names = stepNames(runs)
   const flows = flowNames(runs)
@@ -79,7 +84,8 @@ const outageLines = (record: RehearsalRecord, { style, width }: { readonly style
 
 /** What over budget is bears a `!`. */
 const cellText = ({ runs }: RehearsalRecord, style: Style): ((flow: string, step: string) => string) => {
-  const broken = new Set(runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches.map(({ flow, step }) => `${flow}\u0000${step}`))))
+  const broken = new Set(runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches
+    .map(({ flow, step }) => `${flow}\u0000${step}`))))
   const repeated = repeatedCells(runs)
   const single = runs[0] === undefined ? () => undefined : cellsOf(runs[0])
   return (flow, step) => {

@@ -7,6 +7,7 @@ import { annotation } from "../../ctl/render/check-annotation.ts"
 import { bailOut, tapHead, tapLines } from "../../ctl/render/check-tap.ts"
 import { resultLines, tallyLine } from "../../ctl/render/check.ts"
 import { plain } from "../../ctl/terminal.ts"
+import { junitProblems } from "./junit-schema.ts"
 
 const result = (more: Partial<CheckResult>): CheckResult => ({
   index: 0, name: "pc reaches db", kind: "reachable", line: 4, column: 5, outcome: "passed", error: false, expected: "pc reaches db",
@@ -40,7 +41,7 @@ def walk(e):
     walk(c)
 walk(root)
 s = root.find("testsuite")
-for k in ("tests", "failures", "errors", "skipped"):
+for k in ("tests", "failures", "errors"):
   assert int(root.get(k)) == int(s.get(k)), k
 cases = s.findall("testcase")
 assert len(cases) == int(s.get("tests"))
@@ -57,6 +58,12 @@ t.test("junit is read by a standard parser, whatever the names are", async (t) =
   t.same(cases.map(([, , children]: any) => children.map(([tag]: any) => tag)), [[], ["skipped", "system-out"], ["failure"], ["error"]])
   t.equal(cases[2][0], 'a <b> & "c" \ufffd\ufffd[31m\ufffd ]]> 100% # x\ny')
   t.match(cases[2][2][0][2], "where:    pc > fw: fw is the last to answer")
+})
+
+t.test("junit is what the schema says", async (t) => {
+  t.equal(junitProblems(junit(report)), "")
+  t.equal(junitProblems(junit({ ...report, results: [], missing: 3, reason: nasty })), "")
+  t.match(junitProblems(junit(report).replace("<testcase ", "<testcase surprise='1' ")), /surprise/, "the schema is held against it")
 })
 
 t.test("junit says that checks were not run", async (t) => {

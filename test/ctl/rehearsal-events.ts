@@ -102,7 +102,8 @@ const flowsOf = (story: Story, steps: ReadonlyArray<PlannedStep>): ReadonlyArray
 }
 
 const zero: Omit<FlowReport, "flow" | "protocol"> = {
-  address: "10.30.1.10", sent: 0, received: 0, lost: 0, unsent: 0, duplicates: 0, reordered: 0, late: 0, wrong: 0, refused: 0, unreachable: 0,
+  address: "10.30.1.10", sent: 0, received: 0, lost: 0, unsent: 0, duplicates: 0, reordered: 0, late: 0, wrong: 0, refused: 0,
+    unreachable: 0,
   latency: null, outages: [], outageCount: 0, pendingMs: 0, blindMs: 0.4, error: "", port: 0, detail: "", changes: [], changeCount: 0,
   samples: []
 }
@@ -124,7 +125,8 @@ const reportOf = (planned: PlannedFlow, index: number, atMs: number, { counts, r
   const lost = lostBefore(planned, atMs - (under === undefined ? 0 : timeoutMs))
   const received = sent - lostBefore(planned, atMs)
   // Slower for a while, as when the other way is longer.
-  sums[index] = (sums[index] ?? 0) + (received - (counts[index] ?? 0)) * (latencyMs + 0.2 * random() + (atMs > 9000 && atMs < 13_000 ? 6 : 0))
+  sums[index] = (sums[index] ?? 0) + (received - (counts[index] ?? 0)) * (latencyMs + 0.2 * random()
+    + (atMs > 9000 && atMs < 13_000 ? 6 : 0))
   counts[index] = received
   const mean = received === 0 ? 0 : sums[index] / received
   return {
@@ -138,7 +140,8 @@ const outagesAt = (planned: PlannedFlow, index: number, atMs: number, startMs: n
     if (fromMs > atMs || fromMs + lengthMs < atMs - everyMs) return []
     const lasts = fromMs + lengthMs > atMs
     const soFarMs = Math.min(lengthMs, atMs - fromMs)
-    return [{ flow: index, number, step, startMs: startMs + fromMs, lengthMs: soFarMs, lost: Math.floor(soFarMs / planned.flow.spacingMs), lasts }]
+    return [{ flow: index, number, step, startMs: startMs + fromMs, lengthMs: soFarMs, lost: Math.floor(soFarMs / planned.flow.spacingMs),
+      lasts }]
   })
 
 const company = (tunnels: 1 | 2): InspectResponse =>
@@ -157,13 +160,16 @@ const company = (tunnels: 1 | 2): InspectResponse =>
         ports: [["fw2:tun2", "169.254.11.1/30"], ["vgw:tun2", "169.254.11.2/30"]] as const }] : []),
       { name: "wan", kind: "link", cidrs: [tunnels === 1 ? "203.0.113.0/30" : "203.0.113.0/29"],
         ports: [["fw:wan", "203.0.113.1/30"], ["internet:e1", "203.0.113.2/30"]] },
-      { name: "uplink", kind: "link", cidrs: ["203.0.113.12/30"], ports: [["vgw:wan", "203.0.113.13/30"], ["internet:e2", "203.0.113.14/30"]] },
-      { name: "web", kind: "network", cidrs: ["198.51.100.0/24"], ports: [["internet:e3", "198.51.100.1/24"], ["www:eth0", "198.51.100.80/24"]] }
+      { name: "uplink", kind: "link", cidrs: ["203.0.113.12/30"], ports: [["vgw:wan", "203.0.113.13/30"],
+        ["internet:e2", "203.0.113.14/30"]] },
+      { name: "web", kind: "network", cidrs: ["198.51.100.0/24"], ports: [["internet:e3", "198.51.100.1/24"],
+        ["www:eth0", "198.51.100.80/24"]] }
     ]
   )
 
 const check = (index: number, name: string, outcome: "passed" | "failed", seen = "") => ({
-  index, name, kind: "reachable", line: 4 + 3 * index, column: 5, outcome, error: false, expected: name, seen: outcome === "passed" ? "it got through" : seen,
+  index, name, kind: "reachable", line: 4 + 3 * index, column: 5, outcome, error: false, expected: name, seen: outcome === "passed"
+    ? "it got through" : seen,
   where: outcome === "passed" ? "" : "pc1 > fw: fw is the last to answer", details: [], attempts: 1, durationMs: 21.5, labels: []
 })
 
@@ -181,11 +187,13 @@ export const eventsOf = (story: Story): ReadonlyArray<RehearsalEvent> => {
     { kind: "max-latency", flow: 0, step: -1, limit: "50ms", value: 50, unit: "ms", line: 6 }
   ]
   const events: Array<RehearsalEvent> = []
-  const tell = (atMs: number, event: { [K in RehearsalEvent["event"]]: Omit<Extract<RehearsalEvent, { event: K }>, "atMs"> }[RehearsalEvent["event"]]) =>
+  const tell = (atMs: number, event: { [K in RehearsalEvent["event"]]: Omit<Extract<RehearsalEvent, { event: K }>,
+    "atMs"> }[RehearsalEvent["event"]]) =>
     void events.push({ atMs: startMs + atMs, ...event } as RehearsalEvent)
 
   tell(0, { event: "planned", planned: { diagnostics: [], name: story.name ?? "one tunnel to two", lab: "company",
-    topology: "site-to-site.weft.yaml", deploys: true, flows: flows.map(({ flow }) => flow), steps: steps.map(({ step }) => step), budgets } })
+    topology: "site-to-site.weft.yaml", deploys: true, flows: flows.map(({ flow }) => flow), steps: steps.map(({ step }) => step),
+      budgets } })
   tell(0, { event: "note", note: { text: "3 of 120 resources", step: -1, warning: false, passing: true } })
   tell(0, { event: "note", note: { text: "lab company is deployed", step: -1, warning: false, passing: false } })
   tell(0, { event: "snapshot", snapshot: { when: "before", lab: company(1) } })
@@ -211,7 +219,8 @@ export const eventsOf = (story: Story): ReadonlyArray<RehearsalEvent> => {
       }
     }
     if (step.kind === "check") {
-      tell(fromMs + 500, { event: "check", check: { step: index, filename: "company.check.yaml", result: check(0, "pc1 reaches db", "passed") } })
+      tell(fromMs + 500, { event: "check", check: { step: index, filename: "company.check.yaml",
+        result: check(0, "pc1 reaches db", "passed") } })
       tell(fromMs + 700, { event: "check", check: { step: index, filename: "company.check.yaml",
         result: story.badness === undefined || story.badness < 2 ? check(1, "pc2 does not reach the vault", "passed")
           : check(1, "pc2 does not reach the vault", "failed", "it got through") } })

@@ -173,7 +173,8 @@ const drawLabel = ({ anchor, at, kind, text }: Label): string =>
 const legend = (height: number, kinds: { readonly between: boolean; readonly tunnel: boolean }, prefix: string): string => {
   const y = height - 26
   const icon = (name: string, x: number, text: string): string =>
-    `<use href="#${prefix}${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y + 4}">${text}</text>`
+    `<use href="#${prefix}${name}" x="${x}" y="${y - 10}" width="20" height="20"/><text class="legend" x="${x + 27}" y="${y
+      + 4}">${text}</text>`
   const line = (x: number, kind: string, text: string): string =>
     `<path class="wire${kind}" d="M${x} ${y}h26"/><text class="legend" x="${x + 34}" y="${y + 4}">${text}</text>`
   return (
@@ -187,7 +188,8 @@ const legend = (height: number, kinds: { readonly between: boolean; readonly tun
 const pen = `fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"`
 
 const symbols = (prefix: string): string => `<defs>
-<symbol id="${prefix}host" viewBox="0 0 24 24"><g ${pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
+<symbol id="${prefix}host" viewBox="0 0 24 24"><g ${
+  pen}><rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8.5 20h7M12 16v4"/></g></symbol>
 <symbol id="${prefix}router" viewBox="0 0 24 24"><g ${pen}><circle cx="12" cy="12" r="10"/>
 <path d="M12 10.2V5.6M10 7.4l2-2 2 2M12 13.8v4.6M10 16.6l2 2 2-2"/>
 <path d="M5.4 12h4.4M7.9 10l1.9 2-1.9 2M18.6 12h-4.4M16.1 10l-1.9 2 1.9 2"/></g></symbol>

@@ -43,7 +43,8 @@ export interface HeadCell {
 /** A table that scrolls sideways in its own box. `rows`: the first cell of each names the row. */
 export const tableOf = (caption: string, head: ReadonlyArray<HeadCell>, rows: ReadonlyArray<Row>): Html => html`
 <div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table><caption>${caption}</caption>
-<thead><tr>${head.map(({ isFigure, title }) => html`<th scope="col"${isFigure === true ? new Html(' class="n"') : ""}>${title}</th>`)}</tr></thead>
+<thead><tr>${head.map(({ isFigure, title }) => html`<th scope="col"${isFigure === true ? new Html(' class="n"')
+  : ""}>${title}</th>`)}</tr></thead>
 <tbody>${rows.map((row) => rowOf(row, head))}</tbody></table></div>`
 
 export interface Row {
@@ -63,7 +64,8 @@ const rowOf = ({ cells, flow, tone }: Row, head: ReadonlyArray<HeadCell>): Html 
 }
 
 /** `552`, `9.4`, `0.04`: milliseconds as exact as one can use them, without the unit. */
-export const figure = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 1 || ms === 0 ? ms.toFixed(1).replace(/\.0$/, "") : ms.toFixed(2))
+export const figure = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 1 || ms === 0 ? ms.toFixed(1).replace(/\.0$/, "")
+  : ms.toFixed(2))
 
 /** `8.49 s`, since the start. */
 export const moment = (ms: number): string => `${(ms / 1000).toFixed(2)} s`

@@ -111,7 +111,8 @@ for (const timeline of all(".timeline")) {
       const { shade, x } = drag;
       drag = undefined;
       shade.remove();
-      if (Math.abs(event.clientX - x) > 4) return show(timeAt(track, Math.min(x, event.clientX)), timeAt(track, Math.max(x, event.clientX)));
+      const edges = [x, event.clientX].sort((one, other) => one - other);
+      if (edges[1] - edges[0] > 4) return show(timeAt(track, edges[0]), timeAt(track, edges[1]));
       const found = near(track, event.clientX, event.clientY);
       if (found && found.dataset.until) show(Number(found.dataset.from), Number(found.dataset.until));
     });
@@ -127,7 +128,8 @@ for (const timeline of all(".timeline")) {
     const { shade, track, x } = drag;
     const box = track.getBoundingClientRect(), base = timeline.getBoundingClientRect();
     const left = Math.max(box.left, Math.min(x, event.clientX)), right = Math.min(box.right, Math.max(x, event.clientX));
-    Object.assign(shade.style, { left: left - base.left + "px", width: right - left + "px", top: box.top - base.top + "px", height: box.height + "px" });
+    Object.assign(shade.style, { left: left - base.left + "px", width: right - left + "px", top: box.top - base.top + "px",
+      height: box.height + "px" });
     say(seconds(timeAt(track, left), b - a) + " to " + seconds(timeAt(track, right), b - a), event.clientX, event.clientY);
   };
 }

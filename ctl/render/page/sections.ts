@@ -33,7 +33,8 @@ const budgetRow = (budget: Budget, run: Run, record: RehearsalRecord): Row => {
   const whose = [budget.flow === "" ? "all flows" : budget.flow, budget.step === "" ? "every step" : `step “${budget.step}”`].join(", ")
   return { tone: isBroken ? "bad" : undefined, cells: [
     budget.kind, whose, limitText(budget), worst === undefined ? "–" : valueText(budget, worst.value),
-    isBroken ? html`<b class="bad">✗ broken</b>` : worst === undefined ? html`<span class="soft">– not tried</span>` : html`<span class="good">✓ kept</span>`,
+    isBroken ? html`<b class="bad">✗ broken</b>` : worst === undefined ? html`<span class="soft">– not tried</span>`
+      : html`<span class="good">✓ kept</span>`,
     ...ofRun(record, run)
   ] }
 }
@@ -41,7 +42,8 @@ const budgetRow = (budget: Budget, run: Run, record: RehearsalRecord): Row => {
 const breachList = (record: RehearsalRecord): Content => {
   const all = record.runs.flatMap((run) => run.budgets.flatMap((budget) => budget.breaches.map((breach) => ({ run, budget, breach }))))
   if (all.length === 0) return undefined
-  return tableOf("Who broke them", [{ title: "Flow" }, { title: "Step" }, { title: "Budget" }, number("Seen"), number("At"), ...runHead(record)],
+  return tableOf("Who broke them", [{ title: "Flow" }, { title: "Step" }, { title: "Budget" }, number("Seen"), number("At"),
+    ...runHead(record)],
     all.toSorted((a, b) => b.breach.value - a.breach.value).map(({ breach, budget, run }) => ({ flow: breach.flow, cells: [
       breach.flow, breach.step, `${budget.kind} ${budget.limit}`, html`<b class="bad">${valueText(budget, breach.value)}</b>`,
       at(run, breach.atMs - Math.min(breach.value, 2000), breach.atMs, breach.flow, breach.atMs), ...ofRun(record, run)
@@ -50,7 +52,8 @@ const breachList = (record: RehearsalRecord): Content => {
 
 /** A moment that the timeline can be asked to show. */
 const at = (run: Run, fromMs: number, untilMs: number, flow: string, shownMs: number): Html =>
-  html`<button type="button" class="at" data-zoom="${run.number} ${Math.round(fromMs)} ${Math.round(untilMs)}" data-name="${flow}">${moment(shownMs)}</button>`
+  html`<button type="button" class="at" data-zoom="${run.number} ${Math.round(fromMs)} ${Math.round(untilMs)}" data-name="${flow}">${moment(
+    shownMs)}</button>`
 
 export const stepSection = (record: RehearsalRecord, run: Run): Html => {
   const out = new Map<string, { flows: number; worst: Cell | undefined }>()
@@ -60,16 +63,21 @@ export const stepSection = (record: RehearsalRecord, run: Run): Html => {
     out.set(cell.step, { flows: flows + 1, worst: worst === undefined || cell.longestMs > worst.longestMs ? cell : worst })
   }
   return tableOf(record.runs.length > 1 ? `Steps of run ${run.number}` : "Steps",
-    [number("No."), { title: "Step" }, { title: "Does" }, { title: "Outcome" }, number("Start"), number("Took, s"), number("Flows out"), number("Worst, ms"), { title: "Worst flow" }],
+    [number("No."), { title: "Step" }, { title: "Does" }, { title: "Outcome" }, number("Start"), number("Took, s"), number("Flows out"),
+      number("Worst, ms"), { title: "Worst flow" }],
     run.steps.map(({ detail, endMs, kind, name, reasons, role, startMs, state }, index) => {
       const { flows = 0, worst } = out.get(name) ?? {}
       const isBad = state !== "passed" && state !== "waiting" && state !== "skipped"
-      const words = html`${isBad ? html`<b class="bad">✗ ${stateWords[state]}</b>` : state === "passed" ? html`<span class="good">✓ ${stateWords[state]}</span>`
-        : html`<span class="soft">– ${stateWords[state]}</span>`}${reasons.length === 0 ? "" : html`<br/><small>${reasons.join("; ")}</small>`}`
+      const words = html`${isBad ? html`<b class="bad">✗ ${stateWords[state]}</b>`
+        : state === "passed" ? html`<span class="good">✓ ${stateWords[state]}</span>`
+        : html`<span class="soft">– ${stateWords[state]}</span>`}${reasons.length === 0 ? ""
+  : html`<br/><small>${reasons.join("; ")}</small>`}`
       return { tone: isBad ? "bad" : undefined, cells: [
-        index + 1, html`${name}${role === "roll-back" ? html` <small>(rolls back)</small>` : ""}`, html`<span class="mono">${[kind, detail].filter((word) => word !== "" && word !== name).join(" ")}</span>`, words,
+        index + 1, html`${name}${role === "roll-back" ? html` <small>(rolls back)</small>` : ""}`,
+          html`<span class="mono">${[kind, detail].filter((word) => word !== "" && word !== name).join(" ")}</span>`, words,
         startMs === null ? "–" : at(run, startMs, endMs ?? run.durationMs, "", startMs),
-        startMs === null ? "–" : ((endMs ?? run.durationMs) - startMs) / 1000 < 10 ? (((endMs ?? run.durationMs) - startMs) / 1000).toFixed(2)
+        startMs === null ? "–" : ((endMs ?? run.durationMs) - startMs) / 1000 < 10
+          ? (((endMs ?? run.durationMs) - startMs) / 1000).toFixed(2)
           : (((endMs ?? run.durationMs) - startMs) / 1000).toFixed(1),
         startMs === null ? "–" : flows, worst === undefined ? "–" : figure(worst.longestMs), worst?.flow ?? "–"
       ] }
@@ -81,7 +89,8 @@ export const outageSection = (record: RehearsalRecord): Html => {
   const { runs } = record
   const steps = stepNames(runs)
   const flows = flowNames(runs)
-  const broken = new Set(runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches.map(({ flow, step }) => `${flow}\u0000${step}`))))
+  const broken = new Set(runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches
+    .map(({ flow, step }) => `${flow}\u0000${step}`))))
   const isRepeated = runs.length > 1
   const repeated = repeatedCells(runs)
   const cell = runs[0] === undefined ? () => undefined : cellsOf(runs[0])
@@ -99,9 +108,11 @@ export const outageSection = (record: RehearsalRecord): Html => {
     const isOver = broken.has(`${flow}\u0000${step}`)
     return isOver ? html`<b class="bad">✗ ${text(flow, step)}</b>` : text(flow, step)
   })] }))
-  const caption = isRepeated ? `Longest outage in ms over ${plural(runs.length, "run")}, median / worst` : "Longest outage in ms (of how many, if several)"
+  const caption = isRepeated ? `Longest outage in ms over ${plural(runs.length, "run")}, median / worst`
+    : "Longest outage in ms (of how many, if several)"
   return html`<section id="outages"><h2>Outages by flow and step</h2>
-<p class="soft">An outage belongs to the step in which it began, however long it lasts. ✗: over budget.</p>${tableOf(caption, [{ title: "Flow" },
+<p class="soft">An outage belongs to the step in which it began, however long it lasts. ✗: over budget.</p>${tableOf(caption,
+  [{ title: "Flow" },
   ...steps.map((name) => number(name === "" ? "before" : name))], rows)}${runs.map((run) => outageList(run, record))}</section>`
 }
 
@@ -112,7 +123,8 @@ const outageList = (run: Run, record: RehearsalRecord): Content => {
     .sort((a, b) => b.outage.lengthMs - a.outage.lengthMs)
   if (all.length === 0) return undefined
   const more = run.flows.reduce((sum, { outageCount }) => sum + outageCount, 0) - Math.min(all.length, listedOutages)
-  return html`<details><summary>Every outage${record.runs.length > 1 ? ` of run ${run.number}` : ""} (${all.length}), the longest first</summary>${tableOf("Outages",
+  const ofRun = record.runs.length > 1 ? ` of run ${run.number}` : ""
+  return html`<details><summary>Every outage${ofRun} (${all.length}), the longest first</summary>${tableOf("Outages",
     [{ title: "Flow" }, number("Length, ms"), number("Start"), number("Probes lost"), { title: "Step" }],
     all.slice(0, listedOutages).map(({ flow, outage }) => ({ flow: flow.name, cells: [
       flow.name, `${figure(outage.lengthMs)}${outage.lasts ? " and on" : ""}`,
@@ -123,18 +135,22 @@ const outageList = (run: Run, record: RehearsalRecord): Content => {
 export const latencySection = (record: RehearsalRecord): Html => {
   const rows = record.runs.flatMap((run) => worstFirst(run.flows).map((flow) => ({ run, flow })))
   return html`<section id="latency"><h2>Probes and round trips</h2>${tableOf("Round trips in ms, and what became of probes",
-    [{ title: "Flow" }, ...runHead(record), { title: "Probes" }, number("Median"), number("99 %"), number("Most"), number("Least"), number("Sent"), number("Lost"), number("Lost, %"),
+    [{ title: "Flow" }, ...runHead(record), { title: "Probes" }, number("Median"), number("99 %"), number("Most"), number("Least"),
+  number("Sent"), number("Lost"), number("Lost, %"),
       number("Not sent in time"), number("Twice"), number("Out of order")],
     rows.map(({ flow, run }) => latencyRow(flow, ofRun(record, run))))}
-<p class="soft">Probes that could not be sent in time are not counted as lost: outages of that flow may be longer or shorter by the time in which none was sent.</p></section>`
+<p class="soft">Probes that could not be sent in time are not counted as lost: outages of that flow may be
+longer or shorter by the time in which none was sent.</p></section>`
 }
 
 const latencyRow = (flow: Flow, ofRun: ReadonlyArray<Content>): Row => {
   const { blindMs, duplicates, error, latency, lost, name, protocol, reordered, sent, spacingMs, unsent } = flow
   const time = (key: "min" | "p50" | "p99" | "max"): string => (latency === null ? "–" : figure(latency[key]))
   return { flow: name, tone: error === "" ? undefined : "bad", cells: [
-    html`${name}${error === "" ? "" : html`<br/><small class="bad">✗ ${error}</small>`}`, ...ofRun, `${protocol}, every ${spacingMs} ms`, time("p50"), time("p99"), time("max"), time("min"), sent, lost,
-    sent === 0 ? "–" : ((100 * lost) / sent).toFixed(lost === 0 ? 0 : 2), unsent === 0 ? 0 : `${unsent} (${figure(blindMs)} ms)`, duplicates, reordered
+    html`${name}${error === "" ? "" : html`<br/><small class="bad">✗ ${error}</small>`}`, ...ofRun, `${protocol}, every ${spacingMs} ms`,
+      time("p50"), time("p99"), time("max"), time("min"), sent, lost,
+    sent === 0 ? "–" : ((100 * lost) / sent).toFixed(lost === 0 ? 0 : 2), unsent === 0 ? 0 : `${unsent} (${figure(blindMs)} ms)`,
+      duplicates, reordered
   ] }
 }
 
@@ -143,13 +159,17 @@ export const checkSection = (record: RehearsalRecord): Html => {
   if (rows.length === 0) return html``
   const rank = { failed: 0, warning: 1, passed: 2 }
   const failed = rows.filter(({ check }) => check.outcome === "failed").length
-  return html`<section id="checks"><h2>Checks</h2><p>${failed === 0 ? `All ${rows.length} passed.` : `${failed} of ${rows.length} failed.`}</p>${tableOf("Results of checks, the failed ones first",
-    [{ title: "Check" }, { title: "Outcome" }, { title: "Step" }, { title: "Expected" }, { title: "Seen" }, number("Took, ms"), ...runHead(record)],
+  const told = failed === 0 ? `All ${rows.length} passed.` : `${failed} of ${rows.length} failed.`
+  return html`<section id="checks"><h2>Checks</h2><p>${told}</p>${tableOf("Results of checks, the failed ones first",
+    [{ title: "Check" }, { title: "Outcome" }, { title: "Step" }, { title: "Expected" }, { title: "Seen" }, number("Took, ms"),
+  ...runHead(record)],
     rows.toSorted((a, b) => rank[a.check.outcome] - rank[b.check.outcome]).map(({ check, run }) => ({
       tone: check.outcome === "failed" ? "bad" : check.outcome === "warning" ? "warn" : undefined,
       cells: [html`${check.name}<br/><small class="mono">${check.filename}:${check.line}</small>`,
-        check.outcome === "passed" ? html`<span class="good">✓ passed</span>` : check.outcome === "warning" ? html`<b class="warn">! warning</b>` : html`<b class="bad">✗ failed</b>`,
-        check.step, check.expected, html`${check.seen}${check.where === "" ? "" : html`<br/><small>${check.where}</small>`}${check.details.map((line) => html`<br/><small>${line}</small>`)}`,
+        check.outcome === "passed" ? html`<span class="good">✓ passed</span>` : check.outcome === "warning"
+  ? html`<b class="warn">! warning</b>` : html`<b class="bad">✗ failed</b>`,
+        check.step, check.expected, html`${check.seen}${check.where === "" ? "" : html`<br/><small>${check.where}</small>`}${check.details
+  .map((line) => html`<br/><small>${line}</small>`)}`,
         figure(check.durationMs), ...ofRun(record, run)]
     })))}</section>`
 }
@@ -157,10 +177,13 @@ export const checkSection = (record: RehearsalRecord): Html => {
 export const faultSection = (record: RehearsalRecord): Html => {
   const rows = record.runs.flatMap((run) => run.faults.map((fault) => ({ run, fault })))
   if (rows.length === 0) return html``
-  return html`<section id="faults"><h2>Faults</h2>${tableOf("What was injected", [{ title: "Fault" }, { title: "What" }, { title: "Step" }, number("From"), number("Until"), ...runHead(record)],
+  return html`<section id="faults"><h2>Faults</h2>${tableOf("What was injected",
+    [{ title: "Fault" }, { title: "What" }, { title: "Step" }, number("From"), number("Until"), ...runHead(record)],
     rows.map(({ fault, run }) => ({ tone: fault.endMs === null ? "warn" as const : undefined, cells: [
-      html`${fault.id} <small class="mono">${fault.kind}</small>`, fault.title, fault.step, at(run, fault.startMs, fault.endMs ?? run.durationMs, "", fault.startMs),
-      fault.endMs === null ? html`<b class="warn">! not healed when the record ends</b>` : fault.endMs === fault.startMs ? "at once" : moment(fault.endMs), ...ofRun(record, run)] })))}</section>`
+      html`${fault.id} <small class="mono">${fault.kind}</small>`, fault.title, fault.step,
+  at(run, fault.startMs, fault.endMs ?? run.durationMs, "", fault.startMs),
+      fault.endMs === null ? html`<b class="warn">! not healed when the record ends</b>` : fault.endMs === fault.startMs ? "at once"
+  : moment(fault.endMs), ...ofRun(record, run)] })))}</section>`
 }
 
 export const topologySection = ({ before, after, number: run }: Run): Html => {
@@ -168,26 +191,33 @@ export const topologySection = ({ before, after, number: run }: Run): Html => {
   if (before === null || after === null) {
     const [lab, when] = before === null ? [after!, "after the last step"] : [before, "before the first step"]
     const { after: graph } = compareLabs(lab, lab)
-    return html`<section id="topology"><h2>Topology</h2><p class="soft">Only what was there ${when} is known.</p>${drawing(svg(graph, { prefix: `t${run}`, marks: new Map() }), when)}</section>`
+    return html`<section id="topology"><h2>Topology</h2><p class="soft">Only what was there ${when} is known.</p>${drawing(svg(graph,
+      { prefix: `t${run}`, marks: new Map() }), when)}</section>`
   }
   const compared = compareLabs(before, after)
   if (compared.changes.length === 0) {
     return html`<section id="topology"><h2>Topology</h2><p>After the last step the lab was as it was before the first.</p>${
       drawing(svg(compared.after, { prefix: `t${run}`, marks: new Map() }), "before and after")}</section>`
   }
-  const signs = { added: html`<b class="good">+ new</b>`, removed: html`<b class="bad">− gone</b>`, changed: html`<b class="warn">~ changed</b>` }
+  const signs = { added: html`<b class="good">+ new</b>`, removed: html`<b class="bad">− gone</b>`,
+    changed: html`<b class="warn">~ changed</b>` }
   return html`<section id="topology"><h2>Topology before and after</h2>
-<div class="drawings">${drawing(svg(compared.before, { prefix: `t${run}b`, marks: compared.marksBefore }), "Before the first step (− will be gone, ~ will change)")}${
-  drawing(svg(compared.after, { prefix: `t${run}a`, marks: compared.marksAfter }), "After the last step (+ is new, ~ has changed)")}</div>${tableOf("What changed",
+<div class="drawings">${drawing(svg(compared.before, { prefix: `t${run}b`, marks: compared.marksBefore }),
+  "Before the first step (− will be gone, ~ will change)")}${
+  drawing(svg(compared.after, { prefix: `t${run}a`, marks: compared.marksAfter }),
+  "After the last step (+ is new, ~ has changed)")}</div>${tableOf("What changed",
   [{ title: "What" }, { title: "How" }, { title: "Details" }],
-  compared.changes.map(({ details, mark, what }) => ({ cells: [what, signs[mark], details.map((line, index) => html`${index === 0 ? "" : html`<br/>`}<span class="mono">${line}</span>`)] })))}</section>`
+  compared.changes.map(({ details, mark, what }) => ({ cells: [what, signs[mark], details
+  .map((line, index) => html`${index === 0 ? "" : html`<br/>`}<span class="mono">${line}</span>`)] })))}</section>`
 }
 
 const drawing = (picture: string, caption: string): Html =>
-  html`<figure><figcaption>${caption}</figcaption><div class="topology" tabindex="0" role="group" aria-label="${caption}">${new Html(picture)}</div></figure>`
+  html`<figure><figcaption>${caption}</figcaption><div class="topology" tabindex="0" role="group" aria-label="${caption}">${new Html(
+    picture)}</div></figure>`
 
 export const logSection = (record: RehearsalRecord): Html => html`<section id="log"><h2>Event log</h2>${record.runs.map((run) => {
-  const signs = { info: html`<span class="soft">·</span>`, warning: html`<b class="warn">! note</b>`, error: html`<b class="bad">✗ bad</b>` }
+  const signs = { info: html`<span class="soft">·</span>`, warning: html`<b class="warn">! note</b>`,
+  error: html`<b class="bad">✗ bad</b>` }
   const list = html`<ol class="log" tabindex="0">${run.log.map(({ atMs, level, text }) =>
     html`<li><time>${moment(atMs)}</time><span>${signs[level]}</span><span>${text}</span></li>`)}</ol>`
   return record.runs.length > 1 ? html`<details><summary>Run ${run.number}</summary>${list}</details>` : list
@@ -199,7 +229,8 @@ export const runsSection = (record: RehearsalRecord): Html => {
     [{ title: "Run" }, { title: "Verdict" }, number("Took, s"), number("Longest outage, ms"), { title: "Flow" }, number("Budgets broken")],
     record.runs.map((run) => {
       const [worst] = worstFirst(run.flows)
-      return { tone: run.verdict === "passed" ? undefined : "bad" as const, cells: [run.number, verdictWords[run.verdict], (run.durationMs / 1000).toFixed(1),
+      return { tone: run.verdict === "passed" ? undefined : "bad" as const,
+  cells: [run.number, verdictWords[run.verdict], (run.durationMs / 1000).toFixed(1),
         worst === undefined ? "–" : figure(longestMs(worst)), worst === undefined || longestMs(worst) === 0 ? "–" : worst.name,
         run.budgets.filter(({ breaches }) => breaches.length > 0).length] }
     }))}</section>`

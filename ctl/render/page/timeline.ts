@@ -41,7 +41,8 @@ export const timelineOf = (run: Run): Html => {
 <p class="legend"><svg width="14" height="14" aria-hidden="true"><rect class="o" x="4" y="1" width="6" height="12"/></svg> outage, to scale
 <svg width="22" height="14" aria-hidden="true"><path class="l" d="M0 10L8 9L12 4L22 5"/></svg> round trip, a sixth higher
 when it takes twice as long
-<svg width="14" height="14" aria-hidden="true"><rect class="off" width="14" height="14"/></svg> the flow did not run <b class="bad">✗</b> a budget broke</p>
+<svg width="14" height="14" aria-hidden="true"><rect class="off" width="14" height="14"/></svg> the flow did not run
+<b class="bad">✗</b> a budget broke</p>
 ${rowOf("Time", html`<g class="ticks">${ticks(span)}</g>`, { height: 20, kind: "axis" })}
 ${rowOf("Steps", html`<g id="${id}-steps">${run.steps.map((step) => separator(step, span))}</g>${
   run.steps.map((step, index) => stepBand(step, index, span, run))}`, { height: 30, kind: "steps" })}
@@ -52,7 +53,8 @@ ${run.faults.length === 0 ? "" : rowOf("Faults", run.faults.map((fault, index) =
 }
 
 const rowOf = (label: Content, content: Content, { height, kind }: { readonly height: number; readonly kind: string }): Html => html`
-<div class="row ${kind}"><div class="label">${label}</div><svg class="track" height="${height}" aria-hidden="true"><svg class="pane" x="0" y="0" width="100%" height="${height}">${content}</svg></svg></div>`
+<div class="row ${kind}"><div class="label">${label}</div><svg class="track" height="${
+  height}" aria-hidden="true"><svg class="pane" x="0" y="0" width="100%" height="${height}">${content}</svg></svg></div>`
 
 /** Place of a moment, in per cent of the pane. */
 const place = (ms: number, { fromMs, untilMs }: Span): string => `${percent((ms - fromMs) / (untilMs - fromMs))}%`
@@ -68,7 +70,8 @@ const ticks = (span: Span): ReadonlyArray<Html> => {
   const first = Math.ceil(span.fromMs / every) * every
   return Array.from({ length: Math.floor((span.untilMs - first) / every) + 1 }, (_, index) => {
     const ms = first + index * every
-    return html`<line x1="${place(ms, span)}" x2="${place(ms, span)}" y1="14" y2="20"/><text x="${place(ms, span)}" y="11" dx="${ms === span.fromMs ? 1 : 0}" text-anchor="${
+    const x = place(ms, span)
+    return html`<line x1="${x}" x2="${x}" y1="14" y2="20"/><text x="${x}" y="11" text-anchor="${
       ms === span.fromMs ? "start" : "middle"}">${every < 100 ? `${Math.round(ms)} ms` : `${Number((ms / 1000).toFixed(1))} s`}</text>`
   })
 }
@@ -84,13 +87,16 @@ const stepBand = (step: Step, index: number, span: Span, run: Run): Html => {
   const untilMs = endOf(step, run)
   const mark = state === "passed" ? "" : state === "skipped" ? "– " : "✗ "
   const text = `${index + 1} ${mark}${name}`
-  return html`<svg class="s ${state === "passed" ? "" : "bad"}${role === "roll-back" ? " back" : ""}" x="${place(startMs, span)}" width="${wide(startMs, untilMs, span)}" height="30"
- data-from="${startMs}" data-until="${untilMs}"><title>${`step ${index + 1}: ${name} (${kind}), ${stateWords[state]}, ${moment(startMs)} to ${moment(untilMs)}`}</title>
+  return html`<svg class="s ${state === "passed" ? "" : "bad"}${role === "roll-back" ? " back" : ""}"
+ x="${place(startMs, span)}" width="${wide(startMs, untilMs, span)}" height="30"
+ data-from="${startMs}" data-until="${untilMs}"><title>${`step ${index + 1}: ${name} (${kind}), ${stateWords[state]}, ${moment(
+  startMs)} to ${moment(untilMs)}`}</title>
 <rect class="band${index % 2 === 1 ? " odd" : ""}" width="100%" height="30"/><text x="5" y="20">${text}</text></svg>`
 }
 
 export const stateWords: Readonly<Record<Step["state"], string>> = {
-  waiting: "not begun", running: "under way", passed: "done", failed: "failed", broken: "broke a budget", skipped: "skipped", stopped: "broken off"
+  waiting: "not begun", running: "under way", passed: "done", failed: "failed", broken: "broke a budget", skipped: "skipped",
+    stopped: "broken off"
 }
 
 const faultLines = 3
@@ -98,8 +104,10 @@ const faultLines = 3
 const faultBar = ({ endMs, id, startMs, title }: FaultSpan, index: number, span: Span): Html => {
   const untilMs = endMs ?? span.untilMs
   const y = 4 + 16 * (index % faultLines)
-  return html`<svg class="f" x="${place(startMs, span)}" y="${y}" width="${wide(startMs, untilMs, span)}" height="14" overflow="visible" data-from="${startMs}" data-until="${untilMs}">
-<title>${`${id}: ${title}, ${moment(startMs)} to ${endMs === null ? "the end and on" : moment(endMs)}`}</title><rect class="fault" width="100%" height="13" rx="3"/><text x="4" y="10.5">${`${id} ${title}`}</text></svg>`
+  return html`<svg class="f" x="${place(startMs, span)}" y="${y}" width="${wide(startMs, untilMs, span)}" height="14" overflow="visible"
+ data-from="${startMs}" data-until="${untilMs}">
+<title>${`${id}: ${title}, ${moment(startMs)} to ${endMs === null ? "the end and on"
+  : moment(endMs)}`}</title><rect class="fault" width="100%" height="13" rx="3"/><text x="4" y="10.5">${`${id} ${title}`}</text></svg>`
 }
 
 const flowHeight = 26
@@ -108,20 +116,27 @@ const flowRow = (flow: Flow, span: Span, id: string, breaches: ReadonlyArray<Bre
   const { error, name, outageCount, outages } = flow
   const worst = longestMs(flow)
   const drawn = outages.length <= drawnOutages ? outages : outages.toSorted((a, b) => b.lengthMs - a.lengthMs).slice(0, drawnOutages)
-  const said = error !== "" ? error : worst === 0 ? "no outage" : `${outageCount === 1 ? "one outage" : `${outageCount} outages`}, the longest ${figure(worst)} ms`
+  const said = error !== "" ? error : worst === 0 ? "no outage" : `${outageCount === 1 ? "one outage"
+    : `${outageCount} outages`}, the longest ${figure(worst)} ms`
   return html`
-<div class="row flow" data-flow="${name}" data-worst="${worst}"><div class="label"><span class="name">${breaches.length > 0 ? html`<b class="bad">✗ </b>` : ""}${name}</span> <small>${
-  error !== "" ? html`<b class="bad">not probed</b>` : worst === 0 ? "no outage" : html`<b>${figure(worst)} ms</b>`}</small></div><svg class="track" height="${flowHeight}" role="img" aria-label="${
-  `${name}: ${said}`}"><svg class="pane" x="0" y="0" width="100%" height="${flowHeight}"><use href="#${id}-steps"/>${gaps(flow, span)}${latencyLine(flow, span)}${
+<div class="row flow" data-flow="${name}" data-worst="${worst}"><div class="label"><span class="name">${breaches.length > 0
+  ? html`<b class="bad">✗ </b>` : ""}${name}</span> <small>${
+  error !== "" ? html`<b class="bad">not probed</b>` : worst === 0 ? "no outage"
+  : html`<b>${figure(worst)} ms</b>`}</small></div><svg class="track" height="${flowHeight}" role="img" aria-label="${
+  `${name}: ${said}`}"><svg class="pane" x="0" y="0" width="100%" height="${flowHeight}"><use href="#${id}-steps"/>${gaps(flow,
+  span)}${latencyLine(flow, span)}${
   drawn.map((outage) => outageBox(outage, span))}${
-  breaches.map(({ atMs, message }) => html`<text class="x" x="${place(atMs, span)}" y="12"><title>${message}</title>✗</text>`)}</svg></svg></div>`
+  breaches.map(({ atMs, message }) => html`<text class="x" x="${place(atMs,
+  span)}" y="12"><title>${message}</title>✗</text>`)}</svg></svg></div>`
 }
 
 const outageBox = (outage: Outage, span: Span): Html => {
   const { lasts, lengthMs, lost, startMs, step } = outage
-  const words = `out for ${figure(lengthMs)} ms${lasts ? " and on" : ""} from ${moment(startMs)}: ${lost} ${lost === 1 ? "probe" : "probes"} lost${
+  const probes = lost === 1 ? "one probe" : `${lost} probes`
+  const words = `out for ${figure(lengthMs)} ms${lasts ? " and on" : ""} from ${moment(startMs)}: ${probes} lost${
     step === "" ? "" : `, in step “${step}”`}`
-  return html`<rect class="o${lasts ? " on" : ""}" x="${place(startMs, span)}" y="3" width="${wide(startMs, startMs + lengthMs, span)}" height="20"><title>${words}</title></rect>`
+  return html`<rect class="o${lasts ? " on" : ""}" x="${place(startMs, span)}" y="3" width="${wide(startMs, startMs + lengthMs,
+    span)}" height="20"><title>${words}</title></rect>`
 }
 
 /** Where the flow did not run. */
@@ -139,7 +154,9 @@ const gaps = ({ series }: Flow, span: Span): ReadonlyArray<Html> => {
     html`<rect class="off" x="${place(from, span)}" width="${wide(from, until, span)}" height="${flowHeight}"/>`)
 }
 
-/** Round trips from the quickest slice on, one sixth of the height for each doubling; throughput and the like by their share of the best. */
+/**
+ * Round trips from the quickest slice on, one sixth of the height for each doubling; throughput and the like by their share of the best.
+ */
 const latencyLine = ({ series }: Flow, span: Span): Html => {
   const { latencyMs, sliceMs, value } = series
   const isValue = value.length > 0
@@ -147,7 +164,8 @@ const latencyLine = ({ series }: Flow, span: Span): Html => {
   const known = values.filter((each) => each !== null)
   if (known.length === 0) return html``
   const [least, most] = [Math.min(...known), Math.max(...known)]
-  const height = (each: number): number => (isValue ? (most === 0 ? 0 : each / most) : Math.min(1, Math.log2((each + 0.1) / (least + 0.1)) / 6 + 0.08))
+  const height = (each: number): number => (isValue ? (most === 0 ? 0 : each / most)
+    : Math.min(1, Math.log2((each + 0.1) / (least + 0.1)) / 6 + 0.08))
   let path = ""
   let isDrawing = false
   let previousY = -1
@@ -161,5 +179,6 @@ const latencyLine = ({ series }: Flow, span: Span): Html => {
     }
     isDrawing = each !== null
   }
-  return html`<svg y="2" width="100%" height="22" viewBox="0 0 ${Math.round(span.untilMs - span.fromMs)} 100" preserveAspectRatio="none"><path class="l" d="${path}"/></svg>`
+  return html`<svg y="2" width="100%" height="22" viewBox="0 0 ${Math.round(
+    span.untilMs - span.fromMs)} 100" preserveAspectRatio="none"><path class="l" d="${path}"/></svg>`
 }
