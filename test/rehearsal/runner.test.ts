@@ -193,10 +193,11 @@ const long = `${start}\nbudgets: { max-outage: 500ms }\nsteps:
 roll-back: [{ heal: all }, { deploy: two.weft.yaml }]`
 
 t.test("whenever it is stopped, it ends in an orderly manner", async (t) => {
-  for (let ms = 0; ms < 8000; ms += 90) {
+  const what = rehearsal(long)
+  for (let ms = 0; ms < 8000; ms += 170) {
     const world = new FakeWorld()
     world.at(world.nowMs + ms, () => world.stop.abort())
-    t.equal(await world.run(rehearsal(long)), "stopped", `after ${ms} ms`)
+    t.equal(await world.run(what), "stopped", `after ${ms} ms`)
     isClean(t, world, `stopped after ${ms} ms`)
     t.strictSame(world.inForce, [])
     t.notOk(told(world, "done")[0]!.rolledBack, "who stops it has not asked to roll back")
@@ -206,6 +207,7 @@ t.test("whenever it is stopped, it ends in an orderly manner", async (t) => {
 t.test("whichever call fails, it ends in an orderly manner", async (t) => {
   const calls = ["deploy 1", "deploy 2", "probe 1", "inspect 1", "inspect 2", "inject 1", "exec 1", "check 1", "heal 1", "deploy 3",
     "destroy 1", "end lease 1"]
+  const what = rehearsal(long)
   for (const call of calls) {
     const world = new FakeWorld()
     if (call === "heal 1" || call === "deploy 3") world.exits = { code: 1, stdout: "", stderr: "", timedOut: false }
@@ -213,7 +215,7 @@ t.test("whichever call fails, it ends in an orderly manner", async (t) => {
     world.happenings.set(call, () => {
       throw new Error("it cannot be")
     })
-    const outcome = await world.run(rehearsal(long))
+    const outcome = await world.run(what)
     t.equal(outcome, call.startsWith("inspect") || call === "destroy 1" && outcome === "passed" ? "passed" : "failed", call)
     t.equal(world.probing, 0, `${call}: no flow runs`)
     t.ok("done" in world.events.at(-1)!, `${call}: done is told`)
