@@ -105,6 +105,13 @@ timeline:
   t.match(rows("until: 5s\ntimeline: [{ at: 6s, inject: { link-down: x } }]")[0], /comes after 5s/)
 })
 
+t.test("the example of docs/scenarios.md is a scenario", async (t) => {
+  const text = readFileSync(new URL("../../docs/scenarios.md", import.meta.url), "utf8")
+  const content = /^```yaml\n([^]*?)^```$/m.exec(text)?.[1] ?? ""
+  const result = readScenario({ filename: "docs/scenarios.md", content }, { plan: hybrid })
+  t.same(result.ok ? [] : result.diagnostics.map(render), [])
+})
+
 for (const file of readdirSync(topologies).filter((name) => name.endsWith(".scenario.yaml"))) {
   t.test(`topologies/${file} fits its topology`, async (t) => {
     const content = readFileSync(new URL(file, topologies))
