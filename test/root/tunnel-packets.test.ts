@@ -70,7 +70,8 @@ for (const encapsulation of encapsulations) {
         await until("the capture has it all", () => statSync(file).size > 300_000, 15_000).catch((error) => t.fail(`${error} (${holds()})`))
         capture.kill("SIGINT")
         if (capture.exitCode === null) await new Promise((ended) => capture.on("close", ended))
-        const decode = encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : []
+        // What iperf3 sends is no protocol, whatever port the kernel chose for its client.
+        const decode = ["-d", "tcp.port==0-65535,data", ...(encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : [])]
         const checks = ["tcp", "ip", "udp"].flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`])
         const identifier = { vxlan: "vxlan.vni", geneve: "geneve.vni", gre: "gre.key" }[encapsulation]
         const fields = [identifier, "tcp.seq", "ip.flags.df", "tcp.checksum.status", "udp.checksum.status", ...complaints, ...shown]
@@ -86,6 +87,11 @@ for (const encapsulation of encapsulations) {
         // 0: bad, 1: good; the outer header is the first one.
         const damaged = packets.filter((values) => values.slice(3, 5).some((status) => status.includes("0")))
         t.strictSame(damaged, [], "checksums are right")
+        const [lost] = damaged
+        if (lost !== undefined) {
+          const look = ["tshark", "-n", "-r", file, ...decode, ...checks, "-Y", `tcp.seq==${lost[1]?.split(",")[0]}`, "-V", "-x", "-c", "2"]
+          t.comment((await world.run(b.underlay, look)).stdout)
+        }
         if (family === 4) t.notOk(tcp.some(([, , df]) => df?.startsWith("1") || df?.startsWith("True")), "no DF outside")
         // What TCP itself repeats, loses or resets is its own.
         const wrong = packets.filter(([, , , , , malformed, severity, analysis, reset]) => {
