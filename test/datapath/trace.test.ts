@@ -28,6 +28,19 @@ t.test("Samples repeat, hold until the next, and integrate rates", async (t) => 
   t.equal(free.finish(0, 1000, 8e6), ms, "the profile's own rate where a sample has none")
 })
 
+t.test("replay of a recording that has begun elsewhere is where it is by now", async (t) => {
+  const now = 1000 * ms
+  const wall = 50_000
+  const wave: Trace = { ...samples([{ atMs: 0, delayMs: 1 }, { atMs: 20, delayMs: 2 }], 30), sinceMs: wall - 100 }
+  const trace = replay(wave, now, wall)
+  t.ok(trace instanceof Samples)
+  const delays = [0, 9, 10, 19, 20].map((at) => (trace as Samples).at(now + at * ms).delayMs)
+  t.strictSame(delays, [1, 1, 2, 2, 1], "100 ms in: 10 ms into the fourth round")
+  const beats = replay({ ...deliveries([10, 20]), sinceMs: wall - 105 }, now, wall) as Deliveries
+  t.equal(beats.finish(now, 100), now + 5 * ms)
+  t.notOk(isSame(wave, { ...wave, sinceMs: wall }), "one that began at another time is another")
+})
+
 t.test("Deliveries let 1500 octets go at each of their times", async (t) => {
   const full = 1514
   const at = (times: ReadonlyArray<number>, packets: ReadonlyArray<readonly [fromMs: number, octets: number]>) => {
