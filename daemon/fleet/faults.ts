@@ -31,6 +31,15 @@ export interface FleetFaultsParts {
   readonly fleet: Fleet
 }
 
+/** Hosts that have nodes of these resources. */
+const hostsAbout = (ids: ReadonlySet<string>, plans: ReadonlyArray<Plan>): ReadonlySet<string> => {
+  const hostOf = new Map(plans.flatMap(({ nodes }) => nodes.map(({ host = "", name }) => [name, host] as const)))
+  const nodes = plans.flatMap(({ resources }) =>
+    resources.filter(({ id }) => ids.has(id)).flatMap(({ kind, spec }) =>
+      kind === "segment" ? spec.ports.map((port) => port.slice(0, port.indexOf(":"))) : "node" in spec ? [spec.node] : []))
+  return new Set(nodes.map((node) => hostOf.get(node) ?? ""))
+}
+
 export class FleetFaults implements FaultedLabs {
   readonly #parts: FleetFaultsParts
   /** Changes that this host was asked for do not race each other. */
@@ -98,9 +107,10 @@ export class FleetFaults implements FaultedLabs {
     if (before !== undefined) now = await this.#pass(now, book, before)
     const outcome = await fleet.commitFaults(now, book, watch)
     const changed = changedIds(found.lab.plan, book.plan)
-    const isOwn = ({ id }: { readonly id: string }): boolean => id === "" || changed.has(id)
+    const hosts = hostsAbout(changed, [found.lab.plan, book.plan])
+    // What a host that has no part in it says, or does not say, is another matter.
+    const own = outcome.failures.filter(({ host, id }) => (id === "" ? host === "" || hosts.has(host) : changed.has(id)))
     // A host that is lost does its part when it comes back: that is no reason to undo it everywhere.
-    const own = outcome.failures.filter(isOwn)
     const refused = own.filter(({ id }) => id !== "")
     if (refused.length === 0 || !rollback) return { ...outcome, failures: own }
     const after = await fleet.quiet(found.lab.name, patienceMs)

@@ -77,7 +77,7 @@ export class Fleet implements LabControl {
     await this.requireShared()
     const found = this.#mirror.lab(plan.lab)
     const { plan: placed, notes } = this.#place(plan, found, filename)
-    const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf(baseOf(lab).resources))
+    const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf([...baseOf(lab).resources, ...lab.plan.resources]))
     const before = presentBook(found, plan.lab)
     const book = withFaults(allocateVnis(placed, new Set(taken), baseOf(before).resources), before.faults ?? [])
     const wanted = book.plan

@@ -10,6 +10,7 @@ export interface Event {
    * `resource.failed` `tunnel.down` `tunnel.up` `etcd.lost` `etcd.connected` `host.refused` `host.registered`
    * `host.limit` `container.started` `container.ended` `container.healthy` `container.unhealthy` `container.mended`
    * `container.failed` `evpn.up` `evpn.down` `evpn.moved` `evpn.duplicate` `evpn.thawed` `evpn.sticky` `evpn.failed` `evpn.trouble`
+   * `fault.injected` `fault.healed` `fault.expired` `fault.lost` `fault.refused` `fault.failed`
    */
   readonly type: string
   /** Resource id, node or lab. */

@@ -238,7 +238,7 @@ class EtcdStore implements FleetStore {
       } catch (error) {
         this.#log(`fleet.damaged ${(error as Error).message}`)
         const found = await this.lab(this.#keys.parse(key.toString())?.name ?? "").catch(() => undefined)
-        return found === undefined ? [] : vnisOf(baseOf(found.lab).resources)
+        return found === undefined ? [] : vnisOf([...baseOf(found.lab).resources, ...found.lab.plan.resources])
       }
     })
     return new Set((await Promise.all(lists)).flat())
@@ -349,4 +349,4 @@ const versioned = (key: string, name: string, entry: KeyValue): Versioned => ({
 
 /** A lab that goes keeps its VNIs until it is gone: hosts still have its segments. */
 const reservedBy = (lab: FleetLab, before: ReadonlyArray<number>): ReadonlyArray<number> =>
-  lab.wanted === "absent" ? before : [...new Set(vnisOf(baseOf(lab).resources))].toSorted((a, b) => a - b)
+  lab.wanted === "absent" ? before : [...new Set(vnisOf([...baseOf(lab).resources, ...lab.plan.resources]))].toSorted((a, b) => a - b)

@@ -14,7 +14,7 @@ export const topology = (name: string) => ({
     fw: {
       kind: "router",
       nat: { masquerade: "wan" },
-      firewall: { rules: ["allow icmp", "allow tcp/443 from pc", "allow any"] },
+      firewall: { forward: "drop", rules: ["allow icmp", "allow tcp/443 from pc", "allow udp/53"] },
       routes: [{ to: "203.0.113.0/24", via: "isp:wan" }],
       bgp: { as: 65001, networks: ["10.1.0.0/24"], export: "own", policies: { own: { permit: { "as-path": "^$" } } } }
     },
@@ -73,6 +73,7 @@ export const orders: Readonly<Record<string, string>> = {
   "bgp-med": "bgp-med fw 50",
   "bgp-prepend": "bgp-prepend isp 3",
   "nat-missing": "nat-missing fw",
+  "nat-extra": "nat-extra fw e1",
   "nat-exhausted": "nat-exhausted fw 4",
   "firewall-missing": "firewall-missing fw",
   "firewall-rule": "firewall-rule fw deny tcp/443",
