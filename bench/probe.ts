@@ -5,8 +5,8 @@
  *
  * The gate is an eBPF program at the router's ingress (native/gate.bpf.c). It is shut for a random time and keeps, by the kernel's clock,
  * when it dropped the first packet and when it let the first pass again: the truth, against which each flow's outage is held. The error of
- * a cut is that of its worst flow, and of the flow in the middle. CPU is that of the probes' threads, with all that the kernel does in them:
- * sending, forwarding by the router, answering.
+ * a cut is that of its worst flow, and of the flow in the middle. CPU is that of the probes' threads, with all that the kernel does in
+ * them: sending, forwarding by the router, answering.
  *
  *   --flows N,...   default 10,100,500
  *   --cuts N        of each (default 20)
@@ -178,9 +178,9 @@ class Lab {
     await pause(timeoutMs + 200)
     await until("all outages are over", () =>
       this.#running.every((flow, place) => this.#flows.read(flow, before[place]).outages.every(({ lasts }) => !lasts)), 20_000)
-    return this.#running
-      .map((flow, place) => Math.abs(this.#flows.read(flow, before[place]).outages.reduce((sum, { lengthMs }) => sum + lengthMs, 0) - trueMs))
-      .toSorted((a, b) => a - b)
+    const lengthOf = (flow: number, place: number): number =>
+      this.#flows.read(flow, before[place]).outages.reduce((sum, { lengthMs }) => sum + lengthMs, 0)
+    return this.#running.map((flow, place) => Math.abs(lengthOf(flow, place) - trueMs)).toSorted((a, b) => a - b)
   }
 
   close(): void {
@@ -232,7 +232,8 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
   const chosen = { ...(values.quick ? quick : thorough), ...values }
   const counts = values.flows.split(",").map(Number)
   const order = { cuts: Number(chosen.cuts), minutes: Number(chosen.minutes), seed: Number(values.seed) }
-  if (counts.some((count) => !(count >= 1)) || !(order.cuts >= 1) || !(order.minutes > 0)) throw new TypeError("bad option: see bench/probe.ts")
+  const isBad = counts.some((count) => !(count >= 1)) || !(order.cuts >= 1) || !(order.minutes > 0)
+  if (isBad) throw new TypeError("bad option: see bench/probe.ts")
   const missed: Array<string> = []
   const weftd = await Weftd.start("benchprobe")
   const lab = new Lab(weftd)

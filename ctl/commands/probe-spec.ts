@@ -30,7 +30,7 @@ export const probeSpec = {
     rate: { kind: "string", metavar: "R", summary: "throughput: no more than 10M, 1Gbit (default: all there is)", complete: "none" },
     "answered-by": { kind: "string", metavar: "NODE", summary: "who answers, where NAT leads to another node", complete: "node" },
     ipv6: { kind: "boolean", summary: "to the node's IPv6 address" },
-    spacing: { kind: "string", metavar: "D", summary: "from one probe to the next: 1ms, 500us (default: by protocol, 1ms)", complete: "none" },
+    spacing: { kind: "string", metavar: "D", summary: "from one probe to the next: 1ms, 500us (default: by protocol)", complete: "none" },
     duration: {
       kind: "string",
       short: "d",

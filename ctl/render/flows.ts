@@ -96,7 +96,8 @@ const sampleLines = (states: ReadonlyArray<FlowState>): ReadonlyArray<string> =>
     const words = report?.protocol === "throughput" ? bitRate : (value: number): string => `${value} octets`
     const [least, middle, most] = [sorted[0]!, sorted[sorted.length >> 1]!, sorted.at(-1)!].map(words)
     const which = states.length === 1 ? "" : `flow ${place + 1}: `
-    return [`${which}${report?.protocol === "throughput" ? "throughput" : "path MTU"}: ${least} at least, median ${middle}, at most ${most}`]
+    const what = report?.protocol === "throughput" ? "throughput" : "path MTU"
+    return [`${which}${what}: ${least} at least, median ${middle}, at most ${most}`]
   })
 
 /** `943 Mbit/s` */

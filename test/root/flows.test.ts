@@ -85,6 +85,18 @@ t.test("flows", { skip: needsRoot }, async (t) => {
     flows.end(nowhere)
   })
 
+  await t.test("six hundred at once, and none of them lost", async (t) => {
+    const echo = flows.respond(b.path, "0.0.0.0", 0, "tcp")
+    const many = Array.from({ length: 600 }, (_, each) => {
+      const of = ([["udp", v4.port], ["icmp", 0], ["tcp", echo.port]] as const)[each % 3]!
+      return flows.add({ ...base, address: "10.0.2.1", protocol: of[0], port: of[1], spacingMs: 100, timeoutMs: 5000 })
+    })
+    await until("each is answered", () => many.every((flow) => flows.read(flow).received >= 3), 30_000)
+    t.same(many.filter((flow) => flows.read(flow).lost > 0), [])
+    for (const flow of many) flows.end(flow)
+    flows.silence(echo)
+  })
+
   await t.test("bad input is refused and leaves nothing", async (t) => {
     t.throws(() => flows.add({ ...base, address: "here", port: 1 }), /no address/)
     t.throws(() => flows.add({ ...base, netnsPath: "/run/netns/weft-test-none", address: "10.0.2.1", port: 1 }), { code: "ENOENT" })

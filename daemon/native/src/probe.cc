@@ -274,7 +274,8 @@ napi_value fromNumber(napi_env env, double value) {
   return number;
 }
 
-// probeNotes(handle, id): takes what has changed: [at ns, event, length ns, value, octets] each, and then numbers of samples [at ns, value].
+// probeNotes(handle, id): takes what has changed: [at ns, event, length ns, value, octets] each, and then numbers of samples [at ns,
+// value].
 napi_value probeNotes(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   const auto id = static_cast<uint32_t>(arguments.integer(1));

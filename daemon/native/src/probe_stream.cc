@@ -67,7 +67,7 @@ ssize_t readStamped(Loop& loop, int descriptor, void* data, size_t length, doubl
 
 bool isOurs(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
 
-// ---- tcp ------------------------------------------------------------------------------------------------------------------------------
+// ---- tcp ------------------------------------------------------------------------------------------------------------
 
 struct TcpFlow : Flow, Source {
   TcpFlow(const Target& target, const Options& options) : Flow(target, options) { endsByData = true; }
@@ -245,7 +245,7 @@ struct TcpFlow : Flow, Source {
   }
 };
 
-// ---- tcp-connect, http ------------------------------------------------------------------------------------------------------------------
+// ---- tcp-connect, http ----------------------------------------------------------------------------------------------
 
 struct BriefFlow;
 
@@ -385,7 +385,7 @@ void Attempt::ready(Loop& loop, uint32_t) {
   }
 }
 
-// ---- the other end ------------------------------------------------------------------------------------------------------------------------
+// ---- the other end --------------------------------------------------------------------------------------------------
 
 struct StreamResponder;
 
