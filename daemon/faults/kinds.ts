@@ -12,7 +12,7 @@ import { icmpBlocked } from "./kinds/icmp-blocked.ts"
 import { corrupt, delay, duplicate, impair, jitter, loss, rate, reorder } from "./kinds/impairments.ts"
 import { linkDown } from "./kinds/link-down.ts"
 import { mtu } from "./kinds/mtu.ts"
-import { natExhausted, natMissing } from "./kinds/nat.ts"
+import { natExhausted, natExtra, natMissing } from "./kinds/nat.ts"
 import { hostLoss, nodeCrash, nodeRestart } from "./kinds/node-crash.ts"
 import { nodePause } from "./kinds/node-pause.ts"
 import { oneWay } from "./kinds/one-way.ts"
@@ -52,6 +52,7 @@ export const kinds = {
   "bgp-med": bgpMed,
   "bgp-prepend": bgpPrepend,
   "nat-missing": natMissing,
+  "nat-extra": natExtra,
   "nat-exhausted": natExhausted,
   "firewall-missing": firewallMissing,
   "firewall-rule": firewallRule,

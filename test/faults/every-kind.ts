@@ -73,7 +73,7 @@ export const orders: Readonly<Record<string, string>> = {
   "bgp-med": "bgp-med fw 50",
   "bgp-prepend": "bgp-prepend isp 3",
   "nat-missing": "nat-missing fw",
-  "nat-extra": "nat-extra fw e1",
+  "nat-extra": "nat-extra fw wan",
   "nat-exhausted": "nat-exhausted fw 4",
   "firewall-missing": "firewall-missing fw",
   "firewall-rule": "firewall-rule fw deny tcp/443",

@@ -65,6 +65,8 @@ const effects: ReadonlyArray<readonly [line: string, changed: ReadonlyArray<stri
   ["nat-missing fw", ["~ nat/fw"], "fw has lost its address translation"],
   ["nat-missing fw masquerade:e2", ["~ nat/fw"], "fw has lost its NAT rule masquerade:e2"],
   ["nat-missing fw tcp/8080", ["~ nat/fw"], "fw has lost its NAT rule tcp/8080"],
+  ["nat-extra fw e3", ["~ nat/fw"], "fw masquerades what leaves by e3"],
+  ["nat-extra isp1 e1", ["+ nat/isp1"], "isp1 masquerades what leaves by e1"],
   ["nat-exhausted fw 4", ["~ nat/fw"], "fw has 4 ports left to masquerade with"],
   ["firewall-missing fw", ["- filter/fw"], "fw has lost its firewall"],
   ["firewall-missing fw no-9999", ["~ filter/fw"], `the firewall of fw has lost "no-9999"`],
@@ -150,7 +152,8 @@ t.test("what is changed inside", async (t) => {
   t.equal(filter(broken("conntrack-full fw 10", "conntrack-full fw 20"), "fw").connections, 10)
   t.match(filter(broken("icmp-blocked fw", "firewall-missing fw"), "fw"), { forward: "accept", rules: [], overrides: [{}, {}, {}] })
   t.same(filter(broken("dns-failure srv"), "srv").overrides.map(({ hook }) => hook), ["input"], "who answers is a server")
-  t.same(filter(broken("dns-failure pc"), "pc").overrides.map(({ hook }) => hook), ["output"], "all others are clients")
+  t.match(filter(broken("dns-failure pc"), "pc").overrides, [{ hook: "input", services: [{ answers: true }, { answers: true }] }], "all others are clients")
+  t.match(filter(broken("dns-failure pc reject"), "pc").overrides, [{ hook: "output", action: "reject" }])
   t.same(find<"resolver">(broken("dns-failure pc wrong-server server=2001:DB8::5"), "resolver/pc")!.servers, ["2001:db8::5"])
   t.same(find<"resolver">(broken("dns-failure pc wrong-server"), "resolver/pc")!.search, ["corp.example"])
 })
@@ -175,6 +178,7 @@ t.test("what the lab has not is refused, with what was probably meant", async (t
     ["bgp-reset fw how=sofd", /"sofd": expected "hard" or "soft"/],
     ["nat-missing pc", /"pc" translates no addresses/],
     ["nat-missing fw masquerade:e3", /no such rule as "masquerade:e3": it has masquerade:e1, masquerade:e2.*\(masquerade:e\d\?\)/],
+    ["nat-extra fw e7", /fw has no interface "e7" \(e\d\?\)/],
     ["nat-exhausted fw 4 out=e3", /masquerades nothing that leaves by "e3": e1, e2 only/],
     ["firewall-missing pc", /"pc" has no firewall \(fw\?\)|"pc" has no firewall/],
     ["firewall-missing fw no-999", /has no rule "no-999": it has "no-9999", "allow any in office" \(no-9999\?\)/],

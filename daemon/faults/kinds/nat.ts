@@ -1,9 +1,9 @@
-/** `nat-missing`: rules of address translation are gone; `nat-exhausted`: masquerading has only so many ports. */
+/** Address translation: `nat-missing`: rules are gone; `nat-extra`: one too many; `nat-exhausted`: masquerading has only so many ports. */
 import { Schema } from "effect"
-import type { NatSpec, Plan } from "../../plan/resource.ts"
+import { id, type NatSpec, type Plan } from "../../plan/resource.ts"
 import { quote } from "../../topology/diagnostic.ts"
 import { integer, optional, text } from "../../topology/schema-parts.ts"
-import { change, Nodes, nodesProblems } from "../edits.ts"
+import { change, Nodes, nodesProblems, put } from "../edits.ts"
 import { faultKind, type Problem } from "../kind.ts"
 import { nodesOf } from "../targets.ts"
 
@@ -79,6 +79,42 @@ export const natMissing = faultKind<MissingSpec>({
   },
   title: ({ node, rule }) => `${node} has lost ${rule === undefined ? "its address translation" : `its NAT rule ${rule}`}`,
   apply: ({ node, rule }, plan) => changeNat(plan, node, (spec) => without(spec, rule))
+})
+
+const ExtraSpec = Schema.Struct({
+  node: Nodes,
+  out: text({ description: "the interface by which it leaves", problem: (value) => (value.trim() === "" ? "the text is empty" : undefined) })
+}).annotate({ expected: "a map with node and out" })
+type ExtraSpec = typeof ExtraSpec.Type
+
+const interfacesOf = (plan: Plan, node: string): ReadonlyArray<string> => {
+  const nodes = nodesOf(plan, node)
+  return plan.resources.flatMap((one) => (one.kind === "port" && nodes.includes(one.spec.node) ? [one.spec.ifname] : []))
+}
+
+/** The rule goes before those that are there: theirs may except what leaves by that interface. */
+const masqueradeAll = (plan: Plan, node: string, out: string): Plan => {
+  const rule = { out, exceptTo: [] }
+  const old = plan.resources.find((one) => one.id === id.nat(node))
+  if (old?.kind === "nat") return change(plan, "nat", (spec) => (spec.node === node ? { ...spec, masquerade: [rule, ...spec.masquerade] } : spec))
+  const spec: NatSpec = { node, masquerade: [rule], oneToOne: [], portForward: [], mssClamp: [] }
+  return put(plan, { kind: "nat", id: id.nat(node), spec, dependsOn: [id.node(node)] })
+}
+
+export const natExtra = faultKind<ExtraSpec>({
+  summary: "Masquerading where none should be: the other side sees the router's address, and no client's",
+  usage: "NODE IF",
+  words: ["node", "out"],
+  schema: ExtraSpec,
+  check: ({ node, out }, plan) => {
+    const wrong = nodesProblems(plan, node)
+    const candidates = interfacesOf(plan, node)
+    if (wrong.length > 0 || candidates.includes(out)) return wrong
+    return [{ path: ["out"], message: `${node} has no interface ${quote(out)}`, candidates }]
+  },
+  title: ({ node, out }) => `${node} masquerades what leaves by ${out}`,
+  apply: ({ node, out }, plan) =>
+    nodesOf(plan, node).reduce((changed, name) => (interfacesOf(plan, name).includes(out) ? masqueradeAll(changed, name, out) : changed), plan)
 })
 
 /** Where the ports begin that are left: far from those that nodes listen on. */
