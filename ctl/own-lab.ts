@@ -55,7 +55,8 @@ export interface InLab {
 }
 
 /** Deploys, runs, destroys. Returns the exit code. */
-export const inItsOwnLab = async (client: Client, { keep, lab, topology }: OwnLab, { run, undeployed, undone, used }: InLab): Promise<number> => {
+export const inItsOwnLab = async (client: Client, own: OwnLab, { run, undeployed, undone, used }: InLab): Promise<number> => {
+  const { keep, lab, topology } = own
   if ((await client.list()).some(({ name }) => name === lab)) {
     printError(`Lab "${lab}" is deployed already: it is ${used} as it is, and stays`)
     return run(interruption())

@@ -7,8 +7,9 @@ import { lackOfRights } from "../../daemon/linux/rights.ts"
 import { environment, run } from "./daemon-harness.ts"
 import { checkout, needsRoot } from "./harness.ts"
 
-const weft = join(checkout, "bin/weft")
-const weftd = join(checkout, "bin/weftd")
+// Not by bin/: these would set the checkout up again where somebody has touched a source, and not be allowed to.
+const weft = [process.execPath, join(checkout, "ctl/main.ts")]
+const weftd = [process.execPath, join(checkout, "daemon/main.ts")]
 
 /** Ways to have fewer rights than the root that runs this test. */
 const places: Readonly<Record<string, { readonly enter: ReadonlyArray<string>; readonly lack?: RegExp }>> = {
@@ -37,27 +38,27 @@ t.test("without rights and without a daemon", { skip: needsRoot }, async (t) => 
       // Those of a user are told of all verbs; the others differ in one line, which is the same for all.
       const verbs = lack === undefined ? [["check"], ["deploy"], ["scenario"], ["inject", "link-down", "wire"]] : [["check"]]
       for (const verb of verbs) {
-        const { code, stderr, stdout } = await run([...enter, weft, ...verb], all)
+        const { code, stderr, stdout } = await run([...enter, ...weft, ...verb], all)
         t.equal(code, 3, `${verb[0]}: ${stdout}${stderr}`)
         t.match(stderr, /^error: Cannot reach the daemon at unix:.*no such socket\n/)
         t.match(stderr, lack ?? /Start it with: sudo bin\/weftd\n.*weft doctor/)
         if (lack !== undefined) t.match(stderr, /Run weftd on the machine itself, or in a container started with --privileged/)
       }
       if (lack === undefined) {
-        const planned = await run([...enter, weft, "scenario", "--plan"], all)
+        const planned = await run([...enter, ...weft, "scenario", "--plan"], all)
         t.match(planned, { code: 0, stdout: /1\.000 +inject +link a:eth0 -- b:eth0 is down/ }, "a schedule needs no rights")
-        t.equal((await run([...enter, weft, "validate"], all)).code, 0, "nor does validating")
+        t.equal((await run([...enter, ...weft, "validate"], all)).code, 0, "nor does validating")
       }
-      const daemon = await run([...enter, weftd, "--instance", `test-rights-${process.pid}`, "--state", join(folder, "state")], { env })
+      const daemon = await run([...enter, ...weftd, "--instance", `test-rights-${process.pid}`, "--state", join(folder, "state")], { env })
       t.equal(daemon.code, 1)
       t.match(daemon.stderr, lack ?? /needs root\. Type: sudo bin\/weftd/)
       t.equal(daemon.stderr.trim().split("\n").length, lack === undefined ? 1 : 2, "and nothing else")
       if (who === "root without CAP_NET_ADMIN") return
-      const doctor = await run([...enter, weft, "doctor"], all)
+      const doctor = await run([...enter, ...weft, "doctor"], all)
       t.equal(doctor.code, 3)
       t.match(doctor.stdout, lack ?? /rights\n +uid 65534/)
       const { WEFT_DAEMON: _, ...plain } = env
-      const demo = await run([...enter, weft, "demo"], { cwd: folder, env: plain })
+      const demo = await run([...enter, ...weft, "demo"], { cwd: folder, env: plain })
       if (!demo.stdout.includes("Use the weftd")) {
         t.equal(demo.code, 1)
         t.match(demo.stderr, lack === undefined ? /needs root\n +Type: sudo bin\/weft demo/ : lack)
