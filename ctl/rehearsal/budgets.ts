@@ -49,6 +49,7 @@ export const breachLines = (record: RehearsalRecord): ReadonlyArray<string> =>
 
 /** Why a rehearsal did not pass, one line each: budgets with what was seen in the end, then everything else. */
 export const reasonLines = (record: RehearsalRecord): ReadonlyArray<string> => {
-  const messages = record.runs.flatMap(({ budgets }) => budgets.flatMap(({ breaches }) => breaches.map(({ message }) => message)))
-  return [...breachLines(record), ...record.reasons.filter((reason) => !messages.some((message) => reason.endsWith(message)))]
+  const breaches = record.runs.flatMap((run) =>
+    run.budgets.flatMap((budget) => budget.breaches.map(({ flow, step }) => [flow, step, budget.kind])))
+  return [...breachLines(record), ...record.reasons.filter((reason) => !breaches.some((words) => words.every((word) => reason.includes(word))))]
 }

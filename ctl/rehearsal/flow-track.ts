@@ -40,6 +40,7 @@ export class FlowTrack {
   private readonly spec: RehearsalFlow
   private readonly name: string
   private report: FlowReport | undefined
+  private reportedMs = 0
   private sliceMs = firstSliceMs
   private slices: Array<Slice> = []
   private over: Array<Outage> = []
@@ -61,13 +62,13 @@ export class FlowTrack {
     this.report = report
     // A flow that has begun anew counts from 0.
     const anew = before === undefined || report.sent < before.sent
-    const slice = this.sliceAt(atMs)
-    slice.sent += report.sent - (anew ? 0 : before.sent)
+    const sent = report.sent - (anew ? 0 : before.sent)
     const received = report.received - (anew ? 0 : before.received)
-    if (received > 0) {
-      slice.received += received
-      slice.latencyMs += Math.max(0, sumOf(report) - (anew ? 0 : sumOf(before)))
-    }
+    const latencyMs = Math.max(0, sumOf(report) - (anew ? 0 : sumOf(before)))
+    const sinceMs = anew ? Math.max(0, atMs - sent * this.spec.spacingMs) : Math.min(this.reportedMs, atMs)
+    this.reportedMs = atMs
+    this.spread({ sent, received, latencyMs, value: 0, values: 0 }, sinceMs, atMs)
+    const slice = this.sliceAt(atMs)
     for (const { value } of report.samples ?? []) {
       slice.value += value
       slice.values += 1
@@ -79,7 +80,10 @@ export class FlowTrack {
     }
   }
 
-  /** The same outage is told again until it is over. */
+  /**
+   * The same outage is told again until it is over. As long as it lasts it counts up to now, and may turn out to have been shorter: until
+   * the first probe that came back was sent.
+   */
   addOutage({ lasts, lengthMs, lost, number, startMs, step }: RehearsalOutage, runStartMs: number, stepName: string): void {
     const before = this.lasting.get(number)
     const seen = this.seenAt(step)
@@ -87,7 +91,7 @@ export class FlowTrack {
       seen.outages += 1
       this.outageCount += 1
     }
-    seen.longestMs = Math.max(seen.longestMs, lengthMs)
+    if (!lasts) seen.longestMs = Math.max(seen.longestMs, lengthMs)
     seen.totalMs += lengthMs - (before?.lengthMs ?? 0)
     seen.lost += lost - (before?.lost ?? 0)
     const outage: Outage = { startMs: rounded(startMs - runStartMs), lengthMs: rounded(lengthMs), lost, lasts, step: stepName }
@@ -99,12 +103,14 @@ export class FlowTrack {
     }
   }
 
-  /** What the daemon says of a step at its end. Outages that began in it may grow after that. */
+  /** What the daemon says of a step at its end. Outages that began in it may go on after that, so of them it is what was told that counts. */
   addStep(step: number, told: RehearsalStepFlow): void {
     const seen = this.seenAt(step)
-    seen.outages = Math.max(seen.outages, told.outages)
-    seen.longestMs = Math.max(seen.longestMs, told.longestMs)
-    seen.totalMs = Math.max(seen.totalMs, told.totalMs)
+    if (told.outages > seen.outages) {
+      seen.outages = told.outages
+      seen.longestMs = told.longestMs
+      seen.totalMs = told.totalMs
+    }
     seen.lost = Math.max(seen.lost, told.lost)
     seen.sent = told.sent
     seen.maxLatencyMs = told.maxLatencyMs === 0 ? null : told.maxLatencyMs
@@ -123,10 +129,31 @@ export class FlowTrack {
   }
 
   cells(steps: ReadonlyArray<string>): ReadonlyArray<Cell> {
-    const open = new Set([...this.lasting.values()].map(({ step }) => step))
+    const open = new Map<number, number>()
+    for (const { lengthMs, step } of this.lasting.values()) open.set(step, Math.max(open.get(step) ?? 0, lengthMs))
     return [...this.seen].map(([step, { longestMs, totalMs, ...seen }]) => ({
-      flow: this.name, step: steps[step] ?? "", ...seen, longestMs: rounded(longestMs), totalMs: rounded(totalMs), lasts: open.has(step)
+      flow: this.name, step: steps[step] ?? "", ...seen, longestMs: rounded(Math.max(longestMs, open.get(step) ?? 0)),
+      totalMs: rounded(totalMs), lasts: open.has(step)
     }))
+  }
+
+  /** Evenly over the time that a report is about: reports come late where there is much to do. */
+  private spread(what: Slice, fromMs: number, untilMs: number): void {
+    this.sliceAt(untilMs)
+    const first = Math.floor(fromMs / this.sliceMs)
+    const last = Math.max(first, Math.ceil(untilMs / this.sliceMs) - 1)
+    let sent = 0
+    for (let number = first; number <= last; number++) {
+      const share = last === first ? 1
+        : Math.max(0, Math.min(untilMs, (number + 1) * this.sliceMs) - Math.max(fromMs, number * this.sliceMs)) / (untilMs - fromMs)
+      const slice = this.sliceAt((number + 1) * this.sliceMs)
+      // What rounding leaves comes last.
+      const part = number === last ? what.sent - sent : Math.round(what.sent * share)
+      sent += part
+      slice.sent += part
+      slice.received += what.received * share
+      slice.latencyMs += what.latencyMs * share
+    }
   }
 
   private seenAt(step: number): Seen {

@@ -46,11 +46,16 @@ interface Tracked {
   outages: number
   lasting: RehearsalOutage | undefined
   broken: boolean
+  /** The longest of those that are over. */
+  overMs: number
+  overStep: number
   /** By number of the slice. */
   readonly slices: Map<number, Slice>
   /** The newest, by number. */
   readonly recent: Map<number, RehearsalOutage>
   leastMs: number
+  /** Number of the newest slice. */
+  last: number
 }
 
 export class LiveFlows {
@@ -58,8 +63,8 @@ export class LiveFlows {
 
   constructor(flows: ReadonlyArray<RehearsalFlow>) {
     this.tracked = flows.map(({ name }) => ({
-      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, slices: new Map(),
-      recent: new Map(), leastMs: Number.POSITIVE_INFINITY
+      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, overMs: 0, overStep: -1, slices: new Map(),
+      recent: new Map(), leastMs: Number.POSITIVE_INFINITY, last: -1
     }))
   }
 
@@ -109,6 +114,9 @@ export class LiveFlows {
     if (slice === undefined) {
       tracked.slices.set(number, (slice = { sent: 0, received: 0, latencyMs: 0 }))
       tracked.slices.delete(number - mostSlices)
+      // A report that comes late is about the slices before, too.
+      if (before !== undefined) for (let at = Math.max(tracked.last + 1, number - mostSlices); at < number; at++) tracked.slices.set(at, slice)
+      tracked.last = number
     }
     const received = report.received - (before?.received ?? 0)
     slice.sent += report.sent - (before?.sent ?? 0)
@@ -124,10 +132,14 @@ export class LiveFlows {
     tracked.outages = Math.max(tracked.outages, outage.number + 1)
     tracked.recent.set(outage.number, outage)
     tracked.recent.delete(outage.number - mostOutages)
-    if (outage.lengthMs > tracked.worstMs) {
-      tracked.worstMs = outage.lengthMs
-      tracked.worstStep = outage.step
+    // One that lasts counts up to now, and may turn out to have been shorter.
+    if (!outage.lasts && outage.lengthMs > tracked.overMs) {
+      tracked.overMs = outage.lengthMs
+      tracked.overStep = outage.step
     }
+    const isWorst = outage.lasts && outage.lengthMs > tracked.overMs
+    tracked.worstMs = isWorst ? outage.lengthMs : tracked.overMs
+    tracked.worstStep = isWorst ? outage.step : tracked.overStep
     if (outage.lasts) tracked.lasting = outage
     else if (tracked.lasting?.number === outage.number) tracked.lasting = undefined
   }

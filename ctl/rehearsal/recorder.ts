@@ -169,7 +169,8 @@ class State {
   private measure(told: RehearsalStepFlow, flow: string, step: string): void {
     for (const budget of this.budgets) {
       for (const breach of budget.breaches) {
-        if (breach.flow === flow && breach.step === step) breach.value = Math.max(breach.value, measured(budget, told))
+        const value = measured(budget, told)
+        if (breach.flow === flow && breach.step === step && value > budget.value) breach.value = value
       }
     }
   }

@@ -137,9 +137,11 @@ const reportOf = (planned: PlannedFlow, index: number, atMs: number, { counts, r
 
 const outagesAt = (planned: PlannedFlow, index: number, atMs: number, startMs: number): ReadonlyArray<RehearsalOutage> =>
   planned.outages.flatMap(({ fromMs, lengthMs, step }, number) => {
-    if (fromMs > atMs || fromMs + lengthMs < atMs - everyMs) return []
-    const lasts = fromMs + lengthMs > atMs
-    const soFarMs = Math.min(lengthMs, atMs - fromMs)
+    // That it is over is known only when it is known what became of all probes before; until then it counts on.
+    const knownMs = fromMs + lengthMs + 150
+    if (fromMs > atMs || knownMs < atMs - everyMs) return []
+    const lasts = knownMs > atMs
+    const soFarMs = lasts ? atMs - fromMs : lengthMs
     return [{ flow: index, number, step, startMs: startMs + fromMs, lengthMs: soFarMs, lost: Math.floor(soFarMs / planned.flow.spacingMs),
       lasts }]
   })
@@ -214,7 +216,7 @@ export const eventsOf = (story: Story): ReadonlyArray<RehearsalEvent> => {
           if (outage.step !== index || soFarMs <= value || broken.has(`${at} ${index}`)) continue
           broken.add(`${at} ${index}`)
           tell(atMs, { event: "broken", broken: { flow: at, step: index, budget: index === 1 ? 1 : 0, value: soFarMs,
-            message: `${flow.name} was out for ${soFarMs.toFixed(0)} ms in step "${step.name}", longer than ${value} ms` } })
+            message: `flow ${flow.name}, step ${step.name}: out for ${soFarMs.toFixed(0)} ms, max-outage is ${value}ms` } })
         }
       }
     }

@@ -150,7 +150,7 @@ const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/go
 /** Opens a page and asks it something. */
 const inChromium = async (file: string, folder: string, ask: (evaluate: (expression: string) => Promise<any>) => Promise<void>) => {
   const browser = spawn(chromium!, ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${join(folder, "profile")}`,
-    "--remote-debugging-port=0", "--window-size=1000,800", `file://${file}`], { stdio: ["ignore", "ignore", "pipe"] })
+    "--remote-debugging-port=0", "--window-size=1000,800", "about:blank"], { stdio: ["ignore", "ignore", "pipe"] })
   const ended = new Promise((resolve) => browser.once("exit", resolve))
   try {
     const base = await new Promise<string>((resolve, reject) => {
@@ -185,12 +185,17 @@ const inChromium = async (file: string, folder: string, ask: (evaluate: (express
     })
     await send("Log.enable", {})
     await send("Runtime.enable", {})
+    await send("Page.enable", {})
+    const loaded = new Promise<void>((resolve) => socket.addEventListener("message", ({ data }) => {
+      if (JSON.parse(String(data)).method === "Page.loadEventFired") resolve()
+    }))
+    await send("Page.navigate", { url: `file://${file}` })
+    await loaded
     const evaluate = async (expression: string): Promise<any> => {
       const { exceptionDetails, result } = await send("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true })
       if (exceptionDetails !== undefined) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
       return result.value
     }
-    await evaluate("new Promise((go) => document.readyState === 'complete' ? go() : addEventListener('load', go))")
     await ask(evaluate)
     t.same(problems, [], "nothing on the console")
     socket.close()

@@ -78,7 +78,7 @@ ol.log time{text-align:right;font-variant-numeric:tabular-nums;color:var(--soft)
 .drawings{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,620px),1fr));gap:14px}
 figure{margin:0;min-width:0}figcaption{font-weight:600;margin-bottom:4px}
 .topology{overflow:auto;border:1px solid var(--line);border-radius:10px}
-.topology>svg{display:block;width:100%;min-width:600px;height:auto}
+.topology>svg{display:block;width:100%;max-width:980px;margin:0 auto;min-width:600px;height:auto}
 ${graphStyle(".topology")}
 [hidden]{display:none!important}
 footer{color:var(--soft);font-size:13px;padding-bottom:28px}

@@ -49,18 +49,18 @@ one tunnel to two · company · run 2 of 5                                      
 ▸ 3/5 cut vpn-1  inject link-down vpn-1                                                                            0.8 s
   FLOW                  20 s                                             RTT        OUT      WORST IN STEP
 ✗ pc1 -> db (tcp) 7                          ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   520.0 ms   520.0 ms cut vpn-1
+✗ pc2 -> db (udp) 28                         ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   519.8 ms   519.8 ms cut vpn-1
+✗ pc2 -> db (tcp) 22                         ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   519.4 ms   519.4 ms cut vpn-1
 ✗ pc2 -> web (udp) 8                         ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   518.6 ms   518.6 ms cut vpn-1
+✗ pc2 -> web (icmp) 26                       ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   518.1 ms   518.1 ms cut vpn-1
 ✗ pc1 -> db (dns) 25                         ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   517.5 ms   517.5 ms cut vpn-1
 ✗ pc2 -> db (icmp) 16                        ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   516.9 ms   516.9 ms cut vpn-1
 ✗ pc1 -> web (udp) 23                        ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   516.8 ms   516.8 ms cut vpn-1
 ✗ pc1 -> db (http) 19                        ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   513.7 ms   513.7 ms cut vpn-1
 ✗ pc1 -> db (udp) 13                         ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   509.2 ms   509.2 ms cut vpn-1
 ✗ pc1 -> db (icmp)                           ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   504.7 ms   504.7 ms cut vpn-1
-✓ pc1 -> web (tcp) 17                        ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              492.7 ms cut vpn-1
-✓ pc2 -> web (icmp) 26                       ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              466.5 ms cut vpn-1
-✓ pc2 -> db (udp) 28                         ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              382.4 ms cut vpn-1
-✓ pc2 -> db (tcp) 22                         ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              374.6 ms cut vpn-1
-✓ pc2 -> db (dns) 10                         ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              367.8 ms cut vpn-1
+✗ pc2 -> db (dns) 10                         ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   504.5 ms   504.5 ms cut vpn-1
+✗ pc1 -> web (tcp) 17                        ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   500.2 ms   500.2 ms cut vpn-1
 ✓ pc2 -> web (dns) 20                        ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              354.6 ms cut vpn-1
 ✓ pc1 -> web (icmp) 11                       ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms              343.4 ms cut vpn-1
 ✓ pc1 -> web (http) 29                       ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁×▁      9.7 ms              322.1 ms cut vpn-1
@@ -76,42 +76,42 @@ one tunnel to two · com… 9.0 s
 ▸ 3/5 cut vpn-1  inject… 0.8 s
   FLOW           OUT     WORST
 ✗ pc1 -> …  520.0 ms  520.0 ms
+✗ pc2 -> …  519.8 ms  519.8 ms
+✗ pc2 -> …  519.4 ms  519.4 ms
 ✗ pc2 -> …  518.6 ms  518.6 ms
+✗ pc2 -> …  518.1 ms  518.1 ms
 ✗ pc1 -> …  517.5 ms  517.5 ms
-✗ pc2 -> …  516.9 ms  516.9 ms
-✗ pc1 -> …  516.8 ms  516.8 ms
-✗ pc1 -> …  513.7 ms  513.7 ms
-  24 more, 2 of them out, at …
+  24 more, 7 of them out, at …
 `
 
 exports[`test/ctl/rehearsal-render.test.ts > TAP > liveLines shows flows, the worst first, in whatever room there is > 50 columns 1`] = `
 one tunnel to two · company · run 2 of 5     9.0 s
 ▸ 3/5 cut vpn-1  inject link-down vpn-1      0.8 s
-  FLOW                      OUT     WORST
-✗ pc1 -> db (tcp) 7    520.0 ms  520.0 ms
-✗ pc2 -> web (udp) 8   518.6 ms  518.6 ms
-✗ pc1 -> db (dns) 25   517.5 ms  517.5 ms
-✗ pc2 -> db (icmp) 16  516.9 ms  516.9 ms
-✗ pc1 -> web (udp) 23  516.8 ms  516.8 ms
-✗ pc1 -> db (http) 19  513.7 ms  513.7 ms
-✗ pc1 -> db (udp) 13   509.2 ms  509.2 ms
-✗ pc1 -> db (icmp)     504.7 ms  504.7 ms
-  22 more, at worst 492.7 ms
+  FLOW                       OUT     WORST
+✗ pc1 -> db (tcp) 7     520.0 ms  520.0 ms
+✗ pc2 -> db (udp) 28    519.8 ms  519.8 ms
+✗ pc2 -> db (tcp) 22    519.4 ms  519.4 ms
+✗ pc2 -> web (udp) 8    518.6 ms  518.6 ms
+✗ pc2 -> web (icmp) 26  518.1 ms  518.1 ms
+✗ pc1 -> db (dns) 25    517.5 ms  517.5 ms
+✗ pc2 -> db (icmp) 16   516.9 ms  516.9 ms
+✗ pc1 -> web (udp) 23   516.8 ms  516.8 ms
+  22 more, 5 of them out, at worst 513.7 ms
 `
 
 exports[`test/ctl/rehearsal-render.test.ts > TAP > liveLines shows flows, the worst first, in whatever room there is > 79 columns 1`] = `
 one tunnel to two · company · run 2 of 5                                  9.0 s
 ▸ 3/5 cut vpn-1  inject link-down vpn-1                                   0.8 s
-  FLOW                 11 s                           RTT        OUT      WORST
+  FLOW                  10.5 s                        RTT        OUT      WORST
 ✗ pc1 -> db (tcp) 7       ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   520.0 ms   520.0 ms
+✗ pc2 -> db (udp) 28      ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   519.8 ms   519.8 ms
+✗ pc2 -> db (tcp) 22      ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   519.4 ms   519.4 ms
 ✗ pc2 -> web (udp) 8      ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   518.6 ms   518.6 ms
+✗ pc2 -> web (icmp) 26    ▁▁▁▁▁!!▁▁▁▁▁▁▁▁▁▁×!      9.7 ms   518.1 ms   518.1 ms
 ✗ pc1 -> db (dns) 25      ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   517.5 ms   517.5 ms
 ✗ pc2 -> db (icmp) 16     ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   516.9 ms   516.9 ms
 ✗ pc1 -> web (udp) 23     ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   516.8 ms   516.8 ms
-✗ pc1 -> db (http) 19     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   513.7 ms   513.7 ms
-✗ pc1 -> db (udp) 13      ▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁▁××      9.7 ms   509.2 ms   509.2 ms
-✗ pc1 -> db (icmp)        ▁▁▁▁▁▁!▁▁▁▁▁▁▁▁▁▁××      9.7 ms   504.7 ms   504.7 ms
-  22 more, at worst 492.7 ms
+  22 more, 5 of them out, at worst 513.7 ms
 `
 
 exports[`test/ctl/rehearsal-render.test.ts > TAP > liveView redraws in place, and leaves what happened > must match snapshot 1`] = `
@@ -122,7 +122,7 @@ exports[`test/ctl/rehearsal-render.test.ts > TAP > liveView redraws in place, an
    8.2 s  ✓ 2/5 second tunnel  3 of 6 flows out, at worst 28.9 ms: pc2 -> db (http) 4
    8.2 s  ▸ 3/5 cut vpn-1 inject link-down vpn-1
    8.4 s  ⚡ f1 link vpn-1 (fw:tun1 -- vgw:tun1) is down
-   9.0 s  ✗ budget: pc1 -> db (icmp) was out for 505 ms in step "cut vpn-1", longer than 500 ms
+   9.0 s  ✗ budget: flow pc1 -> db (icmp), step cut vpn-1: out for 505 ms, max-outage is 500ms
   13.6 s  ✗ 3/5 cut vpn-1 broke a budget: 1 flows broke their budget  4 of 6 flows out, at worst 552
 .1 ms: pc1 -> db (icmp)
   13.6 s  ▸ 4/5 mend it heal all
@@ -141,9 +141,9 @@ exports[`test/ctl/rehearsal-render.test.ts > TAP > liveView writes plain lines w
    8.2 s  ✓ 2/5 second tunnel  3 of 6 flows out, at worst 72.2 ms: pc2 -> db (http) 4
    8.2 s  ▸ 3/5 cut vpn-1 inject link-down vpn-1
    8.4 s  ⚡ f1 link vpn-1 (fw:tun1 -- vgw:tun1) is down
-   9.0 s  ✗ budget: pc1 -> db (icmp) was out for 505 ms in step "cut vpn-1", longer than 500 ms
-   9.0 s  ✗ budget: pc2 -> web (tcp) was out for 506 ms in step "cut vpn-1", longer than 500 ms
-   9.0 s  ✗ budget: pc2 -> db (http) 4 was out for 509 ms in step "cut vpn-1", longer than 500 ms
+   9.0 s  ✗ budget: flow pc1 -> db (icmp), step cut vpn-1: out for 505 ms, max-outage is 500ms
+   9.0 s  ✗ budget: flow pc2 -> web (tcp), step cut vpn-1: out for 506 ms, max-outage is 500ms
+   9.0 s  ✗ budget: flow pc2 -> db (http) 4, step cut vpn-1: out for 509 ms, max-outage is 500ms
   13.6 s  ✗ 3/5 cut vpn-1 broke a budget: 3 flows broke their budget  4 of 6 flows out, at worst 1.38 s: pc1 -> db (icmp)
   13.6 s  ▸ 4/5 mend it heal all
   13.8 s  + healed f1 link vpn-1 (fw:tun1 -- vgw:tun1) is down
@@ -199,8 +199,8 @@ exports[`test/ctl/rehearsal-render.test.ts > TAP > rehearsalLines sums up > brok
 Longest outage in ms
 FLOW                 warm-up  second tunnel  cut vpn-1
 pc2 -> db (http) 4         0           28.9       309+
+pc2 -> web (tcp)           0            5.3       306+
 pc1 -> db (icmp)           0              5       305+
-pc2 -> web (tcp)           0            5.3        278
 pc1 -> web (dns) 5         0              0        127
 pc1 -> www (udp)           0              0          0
 pc2 -> www (icmp) 6        0              0          0
