@@ -26,6 +26,8 @@ export interface Service {
   readonly protocol: string
   /** Destination ports, of tcp, udp and sctp: `443`, `8000-8100`. Absent: all. */
   readonly ports?: ReadonlyArray<string>
+  /** `ports` are where the packet comes from: it is an answer of that service. */
+  readonly answers?: true
   /** Of icmp. Absent: all. */
   readonly type?: IcmpType
 }

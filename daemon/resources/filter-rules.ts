@@ -64,13 +64,13 @@ const icmpTypes: Readonly<Record<IcmpType, { readonly ipv4: Expressions; readonl
 }
 
 /** Ways to match a service: one for each family where they differ. */
-const service = ({ protocol, ports, type }: Service, wanted: Family | undefined): ReadonlyArray<Expressions> => {
+const service = ({ answers, protocol, ports, type }: Service, wanted: Family | undefined): ReadonlyArray<Expressions> => {
   if (protocol === "icmp") {
     return (["ipv4", "ipv6"] as const)
       .filter((one) => wanted === undefined || wanted === one)
       .map((one) => (type === undefined ? [meta("l4proto", one === "ipv4" ? "icmp" : "ipv6-icmp")] : icmpTypes[type][one]))
   }
-  if (ports !== undefined) return [[match({ payload: { protocol, field: "dport" } }, anyOf(ports.map(port)))]]
+  if (ports !== undefined) return [[match({ payload: { protocol, field: answers === true ? "sport" : "dport" } }, anyOf(ports.map(port)))]]
   return [[meta("l4proto", protocols[protocol]!)]]
 }
 

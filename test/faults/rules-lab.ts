@@ -6,7 +6,7 @@
  *                                     --e3-- peer      isp1, isp2: AS 65100; peer: AS 65300
  *
  * fw masquerades what leaves towards the ISPs, tells everybody its own prefix only, and nothing out there knows 10.1.0.0/24. The
- * link to srv takes 1300 octets, so that path MTU discovery has something to find.
+ * links to net take 1300 octets, so that path MTU discovery has something to find.
  */
 export const rulesLab = (name: string) => ({
   name,
@@ -34,13 +34,13 @@ export const rulesLab = (name: string) => ({
   },
   networks: {
     office: { cidr: "10.1.0.0/24", gateway: "fw", ports: ["fw:office", "pc"] },
-    service: { cidr: "198.51.100.0/24", gateway: "net", mtu: 1300, ports: ["net:service", { port: "srv", addresses: ["198.51.100.2"] }] }
+    service: { cidr: "198.51.100.0/24", gateway: "net", ports: ["net:service", { port: "srv", addresses: ["198.51.100.2"] }] }
   },
   links: [
     { endpoints: ["fw:e1", "isp1:e1"], cidr: "172.16.0.0/30" },
     { endpoints: ["fw:e2", "isp2:e1"], cidr: "172.16.0.4/30" },
     { endpoints: ["fw:e3", "peer:e1"], cidr: "172.16.0.8/30" },
-    { endpoints: ["isp1:e2", "net:e1"], cidr: "172.16.1.0/30" },
-    { endpoints: ["isp2:e2", "net:e2"], cidr: "172.16.1.4/30" }
+    { endpoints: ["isp1:e2", "net:e1"], cidr: "172.16.1.0/30", mtu: 1300 },
+    { endpoints: ["isp2:e2", "net:e2"], cidr: "172.16.1.4/30", mtu: 1300 }
   ]
 })

@@ -1,9 +1,9 @@
 /**
- * `dns-failure`: name resolution fails at a client or at a server. `timeout`: queries vanish; `reject`: they are refused at once, as
+ * `dns-failure`: name resolution fails at a client or at a server. `timeout`: there is no answer; `reject`: they are refused at once, as
  * by a server that does not run; `wrong-server`: the client asks somebody who is not there.
  */
 import { Schema } from "effect"
-import type { FilterRule, Hook } from "../../plan/filter.ts"
+import type { FilterRule } from "../../plan/filter.ts"
 import type { Plan } from "../../plan/resource.ts"
 import { id } from "../../plan/resource.ts"
 import { formatAddress, parseAddress, parsePrefix } from "../../topology/ip.ts"
@@ -47,12 +47,18 @@ const problems = (spec: Spec, plan: Plan): ReadonlyArray<Problem> => {
   return spec.at === "server" ? [{ path: ["at"], message: "a wrong server is asked by a client: leave at out, or name the client" }] : []
 }
 
-const rules = (hook: Hook, how: "timeout" | "reject"): ReadonlyArray<FilterRule> => [{
-  name: `fault: DNS ${how === "timeout" ? "is swallowed" : "is refused"}`,
-  hook,
-  action: how === "timeout" ? "drop" : "reject",
-  services: [{ protocol: "udp", ports: ["53"] }, { protocol: "tcp", ports: ["53"] }]
-}]
+/**
+ * At a client, silence is the lack of answers: who may not send hears of it at once (EPERM), which is no timeout.
+ */
+const rules = (side: "client" | "server", how: "timeout" | "reject"): ReadonlyArray<FilterRule> => {
+  const isLost = side === "client" && how === "timeout"
+  return [{
+    name: `fault: DNS ${how === "timeout" ? "is silent" : "is refused"}`,
+    hook: side === "server" || isLost ? "input" : "output",
+    action: how === "timeout" ? "drop" : "reject",
+    services: ["udp", "tcp"].map((protocol) => ({ protocol, ports: ["53"], ...(isLost ? { answers: true } : {}) }))
+  }]
+}
 
 const misdirect = (plan: Plan, node: string, server: string): Plan => {
   const before = resourceOf(plan, "resolver", id.resolver(node))
@@ -72,7 +78,7 @@ export const dnsFailure = faultKind<Spec>({
     const { how = "timeout", node, server = nobody } = fault
     return nodesOf(plan, node).reduce((so, name) => {
       if (how === "wrong-server") return misdirect(so, name, formatAddress(parseAddress(server)!))
-      return override(so, [name], rules(sideOf(fault, plan, name) === "server" ? "input" : "output", how))
+      return override(so, [name], rules(sideOf(fault, plan, name), how))
     }, plan)
   }
 })
