@@ -48,8 +48,8 @@ export const faultTable = (faults: ReadonlyArray<Fault>, { nowMs, style, width }
 /** The kinds, with the words that each takes. */
 export const kindTable = (kinds: ReadonlyArray<FaultKind>, { style, width }: Pick<Look, "style" | "width">): ReadonlyArray<string> =>
   table(
-    [{ title: "KIND" }, { title: "WORDS", folds: true }, { title: "WHAT IT DOES", folds: true }],
-    kinds.map(({ name, once, summary, usage }) => [name, usage, once ? `${summary} (once)` : summary]),
+    [{ title: "KIND" }, { title: "WORDS, AND WHAT IT DOES", folds: true }],
+    kinds.map(({ name, once, summary, usage }) => [style.bold(name), [...(usage === "" ? [] : [usage]), once ? `${summary} (once)` : summary]]),
     { style, width }
   )
 

@@ -7,7 +7,7 @@
  */
 import type { Schema } from "effect"
 import type { Plan } from "../plan/resource.ts"
-import { type Diagnostic, formatPath, type Locate, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { type Diagnostic, formatPath, inOrder, type Locate, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { kindNames, kindOf } from "./kinds.ts"
 import { happensOnce, type ReadFault, readFor, readSpec } from "./read.ts"
@@ -40,7 +40,7 @@ export const readWords = ({ files = {}, for: time, words }: WordOrder, plan: Pla
   }
   const reporter = new Reporter("weft inject", locate)
   const fault = read({ files, places, reporter, time, words }, plan)
-  return fault === undefined ? { ok: false, diagnostics: reporter.diagnostics } : { ok: true, fault }
+  return fault === undefined ? { ok: false, diagnostics: inOrder(reporter.diagnostics) } : { ok: true, fault }
 }
 
 interface Reading {

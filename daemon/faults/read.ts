@@ -9,7 +9,7 @@
 import { Schema } from "effect"
 import type { FaultRequest } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
-import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
+import { formatPath, type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { text } from "../topology/schema-parts.ts"
 import { parseTime } from "../topology/units.ts"
@@ -99,11 +99,31 @@ export const readSpec = (name: string, value: unknown, path: Path, reporter: Rep
   const map = isMap ? value : isPlain ? { [key]: first === key || Array.isArray(value) ? value : [value] } : {}
   const shortened = isPlain ? new WithoutKey(reporter, path, key) : undefined
   const decoded = decoder(kind.schema as unknown as Schema.ConstraintDecoder<unknown>)(map, path, shortened?.reporter ?? reporter)
-  if (decoded === undefined) return undefined
+  if (decoded === undefined) {
+    if (plan !== undefined) checkRest(name, map as Readonly<Record<string, unknown>>, path, shortened?.reporter ?? reporter, plan)
+    return undefined
+  }
   if (plan === undefined) return decoded
   const problems = kind.check(decoded, plan)
   for (const problem of problems) report(problem, decoded, path, shortened?.reporter ?? reporter)
   return problems.length > 0 ? undefined : decoded
+}
+
+/** Looks up the names in a value of which something is wrong, so that all errors are told at once. */
+const checkRest = (name: string, map: Readonly<Record<string, unknown>>, path: Path, reporter: Reporter, plan: Plan): void => {
+  const wrong = (key: string): boolean => {
+    const at = formatPath([...path, key])
+    return reporter.diagnostics.some((one) => one.path === at || one.path.startsWith(`${at}.`) || one.path.startsWith(`${at}[`))
+  }
+  const sound = Object.fromEntries(Object.entries(map).filter(([key]) => !wrong(key)))
+  try {
+    for (const problem of kindOf(name)!.check(sound, plan)) {
+      const [key] = problem.path
+      if (typeof key === "string" && Object.hasOwn(sound, key)) report(problem, sound, path, reporter)
+    }
+  } catch {
+    // It needs what is missing: the names are looked up when that is right.
+  }
 }
 
 /** What a lab does not have, at its place. */
@@ -122,6 +142,7 @@ class WithoutKey {
     const shorten = (at: Path): Path => (at.length > path.length && at[path.length] === key ? at.toSpliced(path.length, 1) : at)
     this.reporter = Object.create(outer, {
       error: { value: (at: Path, ...rest: [string, Parameters<Reporter["error"]>[2]?]) => outer.error(shorten(at), ...rest) },
+      diagnostics: { value: outer.diagnostics },
       warning: { value: (at: Path, message: string) => outer.warning(shorten(at), message) }
     }) as Reporter
   }

@@ -56,13 +56,14 @@ t.test("words: the same faults, whatever their values are in a file", async (t) 
 
 t.test("words: all errors at once, at the word", async (t) => {
   t.strictSame(words("link-down fw:wam", "3"), [
-    '24: "3": expected a time such as 500ms or 30s|',
-    '11: the lab has no link "fw:wam"|fw:wan'
+    '11: the lab has no link "fw:wam"|fw:wan',
+    '24: "3": expected a time such as 500ms or 30s|'
   ])
   t.match(words("link-dwn fw:wan"), [/^1: unknown kind of fault "link-dwn".*\|link-down$/])
   t.match(words("link-down alt more"), [/^15: unexpected word "more": link-down takes /])
   t.match(words("link-down alt carrier=lots"), [/^15: .*"lots"/])
   t.match(words("link-down alt colour=red"), [/^15: unknown key/])
+  t.match(words("loss fw:wam 130% direction=sideways"), [/^6: .*no link "fw:wam"/, /^13: "130%"/, /^18: "sideways"/])
   t.match(words("link-down"), [/^1: the key "link" is missing/])
   t.match(words("bgp-reset fw", "3s"), [/happens once/])
   t.match(readWords({ words: [], for: "" }, plan), { ok: false })

@@ -38,7 +38,7 @@ t.test("faults on one host", { skip: needsRoot, timeout: 110_000 }, async (t) =>
 
   await t.test("bad orders: all errors at once, and nothing is done", async (t) => {
     t.match(await weftd.weft(["inject", "link-down", "fw:wam", "--for", "3"]), {
-      code: 2, stdout: "", stderr: /link-down fw:wam --for 3\n +\^ +\^\n.*"3": expected a time.*\n.*no link "fw:wam" \(did you mean fw:wan/
+      code: 2, stdout: "", stderr: /link-down fw:wam --for 3\n +\^ +\^\n.*no link "fw:wam" \(did you mean fw:wan\?\)\n.*"3": expected a time/
     })
     t.match(await weftd.weft(["inject", "link-dwn", "fw:wan"]), { code: 2, stderr: /did you mean link-down/ })
     t.match(await weftd.weft(["inject", "link-down", "fw:wan", "--lab", "nolab"]), { code: 1, stderr: /No lab "nolab"/ })
