@@ -64,7 +64,7 @@ export interface FlowReport {
   readonly samples: ReadonlyArray<FlowSample>
 }
 
-/** `kind`: connected, stall, reset, closed, timeout, refused, reconnected, status, answer, path, mtu, gone, back. */
+/** `kind`: connected, stall, reset, closed, timeout, refused, unreachable, reconnected, status, answer, path, mtu, gone, back. */
 export interface FlowChange {
   readonly atMs: number
   readonly kind: string

@@ -48,7 +48,7 @@ export const ProbeKind = { udp: 0, icmp: 1, tcp: 2, "tcp-connect": 3, http: 4, d
 
 /** What `probeNotes` tells of, by its number. As `Event` in `src/probe_flow.h`. */
 export const probeEvents =
-  ["connected", "stall", "reset", "closed", "timeout", "refused", "reconnected", "verdict", "gone", "back"] as const
+  ["connected", "stall", "reset", "closed", "timeout", "refused", "reconnected", "verdict", "gone", "back", "unreachable"] as const
 
 /** [at ns of CLOCK_REALTIME, place in `probeEvents`, length ns, errno or status, octets that say more] */
 export type ProbeNote = readonly [atNs: number, event: number, lengthNs: number, value: number, octets: Uint8Array]

@@ -28,7 +28,8 @@ const verdictOf = (protocol: Protocol, value: number, octets: Uint8Array): reado
   const words = value === errno.EAGAIN ? silent : value > 0 ? reasonOfErrno(value) : protocol === "http" ? statusWords(-value) : "connected"
   if (protocol === "http") return ["status", words]
   if (value <= 0) return ["connected", words]
-  return [value === errno.ECONNREFUSED ? "refused" : value === errno.ECONNRESET ? "reset" : "timeout", words]
+  const kinds = { [errno.ECONNREFUSED]: "refused", [errno.ECONNRESET]: "reset", [errno.ETIMEDOUT]: "timeout" }
+  return [kinds[value] ?? "unreachable", words]
 }
 
 const connectionWords: Partial<Record<(typeof probeEvents)[number], string>> = {

@@ -203,7 +203,8 @@ export class Flows {
     const changes = notes.map((note): Change => {
       const change = changeOf(known.protocol, note, known.detail)
       if (change.kind === "gone") known.former = known.detail
-      const isMend = change.kind === "back" && (known.protocol === "udp" || known.protocol === "icmp")
+      // A connection that lives long tells itself when it is there again; the others, when anything is not as before.
+      const isMend = change.kind === "back" && known.protocol !== "tcp" && known.protocol !== "throughput"
       known.detail = isMend ? known.former ?? "" : change.after
       if (change.kind === "back") known.former = undefined
       return change

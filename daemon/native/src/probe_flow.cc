@@ -122,6 +122,17 @@ void Flow::note(Loop& loop, Event event, double atNs, double lengthNs, int value
   if (notes.size() < noteLimit) notes.push_back({atNs + loop.realOffsetNs, event, lengthNs, value, std::move(text)});
 }
 
+Event eventOf(int error) {
+  switch (error) {
+    case 0: return Event::closed;
+    case ECONNRESET:
+    case EPIPE: return Event::reset;
+    case ECONNREFUSED: return Event::refused;
+    case ETIMEDOUT: return Event::timeout;
+    default: return Event::unreachable;
+  }
+}
+
 int Received::read(int descriptor, size_t most) {
   for (size_t i = 0; i < most; i++) {
     parts[i] = {octets[i], sizeof octets[i]};

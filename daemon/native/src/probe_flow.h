@@ -51,7 +51,10 @@ struct Outage {
 };
 
 // As `ProbeNote` in index.ts.
-enum class Event : int { connected, stall, reset, closed, timeout, refused, reconnected, verdict, gone, back };
+enum class Event : int { connected, stall, reset, closed, timeout, refused, reconnected, verdict, gone, back, unreachable };
+
+// Why there is no connection: what its errno means.
+Event eventOf(int error);
 
 // Something changed: at CLOCK_REALTIME, with an errno or a status, and octets that say more.
 struct Note {
@@ -214,6 +217,8 @@ struct Flow : Member {
   void endOutage(Loop& loop, double endNs);
   void note(Loop& loop, Event event, double atNs, double lengthNs = 0, int value = 0, std::string text = {});
   void count(int error) { counters[error == ECONNREFUSED_ ? Counter::refused : Counter::unreachable]++; }
+  // Its namespace is not there, which is told already.
+  bool isHomeless() const { return place == nullptr || place->netns < 0; }
   // Nothing has come for longer than usual.
   bool isSilent(double now) const;
   // When the first probe was sent that has been answered and waits for the fate of those before it; 0: none has.

@@ -92,10 +92,7 @@ struct LoadFlow : Flow, Source {
   void broken(Loop& loop, double now, int error) {
     shutSource();
     if (!isUp) count(error);
-    if (isUp || !isTold) {
-      note(loop, !isUp ? error == ECONNREFUSED ? Event::refused : Event::timeout : error == ECONNRESET ? Event::reset : Event::closed,
-           now, 0, error);
-    }
+    if (!isHomeless() && (isUp || !isTold)) note(loop, eventOf(error), now, 0, error);
     isTold = true;
     isUp = false;
   }

@@ -148,12 +148,6 @@ struct TcpFlow : Flow, Source {
   double stalledNs = 0;
   std::string backlog, input;
 
-  static Event eventOf(int error) {
-    if (error == 0) return Event::closed;
-    if (error == ECONNRESET || error == EPIPE) return Event::reset;
-    return error == ECONNREFUSED ? Event::refused : Event::timeout;
-  }
-
   // How long a handshake may take before another one is tried: unknown at first, then a little more than the best.
   double patience() const {
     const double usual = bestHandshakeNs > 0 ? handshakeNs + 3 * bestHandshakeNs : firstHandshakeNs * (1 + tries % 4);
@@ -173,7 +167,9 @@ struct TcpFlow : Flow, Source {
     tries++;
     if (isOurs(error)) return;
     count(error);
-    if (!isTold) note(loop, eventOf(error) == Event::refused ? Event::refused : Event::timeout, now, 0, error);
+    if (isHomeless()) return;
+    // A reset of what is not connected yet is a refusal.
+    if (!isTold) note(loop, error == ECONNRESET ? Event::refused : eventOf(error), now, 0, error);
     isTold = true;
   }
 
@@ -324,7 +320,7 @@ struct BriefFlow : Flow {
 
   // An errno, or a status less than or equal to zero; told when it is another than before.
   void verdict(Loop& loop, double at, int value, const std::string& input = {}) {
-    if (std::exchange(last, value) == value) return;
+    if (isHomeless() || std::exchange(last, value) == value) return;
     note(loop, Event::verdict, at, 0, value, input.substr(0, std::min<size_t>(input.find("\r\n"), 200)));
   }
   void remove(Loop& loop, uint64_t sequence) {
