@@ -16,7 +16,7 @@ import type { Context, InputOf } from "../command.ts"
 import { junit } from "../junit.ts"
 import { inItsOwnLab, Interrupted, interruptedExit, interruption, type Interruption } from "../own-lab.ts"
 import type { CheckDone, CheckPlanned, CheckRequest, CheckResult, Topology } from "../messages.ts"
-import { annotation } from "../render/check-annotation.ts"
+import { annotation, codeQuality, noteOf } from "../render/check-annotation.ts"
 import { bailOut, tapHead, tapLines } from "../render/check-tap.ts"
 import { resultLines, tallyLine } from "../render/check.ts"
 import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
@@ -159,16 +159,25 @@ const show = (result: CheckResult, number: number, input: Input, filename: strin
   if (note !== undefined) printError(note)
 }
 
-const report = ({ junit: file }: Input, { filename, lab }: CheckRequest, outcome: Outcome, planned?: CheckPlanned): void => {
-  if (file === undefined) return
+const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome, planned?: CheckPlanned): void => {
   const startedAt = new Date(Date.now() - outcome.durationMs).toISOString()
   const suite = planned?.suite ?? filename
-  try {
-    writeFileSync(file, junit({ suite, filename, lab, startedAt, ...outcome }))
-  } catch (error) {
-    throw new Failure(Exit.failed,
-      `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
+  const write = (file: string | undefined, text: () => string): void => {
+    if (file === undefined) return
+    try {
+      writeFileSync(file, text())
+    } catch (error) {
+      throw new Failure(Exit.failed,
+        `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
+    }
   }
+  write(input.junit, () => junit({ suite, filename, lab, startedAt, ...outcome }))
+  write(input["code-quality"], () => {
+    const notes = outcome.results.toSorted((a, b) => a.index - b.index).flatMap((result) => noteOf(result, filename) ?? [])
+    const broken = { level: "error" as const, file: filename, line: 1, title: "the suite runs to its end",
+      message: `${outcome.missing} not run: ${outcome.reason ?? ""}` }
+    return codeQuality(outcome.missing > 0 ? [...notes, broken] : notes)
+  })
 }
 
 const conclude = async (input: Input, outcome: Outcome, planned: CheckPlanned | undefined, done: CheckDone | undefined): Promise<void> => {

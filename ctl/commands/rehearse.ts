@@ -19,6 +19,8 @@ import { recorder, recordOf } from "../rehearsal/recorder.ts"
 import { writeReports } from "../rehearsal/reports.ts"
 import { followRun } from "../rehearsal/run.ts"
 import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
+import { githubNote } from "../render/check-annotation.ts"
+import { rehearsalNotes } from "../render/rehearsal-junit.ts"
 import { liveView, type LiveView } from "../render/rehearsal-live.ts"
 import { rehearsalLines } from "../render/rehearsal-summary.ts"
 import { printValue } from "../render/value.ts"
@@ -159,6 +161,7 @@ const conclude = async (record: RehearsalRecord, input: Input): Promise<number> 
   } catch (error) {
     failed = error
   }
+  if (process.env["GITHUB_ACTIONS"] === "true") for (const note of rehearsalNotes(record)) printError(githubNote(note))
   if (output === "table") print(rehearsalLines(record, { style: styleOf(process.stdout), width: widthOf(process.stdout) }).join("\n"))
   else await printValue(output, record)
   if (failed !== undefined) throw failed

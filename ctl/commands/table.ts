@@ -132,6 +132,7 @@ export const specs = {
       lab: { kind: "string", metavar: "LAB", summary: "check this lab, whatever the suite says", complete: "lab" },
       only: { kind: "strings", metavar: "LABEL", summary: "only checks with this label (repeat for more)", complete: "none" },
       junit: { kind: "string", metavar: "FILE", summary: "write a report for CI, as JUnit XML", complete: "path" },
+      "code-quality": { kind: "string", metavar: "FILE", summary: "write what failed as GitLab's code quality", complete: "path" },
       tap: { kind: "boolean", summary: "print TAP version 14" },
       keep: { kind: "boolean", summary: "do not destroy the lab that was deployed for the suite" },
       quiet: { kind: "boolean", short: "q", summary: "print failures only" },
@@ -206,7 +207,12 @@ export const specs = {
       words: { kind: "rest", isOurs: true, summary: "to what, and how: its words and KEY=VALUE", complete: "port" }
     },
     flags: {
-      for: { kind: "string", metavar: "TIME", summary: "heal it after so long, such as 30s; weftd need not run meanwhile", complete: "none" },
+      for: {
+        kind: "string",
+        metavar: "TIME",
+        summary: "heal it after so long, such as 30s; weftd need not run meanwhile",
+        complete: "none"
+      },
       lab: { kind: "string", metavar: "LAB", summary: "of this lab; may be left out when there is only one", complete: "lab" },
       list: { kind: "boolean", summary: "show the kinds of faults and their words" },
       output

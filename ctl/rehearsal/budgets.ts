@@ -8,6 +8,7 @@ type Kind = Pick<Budget, "kind" | "unit">
 /** `552 ms`, `0.12 %`, `3 probes` */
 export const valueText = ({ unit }: Kind, value: number): string => {
   if (unit === "probes") return `${Math.round(value)} ${Math.round(value) === 1 ? "probe" : "probes"}`
+  if (value === 0) return `0 ${unit}`
   const digits = unit === "%" ? 2 : value >= 100 ? 0 : value >= 1 ? 1 : 2
   return `${value.toFixed(digits)} ${unit}`
 }
@@ -51,5 +52,6 @@ export const breachLines = (record: RehearsalRecord): ReadonlyArray<string> =>
 export const reasonLines = (record: RehearsalRecord): ReadonlyArray<string> => {
   const breaches = record.runs.flatMap((run) =>
     run.budgets.flatMap((budget) => budget.breaches.map(({ flow, step }) => [flow, step, budget.kind])))
-  return [...breachLines(record), ...record.reasons.filter((reason) => !breaches.some((words) => words.every((word) => reason.includes(word))))]
+  return [...breachLines(record), ...record.reasons.filter((reason) => !breaches
+    .some((words) => words.every((word) => reason.includes(word))))]
 }

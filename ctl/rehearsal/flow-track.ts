@@ -103,7 +103,9 @@ export class FlowTrack {
     }
   }
 
-  /** What the daemon says of a step at its end. Outages that began in it may go on after that, so of them it is what was told that counts. */
+  /**
+   * What the daemon says of a step at its end. Outages that began in it may go on after that, so of them it is what was told that counts.
+   */
   addStep(step: number, told: RehearsalStepFlow): void {
     const seen = this.seenAt(step)
     if (told.outages > seen.outages) {

@@ -63,7 +63,8 @@ export class LiveFlows {
 
   constructor(flows: ReadonlyArray<RehearsalFlow>) {
     this.tracked = flows.map(({ name }) => ({
-      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, overMs: 0, overStep: -1, slices: new Map(),
+      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, overMs: 0, overStep: -1,
+        slices: new Map(),
       recent: new Map(), leastMs: Number.POSITIVE_INFINITY, last: -1
     }))
   }
@@ -115,7 +116,8 @@ export class LiveFlows {
       tracked.slices.set(number, (slice = { sent: 0, received: 0, latencyMs: 0 }))
       tracked.slices.delete(number - mostSlices)
       // A report that comes late is about the slices before, too.
-      if (before !== undefined) for (let at = Math.max(tracked.last + 1, number - mostSlices); at < number; at++) tracked.slices.set(at, slice)
+      if (before !== undefined) for (let at = Math.max(tracked.last + 1, number - mostSlices); at < number; at++) tracked.slices.set(at,
+        slice)
       tracked.last = number
     }
     const received = report.received - (before?.received ?? 0)

@@ -7,6 +7,7 @@ import { attributes, escape, seconds } from "../junit.ts"
 import { holds, limitText, valueText } from "../rehearsal/budgets.ts"
 import type { Budget, CheckOutcome, RehearsalRecord, Run, Step } from "../rehearsal/record.ts"
 import { measured } from "../rehearsal/recorder.ts"
+import type { Note } from "./check-annotation.ts"
 
 interface Case {
   readonly name: string
@@ -37,6 +38,12 @@ export const rehearsalJunit = (record: RehearsalRecord): string => {
     ""
   ].join("\n")
 }
+
+/** What failed, at its line of the rehearsal or of the suite. */
+export const rehearsalNotes = (record: RehearsalRecord): ReadonlyArray<Note> =>
+  record.runs.flatMap((run) => casesOf(run, record)).flatMap(({ file, line, name, problem }) =>
+    problem === undefined || problem.tag === "skipped" ? []
+      : [{ level: "error" as const, file, line, title: name, message: problem.message }])
 
 const totals = (cases: ReadonlyArray<Case>) => {
   const count = (tag: string): number => cases.filter(({ problem }) => problem?.tag === tag).length
@@ -114,9 +121,9 @@ const budgetCases = (run: Run, { filename, lab }: RehearsalRecord): ReadonlyArra
 const breachOf = ({ breaches }: Budget, flow: string, step: string) => breaches
   .find((breach) => breach.flow === flow && breach.step === step)
 
-const checkCase = (check: CheckOutcome, { lab }: RehearsalRecord): Case => {
+const checkCase = (check: CheckOutcome, { filename: own, lab }: RehearsalRecord): Case => {
   const { details, durationMs, error, expected, filename, kind, line, name, outcome, seen, step, where } = check
-  const head = { name: `${name} (${step})`, classname: `${lab}.${kind}`, file: filename, line, timeMs: durationMs }
+  const head = { name: `${name} (${step})`, classname: `${lab}.${kind}`, file: filename === "" ? own : filename, line, timeMs: durationMs }
   if (outcome === "passed") return head
   const text = [`expected: ${expected}`, `seen:     ${seen}`, ...(where === "" ? [] : [`where:    ${where}`]), ...details].join("\n")
   return { ...head, problem: { tag: outcome === "warning" ? "skipped" : error ? "error" : "failure", message: seen, text, type: kind } }

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process"
 import t from "tap"
 import { junit, type Report } from "../../ctl/junit.ts"
 import type { CheckResult } from "../../ctl/messages.ts"
-import { annotation } from "../../ctl/render/check-annotation.ts"
+import { annotation, codeQuality, githubNote, noteOf } from "../../ctl/render/check-annotation.ts"
 import { bailOut, tapHead, tapLines } from "../../ctl/render/check-tap.ts"
 import { resultLines, tallyLine } from "../../ctl/render/check.ts"
 import { plain } from "../../ctl/terminal.ts"
@@ -92,6 +92,18 @@ t.test("annotation is one line with the suite's place", async (t) => {
   t.match(line, /^::error file=a%2Cb%3Ac\.yaml,line=4,col=5,title=.*::expected: pc reaches db%0Aseen: /)
   t.notMatch(line, /\n/)
   t.match(annotation(results[1]!, "f"), /^::warning /)
+})
+
+t.test("codeQuality is what GitLab reads", async (t) => {
+  const notes = results.flatMap((one) => noteOf(one, "./dir/f.check.yaml") ?? [])
+  const report = JSON.parse(codeQuality([...notes, notes[0]!]))
+  t.equal(report.length, 4)
+  t.equal(new Set(report.map(({ fingerprint }: any) => fingerprint)).size, 4, "two of the same are two")
+  t.same(JSON.parse(codeQuality(notes)), report.slice(0, 3), "the same in every run")
+  t.match(report[0], { severity: "major", check_name: "weft", location: { path: "dir/f.check.yaml", lines: { begin: 4 } } })
+  t.match(report[1], { severity: "minor", description: "pc reaches db: expected: pc reaches db; seen: timed out" })
+  t.equal(codeQuality([]), "[]\n")
+  t.equal(githubNote({ level: "error", file: "f", line: 0, title: "t", message: "m\nn" }), "::error file=f,title=t::m%0An")
 })
 
 t.test("resultLines and tallyLine are for people", async (t) => {

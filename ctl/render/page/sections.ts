@@ -165,7 +165,7 @@ export const checkSection = (record: RehearsalRecord): Html => {
   ...runHead(record)],
     rows.toSorted((a, b) => rank[a.check.outcome] - rank[b.check.outcome]).map(({ check, run }) => ({
       tone: check.outcome === "failed" ? "bad" : check.outcome === "warning" ? "warn" : undefined,
-      cells: [html`${check.name}<br/><small class="mono">${check.filename}:${check.line}</small>`,
+      cells: [html`${check.name}<br/><small class="mono">${check.filename === "" ? record.filename : check.filename}:${check.line}</small>`,
         check.outcome === "passed" ? html`<span class="good">✓ passed</span>` : check.outcome === "warning"
   ? html`<b class="warn">! warning</b>` : html`<b class="bad">✗ failed</b>`,
         check.step, check.expected, html`${check.seen}${check.where === "" ? "" : html`<br/><small>${check.where}</small>`}${check.details
