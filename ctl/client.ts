@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url"
 import type * as Grpc from "@grpc/grpc-js"
 import { Exit, Failure, NotFound } from "./command.ts"
 import { parseEndpoint } from "./endpoint.ts"
+import type { Fault as InForce } from "./fault.ts"
 import type * as Fault from "./fault-messages.ts"
 import type * as Flow from "./flow-messages.ts"
 import type * as Message from "./messages.ts"
@@ -59,7 +60,7 @@ export interface Client {
   readonly inject: (request: Fault.InjectRequest) => Promise<Fault.FaultsChanged>
   readonly heal: (request: Fault.HealRequest) => Promise<Fault.FaultsChanged>
   /** `lab` empty: of all. */
-  readonly faults: (lab: string) => Promise<ReadonlyArray<Fault.Fault>>
+  readonly faults: (lab: string) => Promise<ReadonlyArray<InForce>>
   readonly reach: (request: Message.ReachRequest) => AsyncIterable<Message.ReachResult>
   readonly routes: (request: Message.RoutesRequest) => AsyncIterable<{ readonly routes: ReadonlyArray<Message.KernelRoute> }>
   readonly bfd: (node: string) => Promise<Message.BfdResponse>
@@ -112,7 +113,7 @@ export const connect = async (address: string): Promise<Client> => {
     faultKinds: async () => (await unary<{ kinds: ReadonlyArray<Fault.FaultKind> }>(faults, "Kinds", {})).kinds,
     inject: (request) => unary<Fault.FaultsChanged>(faults, "Inject", request),
     heal: (request) => unary<Fault.FaultsChanged>(faults, "Heal", request),
-    faults: async (lab) => (await unary<{ faults: ReadonlyArray<Fault.Fault> }>(faults, "List", { lab })).faults,
+    faults: async (lab) => (await unary<{ faults: ReadonlyArray<InForce> }>(faults, "List", { lab })).faults,
     reach: (request) => streamed<Message.ReachResult>(nodes, "Reach", request),
     routes: (request) => streamed<{ routes: ReadonlyArray<Message.KernelRoute> }>(nodes, "Routes", request),
     bfd: (node) => unary<Message.BfdResponse>(nodes, "Bfd", { node }),

@@ -1,22 +1,6 @@
 /** Messages of the service `Faults` as the client sends and gets them: see `proto/weft/v1/weft.proto`. */
+import type { Fault } from "./fault.ts"
 import type { ChangeDone, Diagnostic } from "./messages.ts"
-
-export interface Fault {
-  readonly id: string
-  readonly kind: string
-  readonly title: string
-  /** JSON */
-  readonly spec: string
-  readonly injectedAt: string
-  /** Empty: until somebody heals it. */
-  readonly until: string
-  readonly by: string
-  readonly lease: string
-  readonly phase: number
-  readonly nodes: ReadonlyArray<string>
-  readonly segments: ReadonlyArray<string>
-  readonly lab: string
-}
 
 export interface FaultKind {
   readonly name: string

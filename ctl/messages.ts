@@ -3,7 +3,7 @@
  * absent scalars as their zero value. The proto file documents the fields.
  */
 
-import type { Fault } from "./fault-messages.ts"
+import type { Fault } from "./fault.ts"
 
 export interface Topology {
   readonly filename: string
@@ -455,6 +455,8 @@ export interface BgpSpeaker {
   readonly routerId: string
   readonly vrfs: ReadonlyArray<{ readonly name: string; readonly table: number; readonly prefixes: number; readonly paths: number }>
   readonly neighbors: ReadonlyArray<BgpNeighbor>
+  /** Prefixes from which neighbors are let in, with how many of each at most. */
+  readonly ranges: ReadonlyArray<{ readonly prefix: string; readonly limit: number }>
   readonly restarting: boolean
   /** How long the thread of all speakers of the host has kept its sockets and timers waiting, at most. */
   readonly longestTurnMs: number

@@ -1,6 +1,7 @@
 /** Faults for reading: those in force, what has just come or gone, and the kinds that there are. */
 
-import type { Fault, FaultKind } from "../fault-messages.ts"
+import type { Fault } from "../fault.ts"
+import type { FaultKind } from "../fault-messages.ts"
 import type { Diagnostic } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
@@ -49,7 +50,10 @@ export const faultTable = (faults: ReadonlyArray<Fault>, { nowMs, style, width }
 export const kindTable = (kinds: ReadonlyArray<FaultKind>, { style, width }: Pick<Look, "style" | "width">): ReadonlyArray<string> =>
   table(
     [{ title: "KIND" }, { title: "WORDS, AND WHAT IT DOES", folds: true }],
-    kinds.map(({ name, once, summary, usage }) => [style.bold(name), [...(usage === "" ? [] : [usage]), once ? `${summary} (once)` : summary]]),
+    kinds.map(({ name, once, summary, usage }) => {
+      const does = once ? `${summary} (once)` : summary
+      return [style.bold(name), usage === "" ? does : [usage, does]]
+    }),
     { style, width }
   )
 

@@ -95,7 +95,8 @@ const mapOf = (name: string, words: ReadonlyArray<string>, { places, reporter }:
     const [next] = keys
     if (next === undefined) {
       places.set(formatPath([name, `word ${index}`]), index)
-      reporter.error([name, `word ${index}`], `unexpected word ${quote(word)}: ${name} takes ${kind.usage === "" ? "no words" : kind.usage}`)
+      const takes = kind.usage === "" ? "no words" : kind.usage
+      reporter.error([name, `word ${index}`], `unexpected word ${quote(word)}: ${name} takes ${takes}`)
     } else if (next.endsWith("...")) {
       add(next.slice(0, -3), word, index)
     } else {

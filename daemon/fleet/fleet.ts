@@ -77,7 +77,8 @@ export class Fleet implements LabControl {
     await this.requireShared()
     const found = this.#mirror.lab(plan.lab)
     const { plan: placed, notes } = this.#place(plan, found, filename)
-    const taken = this.#mirror.labs.filter(({ name }) => name !== plan.lab).flatMap((lab) => vnisOf([...baseOf(lab).resources, ...lab.plan.resources]))
+    const others = this.#mirror.labs.filter(({ name }) => name !== plan.lab)
+    const taken = others.flatMap((lab) => vnisOf([...baseOf(lab).resources, ...lab.plan.resources]))
     const before = presentBook(found, plan.lab)
     const book = withFaults(allocateVnis(placed, new Set(taken), baseOf(before).resources), before.faults ?? [])
     const wanted = book.plan
@@ -157,15 +158,24 @@ export class Fleet implements LabControl {
   /** The lab as it is when no host is changing it. @throws Refused when there is none, or somebody changes it for too long */
   async quiet(name: string, timeoutMs: number): Promise<Versioned> {
     await this.requireShared()
-    const isQuiet = (): true | undefined => {
-      const found = this.#mirror.lab(name)
-      return found === undefined || !isUnderWay(this.#standings(found.lab)) ? true : undefined
+    const deadlineMs = performance.now() + timeoutMs
+    for (;;) {
+      // The watch may be behind what is read, and what is read is what the next commit stands on.
+      const found = await this.#read(name)
+      if (found?.lab.wanted !== "present") throw await this.#noLab(name)
+      if (!isUnderWay(this.#standings(found.lab))) return found
+      const leftMs = deadlineMs - performance.now()
+      const isQuiet = (): true | undefined => {
+        const seen = this.#mirror.lab(name)
+        const isBehind = seen !== undefined && seen.lab.generation < found.lab.generation
+        return !isBehind && (seen === undefined || !isUnderWay(this.#standings(seen.lab))) ? true : undefined
+      }
+      if (leftMs > 0) await this.#mirror.until(isQuiet, { timeoutMs: leftMs })
+      else {
+        this.#refuseBusy(name, found)
+        return found
+      }
     }
-    const done = await this.#mirror.until(isQuiet, { timeoutMs })
-    const found = await this.#read(name)
-    if (found?.lab.wanted !== "present") throw await this.#noLab(name)
-    if (done === undefined) this.#refuseBusy(name, found)
-    return found
   }
 
   /** @throws Refused when the lab is not there, or is going */

@@ -446,7 +446,8 @@ export class Reconciler {
 
   private begin(entry: LabEntry, steps: ReadonlyArray<Step>, watch: Going): void {
     const message = `${entry.name} is ${entry.state}: ${countOf(steps.length)}`
-    if (steps.length > 0 && watch.faultsOnly !== true) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
+    const isNews = steps.length > 0 && watch.faultsOnly !== true
+    if (isNews) this.events.emit({ lab: entry.name, type: "lab.changing", subject: entry.name, message })
     watch.planned(steps)
   }
 

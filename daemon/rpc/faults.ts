@@ -34,7 +34,8 @@ const nothing: Plan = { lab: "", nodes: [], segments: [], resources: [] }
 
 export const toFault = (lab: string, base: Plan | undefined, fault: Fault): object => faultInspectionOf(lab, base ?? nothing, fault)
 
-const toFailure = ({ blocked, change, error, host, id }: ChangeFailure): object => ({ change: { ...(change ?? { id }), host }, error, blocked })
+const toFailure = ({ blocked, change, error, host, id }: ChangeFailure): object =>
+  ({ change: { ...(change ?? { id }), host }, error, blocked })
 
 type Known = ReadonlyArray<{ readonly name: string; readonly plan: Plan }>
 

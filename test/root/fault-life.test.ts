@@ -1,6 +1,6 @@
 /** A fault's life on one host: in force, seen, healed by hand, by the clock, by a lease; through restarts; gone with its lab. */
 import t from "tap"
-import type { Fault } from "../../ctl/fault-messages.ts"
+import type { Fault } from "../../ctl/fault.ts"
 import { orders, topology } from "../faults/every-kind.ts"
 import { toTopology, Weftd } from "./daemon-harness.ts"
 import { healAll, inject } from "./fault-harness.ts"
@@ -38,7 +38,8 @@ t.test("faults on one host", { skip: needsRoot, timeout: 110_000 }, async (t) =>
 
   await t.test("bad orders: all errors at once, and nothing is done", async (t) => {
     t.match(await weftd.weft(["inject", "link-down", "fw:wam", "--for", "3"]), {
-      code: 2, stdout: "", stderr: /link-down fw:wam --for 3\n +\^ +\^\n.*no link "fw:wam" \(did you mean fw:wan\?\)\n.*"3": expected a time/
+      code: 2, stdout: "",
+      stderr: /link-down fw:wam --for 3\n +\^ +\^\n.*no link "fw:wam" \(did you mean fw:wan\?\)\n.*"3": expected a time/
     })
     t.match(await weftd.weft(["inject", "link-dwn", "fw:wan"]), { code: 2, stderr: /did you mean link-down/ })
     t.match(await weftd.weft(["inject", "link-down", "fw:wan", "--lab", "nolab"]), { code: 1, stderr: /No lab "nolab"/ })
@@ -52,7 +53,8 @@ t.test("faults on one host", { skip: needsRoot, timeout: 110_000 }, async (t) =>
     t.match(await weftd.weft(["heal", "f1"]), { code: 0, stdout: /f1: healed before/ })
     await until("tv reaches srv again", routed)
     t.strictSame([await ids(), await weftd.drift(lab), await weftd.plan(file)], [[], [], []])
-    t.match(await weftd.weft(["inject", "loss", `${lab}/fw:wan`, "value=30%", "direction=out", "--for", "1.5s"]), { code: 0, stdout: /f2 / })
+    const loss = ["inject", "loss", `${lab}/fw:wan`, "value=30%", "direction=out", "--for", "1.5s"]
+    t.match(await weftd.weft(loss), { code: 0, stdout: /f2 / })
     await until("its time is up", async () => (await ids()).length === 0)
     t.match((await weftd.weft(["events", lab])).stdout, /fault\.injected[\s\S]*fault\.healed[\s\S]*fault\.injected[\s\S]*fault\.expired/)
   })

@@ -15,7 +15,7 @@ const branch = (name: string) => ({
   links: [{ name: "wan", endpoints: ["fw:wan", "isp:e1"], cidr: "203.0.113.0/30", delay: "1ms" }]
 })
 
-t.test("faults over three hosts", { skip: needsRoot, timeout: 100_000 }, async (t) => {
+t.test("faults over three hosts", { skip: needsRoot, timeout: 170_000 }, async (t) => {
   const fleet = await Fleet.start("inject", { hosts: 3 })
   t.teardown(() => fleet.close())
   const lab = fleet.name("inject")
