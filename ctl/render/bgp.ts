@@ -38,7 +38,8 @@ export const summaryLines = (speaker: BgpSpeaker, { nowMs, style, width }: Optio
     ...tables.map((line) => style.dim(`table ${printable(line)}`))
   ]
   const families = ["ipv4", "ipv6"].filter((family) => neighbors.some((one) => one.families.some((spoken) => spoken.family === family)))
-  if (neighbors.length === 0) return [...head, "", "No neighbors"]
+  const awaited = speaker.ranges.map(({ limit, prefix }) => `Waits for neighbors from ${printable(prefix)}, at most ${limit}`)
+  if (neighbors.length === 0) return [...head, "", ...(awaited.length === 0 ? ["No neighbors"] : awaited)]
   const shown = families.flatMap((family) => {
     return ["", style.bold(familyTitles[family]!), ...neighborTable(neighbors, family, { nowMs, style, width })]
   })

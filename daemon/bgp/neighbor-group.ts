@@ -1,12 +1,14 @@
 /** A dynamic neighbour: anybody from a prefix. Each that comes is a neighbour of its own, until it has gone for good. */
 import type { BgpNeighborSpec } from "../plan/bgp.ts"
 import type { Neighbor } from "./neighbor.ts"
-import { same } from "./neighbor-spec.ts"
+import { canMove, same } from "./neighbor-spec.ts"
 import type { Session, SessionCallbacks } from "./session/api.ts"
 
 /** What lets peers in: `DynamicSessions`. */
 export interface Door {
   readonly refused: number
+  /** Lets in whom `spec` says; sessions of those that it does not say end. */
+  change(spec: BgpNeighborSpec): void
   close(how?: "deconfigured" | "keep"): void
 }
 
@@ -17,12 +19,12 @@ export interface GroupParts {
 }
 
 export class NeighborGroup {
-  readonly spec: BgpNeighborSpec
+  #spec: BgpNeighborSpec
   readonly #door: Door
   readonly #members = new Map<Session, Neighbor>()
 
   constructor(spec: BgpNeighborSpec, { make, open }: GroupParts) {
-    this.spec = spec
+    this.#spec = spec
     const of = (session: Session): Neighbor => this.#members.get(session)!
     const callbacks: SessionCallbacks = {
       established: (session, ...rest) => of(session).established(session, ...rest),
@@ -44,6 +46,10 @@ export class NeighborGroup {
     })
   }
 
+  get spec(): BgpNeighborSpec {
+    return this.#spec
+  }
+
   /** Who is there, or was a moment ago. */
   get members(): Iterable<Neighbor> {
     return this.#members.values()
@@ -54,9 +60,14 @@ export class NeighborGroup {
     return this.#door.refused
   }
 
-  /** False: it takes another group. */
+  /** Becomes what `spec` says, under another prefix perhaps; members that fit stay. False: it takes another group. */
   change(spec: BgpNeighborSpec): boolean {
-    return same(this.spec, spec)
+    if (same(this.#spec, spec)) return true
+    if (!canMove(this.#spec, spec)) return false
+    this.#spec = spec
+    this.#door.change(spec)
+    for (const member of this.#members.values()) member.change({ ...spec, name: member.spec.name, remote: member.spec.remote })
+    return true
   }
 
   applySetting(): void {

@@ -71,6 +71,11 @@ export const needsNewSession = (before: BgpNeighborSpec, after: BgpNeighborSpec)
   // A session that was made to be shut down does not start.
   (before.shutdown && !after.shutdown)
 
+/** Whether a group of dynamic neighbours can become what `after` says while those of its members stay that fit. */
+export const canMove = (before: BgpNeighborSpec, after: BgpNeighborSpec): boolean =>
+  before.remote.kind === "prefix" && after.remote.kind === "prefix" && before.shutdown === after.shutdown &&
+  !needsNewSession({ ...before, remote: after.remote }, after)
+
 const agreed = ({ families }: BgpNeighborSpec): ReadonlyArray<object> =>
   families.map(({ addPath, family }) => ({ family, receives: addPath?.receive ?? false, sends: (addPath?.send ?? 0) > 0 }))
 

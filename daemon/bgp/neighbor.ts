@@ -196,6 +196,8 @@ export class Neighbor implements SessionCallbacks {
     this.applySetting()
     this.table.rib.sessionUp(this.#peer, this.#ribSession(session, context, open))
     this.#tell("bgp.established", `session with ${this.#who(session)} (AS ${open.asn}) is up`)
+    // RFC 5882 4.3: the neighbour may have no BFD any more. A path that the session came up on is one, until BFD was up and says otherwise.
+    this.#pathUp()
     if (this.#spec.remote.kind !== "address") this.#watchPath()
     this.#parts.established(this)
   }

@@ -15,6 +15,7 @@
  */
 import type { BgpNeighborSpec, BgpSpec } from "../plan/bgp.ts"
 import type { BfdLink } from "./bfd-link.ts"
+import { isInPrefix } from "./link-addresses.ts"
 import { type Ground, type GroundEvents, openGround } from "./ground.ts"
 import { type Happening, keyOf, type NewSpeaker, type Place, type ResetKind } from "./messages.ts"
 import { Neighbor } from "./neighbor.ts"
@@ -50,6 +51,13 @@ const ribOptionsOf = (spec: BgpSpec): Omit<RibOptions, "nextHops" | "fib" | "eve
   routerId: dottedNumber(spec.routerId),
   ...settingOf(spec)
 })
+
+/** Whether two ranges have addresses in common. */
+const overlap = ({ remote: a }: BgpNeighborSpec, { remote: b }: BgpNeighborSpec): boolean => {
+  if (a.kind !== "prefix" || b.kind !== "prefix") return false
+  const within = (one: string, other: string): boolean => isInPrefix(one.slice(0, one.indexOf("/")), other)
+  return within(a.prefix, b.prefix) || within(b.prefix, a.prefix)
+}
 
 const settingOf = (spec: BgpSpec): RibSetting => ({
   clusterId: dottedNumber(spec.clusterId ?? spec.routerId),
@@ -279,6 +287,7 @@ export class Speaker {
 
   #changeNeighbors(specs: ReadonlyArray<BgpNeighborSpec>, arePoliciesNew: boolean): void {
     const wanted = new Map(specs.map((spec) => [spec.name, spec]))
+    this.#moveGroups(specs, wanted)
     this.#dropNeighbors((one) => {
       const spec = wanted.get(one.spec.name)
       const stays = spec !== undefined && (same(spec, one.spec) || one.change(spec))
@@ -287,6 +296,17 @@ export class Speaker {
     })
     for (const spec of specs) if (!this.#neighbors.has(spec.name) && !this.#groups.has(spec.name)) this.#addNeighbor(spec)
     this.#maySelect()
+  }
+
+  /** A range that became wider or narrower has another name, and the same members as far as they fit. */
+  #moveGroups(specs: ReadonlyArray<BgpNeighborSpec>, wanted: ReadonlyMap<string, BgpNeighborSpec>): void {
+    for (const [name, group] of [...this.#groups]) {
+      if (wanted.has(name)) continue
+      const next = specs.find((spec) => !this.#groups.has(spec.name) && overlap(group.spec, spec) && group.change(spec))
+      if (next === undefined) continue
+      this.#groups.delete(name)
+      this.#groups.set(next.name, group)
+    }
   }
 
   #addNeighbor(spec: BgpNeighborSpec): void {

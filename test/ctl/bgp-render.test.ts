@@ -30,7 +30,7 @@ const other: BgpPath = {
 
 t.test("a summary has one line for each neighbor, and says why one is down", async (t) => {
   const vrfs = [{ name: "default", table: 254, prefixes: 3, paths: 4 }]
-  const rest = { neighbors: [neighbor, down], restarting: false, longestTurnMs: 0 }
+  const rest = { neighbors: [neighbor, down], ranges: [], restarting: false, longestTurnMs: 0 }
   const speaker = { lab: "branch", node: "fw", asn: 65010, routerId: "10.10.0.1", vrfs, ...rest }
   t.strictSame(summaryLines(speaker, options), [
     "branch/fw  AS 65010, router id 10.10.0.1",
@@ -44,6 +44,8 @@ t.test("a summary has one line for each neighbor, and says why one is down", asy
     "203.0.113.6: connection refused"
   ])
   t.match(summaryLines({ ...speaker, neighbors: [] }, options).at(-1), "No neighbors")
+  const ranges = [{ prefix: "10.9.0.0/16", limit: 100 }]
+  t.equal(summaryLines({ ...speaker, neighbors: [], ranges }, options).at(-1), "Waits for neighbors from 10.9.0.0/16, at most 100")
 })
 
 t.test("routes have the marks and columns of show bgp", async (t) => {

@@ -113,9 +113,11 @@ t.test("paths and next hops with FRR", { skip: needsRoot || missingPeers("frr") 
     })
     await lab.set(local(true), frr(4000, []))
     t.match(await lab.frrPath("f1", "10.1.0.0/24"), { aspath: { string: "4000 2000" } })
-    t.match(await lab.frrPath("f2", "10.2.0.0/24"), { aspath: { string: "2000 64512" } }, "inwards nothing is put in front")
+    t.match(await lab.paths("10.2.0.0/24"), [{ asPath: "4000 64512" }], "inwards it is put in front, too")
+    await lab.frrPath("f2", "10.2.0.0/24", ({ aspath }) => aspath!.string === "2000 4000 64512")
     await lab.weft(local(false))
     await lab.frrPath("f1", "10.1.0.0/24", ({ aspath }) => aspath!.string === "4000")
+    await lab.frrPath("f2", "10.2.0.0/24", ({ aspath }) => aspath!.string === "2000 64512")
     // And FRR towards weft.
     await lab.set(
       { as: 2000, networks: ["10.1.0.0/24"], neighbors: [{ peer: f1, as: 5000 }, { peer: f2, as: 3000 }] },
@@ -128,6 +130,9 @@ t.test("paths and next hops with FRR", { skip: needsRoot || missingPeers("frr") 
     )
     t.match(await lab.paths("10.2.0.0/24"), [{ asPath: "5000" }])
     t.match(await lab.paths("10.3.0.0/24"), [{ asPath: "3000" }])
+    // Without `no-prepend` FRR does inwards as weft does.
+    await lab.frr("f1").configure(`router bgp 64512\nno neighbor ${w1} local-as\nneighbor ${w1} local-as 5000`)
+    await lab.frrPath("f1", "10.1.0.0/24", ({ aspath }) => aspath!.string === "5000 2000")
   })
 
   await t.test("default routes, aggregates with sets, and only the summary", async (t) => {

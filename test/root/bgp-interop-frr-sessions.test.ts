@@ -79,6 +79,25 @@ t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     await lab.set({ as: 65001, networks, neighbors: [{ range: "10.0.1.0/24", as: "external", limit: 3 }] }, { f1: frr() })
     await exchanged()
     t.match(await lab.neighbor(f1), { group: "10.0.1.0/24", remoteAs: 65002, state: "Established" })
+    // Another range that it is in, and another limit: it stays.
+    const { establishedCount, sinceMs } = (await lab.neighbor(f1))!
+    const ranged = (range: string, limit: number) => lab.weft({ as: 65001, networks, neighbors: [{ range, as: "external", limit }] })
+    for (const [range, limit] of [["10.0.1.0/25", 3], ["10.0.1.0/25", 2]] as const) {
+      await ranged(range, limit)
+      t.match(await lab.neighbor(f1), { group: range, state: "Established", establishedCount, sinceMs })
+      t.match((await lab.weftd.client.bgp(`${lab.name}/weft`)).ranges, [{ prefix: range, limit }])
+    }
+    const asked = async (...words: string[]): Promise<string> => {
+      const { stdout, stderr } = await lab.weftd.weft(["bgp", `${lab.name}/weft`, ...words])
+      return `${stdout}${stderr}`
+    }
+    t.match(await asked("received", f1, "10.2.0.0/24"), /10\.2\.0\.0\/24/)
+    t.match(await asked("received", f1, "10.2.0.9"), /10\.2\.0\.0\/24/)
+    t.match(await asked("received", f1, "10.1.0.0/24"), /got no route to 10\.1\.0\.0\/24 from 10\.0\.1\.2/)
+    t.match(await asked("advertised", f1, "10.1.0.0/24"), /10\.1\.0\.0\/24/)
+    await ranged("10.0.1.64/26", 2)
+    await until("it is not in the range any more", async () => (await lab.neighbor(f1)) === undefined, patienceMs)
+    t.match(await asked(), /Waits for neighbors from 10\.0\.1\.64\/26, at most 2/)
     const group = ["neighbor many peer-group", "neighbor many remote-as external", "bgp listen range 10.0.1.0/24 peer-group many"]
     await lab.set(weft(), { f1: router(65002, 1, ...group, family("ipv4", "neighbor many activate", "network 10.2.0.0/24")) })
     await exchanged()

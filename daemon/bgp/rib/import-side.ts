@@ -6,6 +6,7 @@
  */
 import type { AttributeTable } from "./attribute-table.ts"
 import { SetFlag } from "./attribute-table.ts"
+import { prependTo } from "./export-rewrite.ts"
 import type { FamilyTable } from "./family-table.ts"
 import { withTargets } from "./route-targets.ts"
 import { type PolicyResult, type RibOptions, type RibPeer, type RibSession, Source } from "./types.ts"
@@ -38,7 +39,7 @@ const classOf = ({ options, sets }: Importer, peer: ImportPeer, family: 0 | 1): 
   }
   const { config } = peer
   const isPlain = config.families[family]?.importPolicy === undefined
-  const common = `${config.isExternal} ${config.localAs} ${config.allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
+  const common = `${config.isExternal} ${config.localAs} ${config.localAsPrepend} ${config.allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
   const key = isPlain ? common : undefined
   const number = (key === undefined ? undefined : given.shared.get(key)) ?? given.next++
   if (key !== undefined) given.shared.set(key, number)
@@ -86,12 +87,12 @@ const evaluate = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: numb
   const { exportTargets = [] } = rib.options
   const policy = peer.config.families[table.family]?.importPolicy
   const isShutDown = peer.config.isExternal && (sets.flags[set]! & SetFlag.gracefulShutdown) !== 0
-  if (policy === undefined && !isShutDown && exportTargets.length === 0) {
+  if (policy === undefined && !isShutDown && exportTargets.length === 0 && !hasLocalAs(rib, peer)) {
     sets.retain(set)
     return set
   }
   const received = sets.get(set)
-  const targeted = withTargets(received, exportTargets)
+  const targeted = withTargets(hasLocalAs(rib, peer) ? withLocalAs(received, peer) : received, exportTargets)
   const result = policy === undefined ? { attributes: targeted } : applyPolicy(peer, table, targeted, prefix)
   if (result === undefined) return 0
   const attributes = withNextHop(result, received, peer)
@@ -104,6 +105,13 @@ const evaluate = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: numb
   const options = { scope: peer.scope, ...(result.weight === undefined ? {} : { weight: result.weight }) }
   return sets.intern(leaves ? { ...attributes, localPref: 0 } : attributes, options)
 }
+
+/** Towards this neighbour we are another AS, through which its routes come to ours: it goes into the path, as FRR has it. */
+const hasLocalAs = ({ options }: Importer, { config }: ImportPeer): boolean =>
+  config.isExternal && config.localAs !== options.asn && config.localAsPrepend
+
+const withLocalAs = (received: PathAttributes, { config }: ImportPeer): PathAttributes =>
+  ({ ...received, asPath: prependTo(received.asPath, [config.localAs]) })
 
 const noOctets = new Uint8Array(16)
 

@@ -2,6 +2,7 @@
  * A neighbour that is a prefix: whoever connects from there gets a session of its own, up to a limit. We never connect to it.
  */
 import type { BgpNeighborSpec } from "../../plan/bgp.ts"
+import { isInPrefix } from "../link-addresses.ts"
 import type { Session, StateName } from "./api.ts"
 import type { Connection } from "./connection.ts"
 import { NeighborSession, type SessionOptions } from "./session.ts"
@@ -12,7 +13,7 @@ export interface DynamicOptions extends SessionOptions {
 }
 
 export class DynamicSessions {
-  readonly neighbor: BgpNeighborSpec
+  neighbor: BgpNeighborSpec
   readonly #options: DynamicOptions
   readonly #sessions = new Map<string, NeighborSession>()
   #forget: (() => void) | undefined
@@ -37,6 +38,21 @@ export class DynamicSessions {
       ...(password === undefined ? {} : { password }),
       accept: (connection) => this.#accept(connection, remote.limit)
     })
+  }
+
+  /** Another prefix or limit, and what else a session does not have to begin anew for. Sessions with peers outside of the prefix end. */
+  change(neighbor: BgpNeighborSpec): void {
+    this.#forget?.()
+    this.#forget = undefined
+    this.neighbor = neighbor
+    this.start()
+    const { remote } = neighbor
+    for (const [address, session] of [...this.#sessions]) {
+      if (remote.kind === "prefix" && isInPrefix(address, remote.prefix)) continue
+      this.#sessions.delete(address)
+      session.close("deconfigured")
+      this.#options.callbacks.gone?.(session)
+    }
   }
 
   close(how: "deconfigured" | "keep" = "deconfigured"): void {

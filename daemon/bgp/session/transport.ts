@@ -46,6 +46,11 @@ const none = new Uint8Array(0)
 const keyOf = (password: string | undefined): Uint8Array => (password === undefined ? none : new TextEncoder().encode(password))
 const any: Readonly<Record<Ip.Family, Uint8Array>> = { ipv4: new Uint8Array(4), ipv6: new Uint8Array(16) }
 
+/** What `accept` fails with while something is short that may be there later. */
+const { EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno
+const shortages: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM])
+const shortageMs = 200
+
 const isLinkLocal = (address: string): boolean => /^fe[89ab]/i.test(address)
 
 /** Whether the address is in the prefix. */
@@ -151,7 +156,7 @@ export class Transport {
     const known = this.#listeners.get(name)
     if (known !== undefined) return known
     const descriptor = addon.bgpListen(this.#netns, this.#address ?? any[family], this.#port, device)
-    const listener = { descriptor, poll: addon.pollStart(descriptor, 1, () => this.#accept(descriptor, device)) }
+    const listener = { descriptor, poll: addon.pollStart(descriptor, 1, () => this.#accept(listener, device)) }
     if (this.#isFrozen) addon.pollChange(listener.poll, 0)
     this.#listeners.set(name, listener)
     return listener
@@ -184,12 +189,13 @@ export class Transport {
     }
   }
 
-  #accept(listener: number, device: string): void {
+  #accept(listener: Listener, device: string): void {
     const octets = new Uint8Array(32)
     const numbers = new Uint32Array(6)
-    const descriptor = addon.bgpAccept(listener, octets, numbers)
+    const descriptor = addon.bgpAccept(listener.descriptor, octets, numbers)
     if (descriptor < 0) {
-      // The peer has gone again; and out of descriptors there is nothing to do but to wait for one.
+      // The peer has gone again; and out of descriptors or memory there is nothing to do but to wait for some.
+      if (shortages.has(-descriptor)) this.#rest(listener)
       if (descriptor !== -constants.errno.EAGAIN) this.refused++
       return
     }
@@ -199,6 +205,14 @@ export class Transport {
     if (found !== undefined) return found.accept(connection)
     this.refused++
     connection.close()
+  }
+
+  /** Does not look at a listener for a while: who waits there would be told of again and again. */
+  #rest(listener: Listener): void {
+    addon.pollChange(listener.poll, 0)
+    setTimeout(() => {
+      if ([...this.#listeners.values()].includes(listener)) addon.pollChange(listener.poll, 1)
+    }, shortageMs).unref()
   }
 
   #find(device: string, address: string, ifindex: number): Expectation | undefined {

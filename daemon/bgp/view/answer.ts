@@ -46,6 +46,7 @@ const speakerView = (speaker: Speaker): Omit<SpeakerView, "longestTurnMs"> => {
     routerId: spec.routerId,
     vrfs,
     neighbors: Array.from(speaker.neighbors(), (one) => neighborView(one, spec, ranges.get(one))),
+    ranges: Array.from(speaker.groups, ({ spec: { remote, shutdown } }) => (shutdown || remote.kind !== "prefix" ? [] : [remote])).flat(),
     restarting: speaker.isRestarting
   }
 }

@@ -1,12 +1,14 @@
 /** Tables as people look at them, in pages: paths with all that they bear, and why one won or lost. */
 import type { Family } from "../../plan/bgp.ts"
 import * as Ip from "../../wire/ip.ts"
-import { attributeName, Origin, SegmentType } from "../../wire/bgp/iana.ts"
-import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import { asPathText } from "../../wire/bgp/as-path-text.ts"
+import { attributeName, Origin } from "../../wire/bgp/iana.ts"
+import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import { familyNames } from "../neighbor-spec.ts"
 import type { Neighbor } from "../neighbor.ts"
 import type { PathView as RibPath } from "../rib/types.ts"
 import { Source } from "../rib/types.ts"
+import * as Views from "../rib/views.ts"
 import type { Speaker } from "../speaker.ts"
 import type { Table } from "../table.ts"
 import { communitiesOf } from "./communities.ts"
@@ -30,7 +32,9 @@ export const routesPage = (speaker: Speaker, query: RoutesQuery): Answer => {
     const names = Array.from(speaker.neighbors(), ({ spec }) => spec.name).join(", ")
     return nothing(`Node "${query.node}" has no BGP neighbor "${query.neighbor ?? ""}" (it has: ${names})`)
   }
-  return pageOf(speaker, query, readerOf(neighbor, query.table), countOf(neighbor, query))
+  return query.prefix === undefined
+    ? pageOf(speaker, query, readerOf(neighbor, query.table), countOf(neighbor, query))
+    : exchanged(speaker, neighbor, { ...query, prefix: query.prefix, table: query.table })
 }
 
 type Reader = (family: 0 | 1, cursor: number, count: number) => { readonly paths: ReadonlyArray<RibPath>; readonly next: number }
@@ -71,12 +75,31 @@ const pageOf = (speaker: Speaker, query: RoutesQuery, read: Reader, total: numbe
   return { kind: "routes", paths, total }
 }
 
+const cannotLookUp = (prefix: string): Answer | undefined =>
+  (prefix.includes("/") ? Ip.parsePrefix(prefix) : Ip.parse(prefix)) === undefined
+    ? { kind: "nothing", reason: `Cannot look up "${prefix}": it is no address and no prefix` }
+    : undefined
+
+/** One prefix, or the longest match of an address, of what a neighbour sent or is sent. */
+const exchanged = (
+  speaker: Speaker,
+  { peer, spec, table: { rib } }: Neighbor,
+  { node, prefix, table }: { readonly node: string; readonly prefix: string; readonly table: Exclude<TableName, "rib"> }
+): Answer => {
+  const wrong = cannotLookUp(prefix)
+  if (wrong !== undefined) return wrong
+  const found = Views.find(rib, prefix, table === "received" ? Views.receivedFrom(peer) : Views.advertisedTo(peer))
+  const family = prefix.includes(":") ? 1 : 0
+  if (found.length > 0) return { kind: "routes", paths: found.map((path) => pathView(speaker, path, family)), total: 1 }
+  const what = table === "received" ? "got no route" : "tells no route"
+  return { kind: "nothing", reason: `Node "${node}" ${what} to ${prefix} ${table === "received" ? "from" : "to"} ${spec.name}` }
+}
+
 /** All paths of one prefix, or of the longest match of an address. */
 const explained = (speaker: Speaker, { rib }: Table, query: RoutesQuery): Answer => {
   const prefix = query.prefix!
-  if ((prefix.includes("/") ? Ip.parsePrefix(prefix) : Ip.parse(prefix)) === undefined) {
-    return { kind: "nothing", reason: `Cannot look up "${prefix}": it is no address and no prefix` }
-  }
+  const wrong = cannotLookUp(prefix)
+  if (wrong !== undefined) return wrong
   const found = prefix.includes("/") ? rib.explain(prefix) : rib.lookup(prefix)
   const family = prefix.includes(":") ? 1 : 0
   if (found.length === 0) return { kind: "nothing", reason: `Node "${query.node}" has no route to ${prefix}` }
@@ -124,16 +147,6 @@ const pathView = (speaker: Speaker, path: RibPath, family: 0 | 1): PathView => {
     more: moreOf(attributes)
   }
 }
-
-/** As routers write it: sets in braces, confederations in parentheses and brackets. */
-export const asPathText = (path: AsPath): string =>
-  path
-    .map(({ asns, type }) => {
-      if (type === SegmentType.asSet) return `{${asns.join(",")}}`
-      if (type === SegmentType.confedSequence) return `(${asns.join(" ")})`
-      return type === SegmentType.confedSet ? `[${asns.join(",")}]` : asns.join(" ")
-    })
-    .join(" ")
 
 const dotted = (number: number): string => [24, 16, 8, 0].map((shift) => (number >>> shift) & 0xff).join(".")
 

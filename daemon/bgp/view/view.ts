@@ -110,6 +110,8 @@ export interface SpeakerView {
   readonly routerId: string
   readonly vrfs: ReadonlyArray<{ readonly name: string; readonly table: number; readonly prefixes: number; readonly paths: number }>
   readonly neighbors: ReadonlyArray<NeighborView>
+  /** Prefixes from which neighbours are let in, with how many of each at most. */
+  readonly ranges: ReadonlyArray<{ readonly prefix: string; readonly limit: number }>
   /** A graceful restart is under way. */
   readonly restarting: boolean
   /** How long the thread of all speakers has kept sockets and timers waiting, at most, since it began. */
