@@ -237,7 +237,8 @@ class Builder {
     }
     const filter = compileFirewall(node, this.names, this.context)
     if (filter !== undefined) {
-      this.add<ResourceOf<"filter">>({ kind: "filter", id: id.filter(name), spec: filter, dependsOn: [id.node(name)] }, node.firewall!.path, "key")
+      const resource = { kind: "filter" as const, id: id.filter(name), spec: filter, dependsOn: [id.node(name)] }
+      this.add<ResourceOf<"filter">>(resource, node.firewall!.path, "key")
       ready.push(id.filter(name))
     }
   }

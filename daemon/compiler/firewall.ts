@@ -46,8 +46,9 @@ export const resolveWho = (text: string, names: Names): Who => {
   })
   const [first, second] = found
   if (first === undefined) {
-    const what = sort === "label" ? `no node has the label ${quote(name)}` : `there is no ${sort ?? "node, group or network"} ${quote(name)}`
-    return { ok: false, message: what, among: names.all() }
+    const sought = sort ?? "node, group or network"
+    const message = sort === "label" ? `no node has the label ${quote(name)}` : `there is no ${sought} ${quote(name)}`
+    return { ok: false, message, among: names.all() }
   }
   if (second !== undefined) {
     const ways = found.map((one) => `${one.sort}:${name}`).join(" or ")
@@ -154,9 +155,8 @@ export const compileRule = (rule: Omit<FirewallRule, "paths">, context: RuleCont
   }
   if (from === "self" && to === "self") refuse("rule", "what a node sends to itself always passes")
   const at = rule.at ?? hooksOf({ ...rule, from, to }, context)
-  const only = at.length === 1 || rule.at !== undefined
-  if (only && at.includes("input") && rule.out !== undefined) refuse("out", "what comes to the node itself leaves by no interface: write in")
-  if (only && at.includes("output") && rule.in !== undefined) refuse("in", "what the node itself sends comes in by no interface: write out")
+  if (at.includes("input") && rule.out !== undefined) refuse("out", "what comes to the node itself leaves by no interface: write in")
+  if (at.includes("output") && rule.in !== undefined) refuse("in", "what the node itself sends comes in by no interface: write out")
   if (wrong) return []
   return at.map((hook) => ({
     name: rule.name ?? describeRule(rule),
@@ -222,9 +222,12 @@ export const compileFirewall = (node: Node, names: Names, { reporter }: RoutingC
   })
   const policy = (hook: Hook) => firewall[hook]?.value ?? "accept"
   /** Where everything passes anyway, a rule that allows says nothing. */
-  const decided = hooks.filter((hook) => policy(hook) !== "accept" || compiled.some((rule) => rule.hook === hook && rule.action !== "accept"))
+  const decided = hooks.filter((hook) =>
+    policy(hook) !== "accept" || compiled.some((rule) => rule.hook === hook && rule.action !== "accept")
+  )
   if (decided.length === 0 && firewall.rules.length > 0 && compiled.length > 0) {
-    const message = `the rules of ${node.name} only allow, and all else passes, too: write ${node.role === "router" ? "forward" : "input"}: drop`
+    const hook = node.role === "router" ? "forward" : "input"
+    const message = `the rules of ${node.name} only allow, and all else passes, too: write ${hook}: drop`
     reporter.warning(firewall.path, message)
   }
   return {

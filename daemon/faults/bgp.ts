@@ -81,7 +81,8 @@ export const addPolicy = (spec: BgpSpec, policy: PolicySpec): { readonly spec: B
 }
 
 /** The entries of a policy by name; of none, everything passes. */
-export const termsOf = (spec: BgpSpec, name: string | undefined): PolicySpec => (name === undefined ? everything : spec.policies[name] ?? [])
+export const termsOf = (spec: BgpSpec, name: string | undefined): PolicySpec =>
+  name === undefined ? everything : spec.policies[name] ?? []
 
 /** `a` after `b` has been done: prepends add up, for all else `a` counts. */
 const both = (a: PolicySet, b: PolicySet): PolicySet => ({
@@ -106,7 +107,8 @@ export const touched = (spec: BgpSpec, policy: PolicySpec, { only, set }: Touch)
     const also = { ...term, set: both(set, term.set) }
     if (only === undefined) return [also]
     const { prefixLists } = term.match
-    const concerned = prefixLists === undefined || only.prefixes.some((prefix) => prefixLists.some((list) => permits(spec.prefixLists[list] ?? [], prefix)))
+    const isIn = (prefix: string) => (list: string): boolean => permits(spec.prefixLists[list] ?? [], prefix)
+    const concerned = prefixLists === undefined || only.prefixes.some((prefix) => prefixLists.some(isIn(prefix)))
     return concerned ? [{ ...also, match: { ...term.match, prefixLists: [only.list] } }, term] : [term]
   })
 

@@ -25,8 +25,12 @@ export const nodesProblems = (plan: Plan, word: string): ReadonlyArray<Problem> 
 export const resourceOf = <K extends Kind>(plan: Plan, kind: K, resource: string): ResourceOf<K> | undefined =>
   plan.resources.find((one) => one.kind === kind && one.id === resource) as ResourceOf<K> | undefined
 
-/** With the specs of this kind changed, where `change` gives another; `undefined`: the resource goes. */
-export const change = <K extends Kind>(plan: Plan, kind: K, edit: (spec: SpecByKind[K], resource: ResourceOf<K>) => SpecByKind[K] | undefined): Plan => {
+/** With the specs of this kind changed, where `edit` gives another; `undefined`: the resource goes. */
+export const change = <K extends Kind>(
+  plan: Plan,
+  kind: K,
+  edit: (spec: SpecByKind[K], resource: ResourceOf<K>) => SpecByKind[K] | undefined
+): Plan => {
   const gone = new Set<string>()
   const resources = plan.resources.flatMap((resource): ReadonlyArray<Resource> => {
     if (resource.kind !== kind) return [resource]
@@ -83,7 +87,8 @@ const problemOfPrefix = (value: string): string | undefined => {
   if (value === "default") return undefined
   const prefix = parsePrefix(value)
   if (prefix === undefined) return `${quote(value)}: expected a prefix such as 10.0.0.0/24, or default`
-  return network(prefix).bits === prefix.bits ? undefined : `${value} has host bits set: the prefix of this length is ${formatPrefix(network(prefix))}`
+  const whole = network(prefix)
+  return whole.bits === prefix.bits ? undefined : `${value} has host bits set: the prefix of this length is ${formatPrefix(whole)}`
 }
 
 export const PrefixText = text({ description: "a prefix such as 10.0.0.0/24, or default", problem: problemOfPrefix })

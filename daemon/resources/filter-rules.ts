@@ -111,7 +111,9 @@ export interface Counted {
 
 /** Every counter of the table, in the order in which packets meet them. */
 export const counters = (spec: FilterSpec): ReadonlyArray<Counted> => [
-  ...(spec.connections === undefined ? [] : [{ counter: fullTable, what: `connection table full at ${spec.connections}`, action: "drop" as const }]),
+  ...(spec.connections === undefined
+    ? []
+    : [{ counter: fullTable, what: `connection table full at ${spec.connections}`, action: "drop" as const }]),
   ...hooksOf(spec).flatMap((hook): ReadonlyArray<Counted> => [
     ...spec.overrides.flatMap((rule, index) => (rule.hook === hook ? [counted(rule, `override-${index + 1}`)] : [])),
     ...(isTracked(spec, hook) ? [{ counter: `${hook}-invalid`, hook, what: "belongs to no connection", action: "drop" as const }] : []),
@@ -151,7 +153,8 @@ const rulesOf = (spec: FilterSpec, hook: Hook): ReadonlyArray<Rule> => {
         : []
     )
   const loopback = hook === "input" ? "iifname" : "oifname"
-  const always = hook === "forward" ? [] : [{ expr: [meta(loopback, "lo"), { accept: null }] }, { expr: [icmpv6(discovery), { accept: null }] }]
+  const accept: NftObject = { accept: null }
+  const always = hook === "forward" ? [] : [{ expr: [meta(loopback, "lo"), accept] }, { expr: [icmpv6(discovery), accept] }]
   const policy = { counter: `${hook}-policy` }
   return [
     ...always,
@@ -194,4 +197,7 @@ export const render = (spec: FilterSpec): ReadonlyArray<NftObject> => {
 }
 
 /** The commands that remove the table. */
-export const remove: ReadonlyArray<NftObject> = [{ add: { table: { family, name: table } } }, { delete: { table: { family, name: table } } }]
+export const remove: ReadonlyArray<NftObject> = [
+  { add: { table: { family, name: table } } },
+  { delete: { table: { family, name: table } } }
+]

@@ -77,8 +77,8 @@ export const parseService = (text: string): Parsed<ReadonlyArray<Service>> => {
     return problem === undefined ? { ok: true, value: [{ protocol: name, ports }] } : fail(problem)
   }
   if (!portless.includes(name)) {
-    return fail(`${quote(name)} is no protocol: expected one of ${withPorts.join(", ")}, ${portless.join(", ")}, a service such as https, or any` +
-      meant(name, known))
+    const list = [...withPorts, ...portless].join(", ")
+    return fail(`${quote(name)} is no protocol: expected one of ${list}, a service such as https, or any${meant(name, known)}`)
   }
   if (detail === undefined) return { ok: true, value: [{ protocol: name }] }
   if (name !== "icmp") return fail(`${quote(text)}: ${name} has no ports`)
@@ -127,7 +127,9 @@ export const parseRuleWords = (text: string): Parsed<RuleWords> => {
   const parts: Partial<Record<Keyword, ReadonlyArray<string>>> = {}
   while (words.length > 0) {
     const keyword = words.shift()!
-    if (!isKeyword(keyword)) return fail(`${quote(keyword)} does not belong here: expected ${keywords.join(", ")}${meant(keyword, keywords)}`)
+    if (!isKeyword(keyword)) {
+      return fail(`${quote(keyword)} does not belong here: expected ${keywords.join(", ")}${meant(keyword, keywords)}`)
+    }
     const value = words.shift()
     if (value === undefined || isKeyword(value)) return fail(`${quote(keyword)} has nothing behind it`)
     if (parts[keyword] !== undefined) return fail(`${quote(keyword)} stands twice: join with a comma, as in ${keyword} a,b`)

@@ -43,7 +43,9 @@ const readRule = (raw: RawFirewallRule, path: Path, reporter: Reporter): Readonl
     if (!parsed.ok) return []
     const { services: more, ...rest } = parsed.value
     // Of a list, "any" takes in all others.
-    if (more.length === 0 && texts.length > 1) return refuse([...path, key], `a list of services has no "any": leave the others out`, reporter)
+    if (more.length === 0 && texts.length > 1) {
+      return refuse([...path, key], `a list of services has no "any": leave the others out`, reporter)
+    }
     services.push(...more)
     if (texts.length > 1 && Object.keys(rest).length > 0) {
       return refuse([...path, key], "of several services, from, to, in and out stand beside the list, not in it", reporter)

@@ -5,7 +5,7 @@ import { applyFaults } from "../../daemon/faults/apply.ts"
 import { kindOf } from "../../daemon/faults/kinds.ts"
 import { readWords } from "../../daemon/faults/read-words.ts"
 import type { Fault } from "../../daemon/plan/fault.ts"
-import type { Plan, Resource } from "../../daemon/plan/resource.ts"
+import type { Kind, Plan, SpecByKind } from "../../daemon/plan/resource.ts"
 import { rulesLab } from "./rules-lab.ts"
 
 const loaded = load({ filename: "lab", content: JSON.stringify(rulesLab("lab")) })
@@ -25,14 +25,18 @@ let count = 0
 const fault = (line: string): Fault => {
   const words = Array.from(line.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, plain]) => quoted ?? plain!)
   const read = readWords({ words, for: "" }, base)
-  if (!read.ok) throw new Error(read.diagnostics.map(({ message, suggestion }) => message + (suggestion === undefined ? "" : ` (${suggestion}?)`)).join("; "))
-  return { ...read.fault, id: `f${++count}`, title: kindOf(read.fault.kind)!.title(read.fault.spec, base), injectedAt: "2026-01-01T00:00:00.000Z", by: "test" }
+  if (!read.ok) {
+    const said = read.diagnostics.map(({ message, suggestion }) => message + (suggestion === undefined ? "" : ` (${suggestion}?)`))
+    throw new Error(said.join("; "))
+  }
+  const title = kindOf(read.fault.kind)!.title(read.fault.spec, base)
+  return { ...read.fault, id: `f${++count}`, title, injectedAt: "2026-01-01T00:00:00.000Z", by: "test" }
 }
 
 const broken = (...lines: ReadonlyArray<string>): Plan => applyFaults(base, lines.map(fault)).plan
 
-const find = <K extends Resource["kind"]>(plan: Plan, id: string): Extract<Resource, { kind: K }>["spec"] | undefined =>
-  plan.resources.find((one) => one.id === id)?.spec as Extract<Resource, { kind: K }>["spec"] | undefined
+const find = <K extends Kind>(plan: Plan, id: string): SpecByKind[K] | undefined =>
+  plan.resources.find((one) => one.id === id)?.spec as SpecByKind[K] | undefined
 
 /** Ids of resources that are gone, new and different. */
 const changes = (plan: Plan): ReadonlyArray<string> => {
@@ -40,8 +44,9 @@ const changes = (plan: Plan): ReadonlyArray<string> => {
   const after = new Map(plan.resources.map((one) => [one.id, one]))
   const gone = [...before.keys()].filter((id) => !after.has(id)).map((id) => `- ${id}`)
   const fresh = [...after.keys()].filter((id) => !before.has(id)).map((id) => `+ ${id}`)
-  const other = [...after].filter(([id, { spec }]) => before.has(id) && JSON.stringify(before.get(id)!.spec) !== JSON.stringify(spec)).map(([id]) => `~ ${id}`)
-  return [...gone, ...fresh, ...other]
+  const specOf = (id: string): string => JSON.stringify(before.get(id)?.spec)
+  const other = [...after].filter(([id, { spec }]) => before.has(id) && specOf(id) !== JSON.stringify(spec))
+  return [...gone, ...fresh, ...other.map(([id]) => `~ ${id}`)]
 }
 
 /** Each kind once or more, and the ids that it changes. */
@@ -123,8 +128,9 @@ t.test("what is changed inside", async (t) => {
   t.equal(towards(med, "fw", "isp2").families[0]!.exportPolicy, "own")
 
   const prepended = broken("bgp-prepend isp1 2", "bgp-prepend isp1 1 neighbor=fw")
-  t.match(bgp(prepended, "isp1").policies[towards(prepended, "isp1", "fw").families[0]!.exportPolicy!], [{ set: { prepend: [65100, 65100, 65100] } }])
-  t.match(bgp(prepended, "isp1").policies[towards(prepended, "isp1", "net").families[0]!.exportPolicy!], [{ set: { prepend: [65100, 65100] } }])
+  const told = (peer: string) => bgp(prepended, "isp1").policies[towards(prepended, "isp1", peer).families[0]!.exportPolicy!]
+  t.match(told("fw"), [{ set: { prepend: [65100, 65100, 65100] } }])
+  t.match(told("net"), [{ set: { prepend: [65100, 65100] } }])
 
   const down = broken("bgp-down fw isp1")
   t.match(towards(down, "fw", "isp1"), { shutdown: true, expected: undefined })
@@ -148,11 +154,12 @@ t.test("what is changed inside", async (t) => {
     out: ["e1"]
   }])
   t.same(filter(broken("icmp-blocked net"), "net").overrides.map(({ hook }) => hook), ["input", "forward", "output"])
-  t.match(filter(broken("icmp-blocked net"), "net"), { stateful: false, input: "accept", forward: "accept" }, "nothing else changes for the node")
+  t.match(filter(broken("icmp-blocked net"), "net"), { stateful: false, input: "accept", forward: "accept" }, "nothing else changes")
   t.equal(filter(broken("conntrack-full fw 10", "conntrack-full fw 20"), "fw").connections, 10)
   t.match(filter(broken("icmp-blocked fw", "firewall-missing fw"), "fw"), { forward: "accept", rules: [], overrides: [{}, {}, {}] })
   t.same(filter(broken("dns-failure srv"), "srv").overrides.map(({ hook }) => hook), ["input"], "who answers is a server")
-  t.match(filter(broken("dns-failure pc"), "pc").overrides, [{ hook: "input", services: [{ answers: true }, { answers: true }] }], "all others are clients")
+  const unanswered = [{ hook: "input", services: [{ answers: true }, { answers: true }] }]
+  t.match(filter(broken("dns-failure pc"), "pc").overrides, unanswered, "all others are clients")
   t.match(filter(broken("dns-failure pc reject"), "pc").overrides, [{ hook: "output", action: "reject" }])
   t.same(find<"resolver">(broken("dns-failure pc wrong-server server=2001:DB8::5"), "resolver/pc")!.servers, ["2001:db8::5"])
   t.same(find<"resolver">(broken("dns-failure pc wrong-server"), "resolver/pc")!.search, ["corp.example"])
@@ -167,7 +174,7 @@ t.test("what the lab has not is refused, with what was probably meant", async (t
     ["route-missing fw 10.9.0.0/24", /no static route to 10\.9\.0\.0\/24: it has 10\.9\.0\.0\/16, 10\.8\.0\.0\/16 \(10\.9\.0\.0\/16\?\)/],
     ["route-missing pc defualt", /expected a prefix such as 10\.0\.0\.0\/24, or default/],
     ["route-withdraw pc 10.0.0.0/8", /"pc" speaks no BGP/],
-    ["route-withdraw net 198.51.10.0/24", /net does not originate 198\.51\.10\.0\/24: it originates 198\.51\.100\.0\/24 \(198\.51\.100\.0\/24\?\)/],
+    ["route-withdraw net 198.51.10.0/24", /net does not originate 198\.51\.10\.0\/24: it originates 198\.51\.100\.0\/24 \(198/],
     ["route-hijack net 198.51.100.0/24", /net originates 198\.51\.100\.0\/24 already/],
     ["route-hijack peer 198.51.100.2/32 more-specific=true", /single address/],
     ["route-leak isp1 fw", /isp1 has no export policy towards "fw": it tells everything already/],

@@ -107,7 +107,8 @@ export class RulesLab {
   async restored(t: Test, nodes: ReadonlyArray<string>, work: () => Promise<unknown>): Promise<void> {
     const before = this.state(nodes)
     await work()
-    await until("the kernel is as it was", () => this.state(nodes) === before, 20_000).catch(() => t.equal(this.state(nodes), before, "healed"))
+    const isAsBefore = until("the kernel is as it was", () => this.state(nodes) === before, 20_000)
+    await isAsBefore.catch(() => t.equal(this.state(nodes), before, "healed"))
     await until("both ways are there", () => this.ways("198.51.100.0/24").length === 2, 20_000)
     t.same(await this.weftd.drift(this.lab), [], "nothing differs from the plan")
     await until("pc reaches srv again", () => this.reaches(), 10_000)
@@ -115,8 +116,9 @@ export class RulesLab {
 
   /** Injects, looks at the symptom, heals, looks whether fw and the nodes that the words name are what they were. */
   symptom(t: Test, words: string, seen: (t: Test) => Promise<unknown>): Promise<unknown> {
+    const named = ["fw", ...words.split(" ").filter((word) => ["pc", "isp1", "isp2", "net", "peer", "srv"].includes(word))]
     return t.test(words, (t) =>
-      this.restored(t, ["fw", ...words.split(" ").filter((word) => ["pc", "isp1", "isp2", "net", "peer", "srv"].includes(word))], async () => {
+      this.restored(t, named, async () => {
         await inject(this.weftd, this.lab, words)
         t.same(await this.weftd.drift(this.lab), [], "what is wanted is what is there")
         await seen(t)

@@ -78,9 +78,9 @@ export const bgpReset = faultKind<ResetSpec>({
   check: (spec, plan) => sessionProblems(plan, spec),
   title: (spec) => `BGP of ${sessionTitle(spec)} is reset`,
   act: ({ how = "hard", neighbor, node }, plan) =>
-    speakers(plan, node).flatMap((spec): ReadonlyArray<Action> =>
-      neighbor === undefined
-        ? [{ kind: "bgp-reset", node: spec.node, how }]
-        : spec.neighbors.filter((one) => isMeant(one, neighbor)).map(({ name }) => ({ kind: "bgp-reset", node: spec.node, neighbor: name, how }))
-    )
+    speakers(plan, node).flatMap((spec): ReadonlyArray<Action> => {
+      const reset = { kind: "bgp-reset" as const, node: spec.node, how }
+      if (neighbor === undefined) return [reset]
+      return spec.neighbors.filter((one) => isMeant(one, neighbor)).map(({ name }) => ({ ...reset, neighbor: name }))
+    })
 })

@@ -57,7 +57,8 @@ export const firewallMissing = faultKind<MissingSpec>({
   words: ["node", "rule..."],
   schema: MissingSpec,
   check: missingProblems,
-  title: ({ node, rule }) => (rule === undefined ? `${node} has lost its firewall` : `the firewall of ${node} has lost ${quote(joined(rule))}`),
+  title: ({ node, rule }) =>
+    rule === undefined ? `${node} has lost its firewall` : `the firewall of ${node} has lost ${quote(joined(rule))}`,
   apply: (fault, plan) => {
     const nodes = nodesOf(plan, fault.node)
     return change(plan, "filter", (spec) => (nodes.includes(spec.node) ? lose(spec, ruleOf(fault)) : spec))

@@ -11,7 +11,9 @@ import { nodesOf } from "../targets.ts"
 
 const Spec = Schema.Struct({
   node: Nodes,
-  type: optional(Schema.Literals([...icmpTypes, "all"]).annotate({ description: "too-big unless given: fragmentation needed, packet too big" }))
+  type: optional(Schema.Literals([...icmpTypes, "all"]).annotate({
+    description: "too-big unless given: fragmentation needed, packet too big"
+  }))
 }).annotate({ expected: "a node, or a map with node and type" })
 type Spec = typeof Spec.Type
 

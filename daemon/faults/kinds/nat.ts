@@ -74,7 +74,9 @@ export const natMissing = faultKind<MissingSpec>({
     if (wrong.length > 0 || rule === undefined) return wrong
     const words = [...new Set(translations(plan, node).flatMap(allWords))]
     if (words.includes(rule)) return []
-    const message = `${node} has no such rule as ${quote(rule)}: it has ${words.filter((word) => word.includes(":")).slice(0, 8).join(", ") || words.join(", ")}`
+    const exact = words.filter((word) => word.includes(":"))
+    const list = (exact.length === 0 ? words : exact).slice(0, 8).join(", ")
+    const message = `${node} has no such rule as ${quote(rule)}: it has ${list}`
     return [{ path: ["rule"], message, candidates: words }]
   },
   title: ({ node, rule }) => `${node} has lost ${rule === undefined ? "its address translation" : `its NAT rule ${rule}`}`,
@@ -83,7 +85,10 @@ export const natMissing = faultKind<MissingSpec>({
 
 const ExtraSpec = Schema.Struct({
   node: Nodes,
-  out: text({ description: "the interface by which it leaves", problem: (value) => (value.trim() === "" ? "the text is empty" : undefined) })
+  out: text({
+    description: "the interface by which it leaves",
+    problem: (value) => (value.trim() === "" ? "the text is empty" : undefined)
+  })
 }).annotate({ expected: "a map with node and out" })
 type ExtraSpec = typeof ExtraSpec.Type
 
@@ -96,7 +101,8 @@ const interfacesOf = (plan: Plan, node: string): ReadonlyArray<string> => {
 const masqueradeAll = (plan: Plan, node: string, out: string): Plan => {
   const rule = { out, exceptTo: [] }
   const old = plan.resources.find((one) => one.id === id.nat(node))
-  if (old?.kind === "nat") return change(plan, "nat", (spec) => (spec.node === node ? { ...spec, masquerade: [rule, ...spec.masquerade] } : spec))
+  const more = (spec: NatSpec): NatSpec => ({ ...spec, masquerade: [rule, ...spec.masquerade] })
+  if (old?.kind === "nat") return change(plan, "nat", (spec) => (spec.node === node ? more(spec) : spec))
   const spec: NatSpec = { node, masquerade: [rule], oneToOne: [], portForward: [], mssClamp: [] }
   return put(plan, { kind: "nat", id: id.nat(node), spec, dependsOn: [id.node(node)] })
 }
@@ -114,7 +120,9 @@ export const natExtra = faultKind<ExtraSpec>({
   },
   title: ({ node, out }) => `${node} masquerades what leaves by ${out}`,
   apply: ({ node, out }, plan) =>
-    nodesOf(plan, node).reduce((changed, name) => (interfacesOf(plan, name).includes(out) ? masqueradeAll(changed, name, out) : changed), plan)
+    nodesOf(plan, node)
+      .filter((name) => interfacesOf(plan, name).includes(out))
+      .reduce((changed, name) => masqueradeAll(changed, name, out), plan)
 })
 
 /** Where the ports begin that are left: far from those that nodes listen on. */
@@ -147,13 +155,16 @@ export const natExhausted = faultKind<ExhaustedSpec>({
     if (rules.length === 0) return [{ path: ["node"], message: `${quote(node)} masquerades nothing` }]
     if (out === undefined || rules.some((rule) => rule.out === out)) return []
     const candidates = [...new Set(rules.map((rule) => rule.out))]
-    return [{ path: ["out"], message: `${node} masquerades nothing that leaves by ${quote(out)}: ${candidates.join(", ")} only`, candidates }]
+    const message = `${node} masquerades nothing that leaves by ${quote(out)}: ${candidates.join(", ")} only`
+    return [{ path: ["out"], message, candidates }]
   },
   title: ({ node, out, ports = 1 }) =>
     `${node} has ${ports} ${ports === 1 ? "port" : "ports"} left to masquerade with${out === undefined ? "" : `, by ${out}`}`,
   apply: ({ node, out, ports = 1 }, plan) =>
     changeNat(plan, node, (spec) => ({
       ...spec,
-      masquerade: spec.masquerade.map((rule) => (out === undefined || rule.out === out ? { ...rule, ports: fewer(rule.ports, ports) } : rule))
+      masquerade: spec.masquerade.map((rule) =>
+        out === undefined || rule.out === out ? { ...rule, ports: fewer(rule.ports, ports) } : rule
+      )
     }))
 })

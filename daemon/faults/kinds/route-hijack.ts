@@ -29,7 +29,8 @@ const originated = (spec: Spec): ReadonlyArray<string> => prefixesOf(spec.prefix
 const problems = (spec: Spec, plan: Plan): ReadonlyArray<Problem> => {
   const wrong = sessionProblems(plan, { node: spec.node })
   if (wrong.length > 0) return wrong
-  if (spec["more-specific"] === true && prefixesOf(spec.prefix).some((text) => Ip.parsePrefix(text)!.length === Ip.width(Ip.parsePrefix(text)!.family))) {
+  const isSingle = ({ family, length }: Ip.Prefix): boolean => length === Ip.hostLength(family)
+  if (spec["more-specific"] === true && prefixesOf(spec.prefix).some((text) => isSingle(Ip.parsePrefix(text)!))) {
     return [{ path: ["more-specific"], message: `${spec.prefix} is a single address: there is nothing more specific` }]
   }
   const own = speakers(plan, spec.node).find(({ vrfs }) =>
