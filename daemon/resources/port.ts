@@ -6,9 +6,10 @@
  * What was cut short between them is found as an unmarked veth in the fabric and removed (`reconciler/sweep.ts`), or as a
  * marked one without a program, which `observe` reports as absent so that it is completed.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import { isTunnelEnd } from "../linux/bpf.ts"
 import * as Fabric from "../linux/fabric.ts"
-import { Batch } from "../linux/rtnetlink.ts"
+import { Batch, dump } from "../linux/rtnetlink.ts"
 import type { StepOf } from "../plan/diff.ts"
 import type { PortSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
@@ -16,7 +17,7 @@ import * as Link from "../wire/rtnetlink/link.ts"
 import * as Neighbour from "../wire/rtnetlink/neighbour.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
 import { strictNodes } from "./by-hand.ts"
-import { asFailure, batchByNode, type Failure, type Failures, type Handler } from "./handler.ts"
+import { asFailure, batchByNode, byNode, type Failure, type Failures, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
 import type { NodeSnapshot } from "./snapshot.ts"
 
@@ -196,6 +197,20 @@ const change = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   return [...failures, ...inside]
 }
 
+/** How long the kernel may take to tell its own parts of a carrier. */
+const tellingMs = 500
+
+/** Carriers have come back: waits until IPv6 knows, which accepts no gateway on the interface before. */
+const settled = async (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Promise<void> => {
+  const deadline = performance.now() + tellingMs
+  for (const [node, group] of byNode(steps)) {
+    const waited = new Set(group.map(({ after }) => lab.index(node, after!.spec.ifname)))
+    const isTold = (): boolean =>
+      Array.from(dump(lab.netns(node).fd, Link.dumpLinks)).every(({ body }) => Link.isRunning(body) || !waited.has(Link.decode(body).index))
+    while (!isTold() && performance.now() < deadline) await sleep(1)
+  }
+}
+
 const remove = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   const indexes: number[] = []
   for (const step of steps) {
@@ -216,10 +231,14 @@ const remove = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
 export const handler: Handler<"port"> = {
   kind: "port",
   observe,
-  converge: (lab, steps) => {
+  converge: async (lab, steps) => {
+    // A carrier that goes takes routes along that BFD watches: what is wanted of them has to be known before.
+    lab.daemon.bfdRoutes.follow(lab)
     const removed = remove(lab, steps.filter((step) => step.action === "replace"))
     const added = addAll(lab, steps.filter((step) => step.action !== "update"))
-    return [...removed, ...added, ...change(lab, steps.filter((step) => step.action === "update"))]
+    const changed = change(lab, steps.filter((step) => step.action === "update"))
+    await settled(lab, steps.filter(({ after, before }) => before?.carrier === "lost" && after!.spec.carrier === undefined))
+    return [...removed, ...added, ...changed]
   },
   remove
 }

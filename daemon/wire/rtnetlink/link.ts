@@ -34,6 +34,7 @@ const RTEXT_FILTER_SKIP_STATS = 8
 
 const IFF_UP = 1
 const IFF_NOARP = 0x80
+const IFF_RUNNING = 1 << 6
 const IFF_LOWER_UP = 1 << 16
 const headerLength = 16
 
@@ -181,6 +182,9 @@ export const dumpLinks = (out: Writer): void => {
   out.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
   out.end()
 }
+
+/** Whether the kernel has told everybody that there is a carrier (net/core/link_watch.c): somewhat later than it is there. */
+export const isRunning = (body: Uint8Array): boolean => (u32(body, 8) & IFF_RUNNING) !== 0
 
 /** The interface that a RTM_NEWLINK or RTM_DELLINK body describes. */
 export const decode = (body: Uint8Array): Link => {
