@@ -5,7 +5,7 @@ import type { FaultKind } from "../fault-messages.ts"
 import type { Diagnostic } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
-import { agoOf } from "./lab.ts"
+import { agoOf } from "./ago.ts"
 import { table, type Column } from "./table.ts"
 
 interface Look {

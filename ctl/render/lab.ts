@@ -3,6 +3,7 @@
 import type { InspectResponse, Node, Port } from "../messages.ts"
 import type { Style } from "../terminal.ts"
 import { printable } from "../terminal.ts"
+import { agoOf } from "./ago.ts"
 import { faultTable } from "./faults.ts"
 import { naturalWidth, table } from "./table.ts"
 import type { Cell, Column } from "./table.ts"
@@ -14,16 +15,6 @@ export const stateOf = (state: string, style: Style): string =>
     : ["failed", "missing", "down", "lost", "orphaned", "unreachable"].includes(state)
       ? style.red(state)
       : style.yellow(printable(state))
-
-/** `5 s ago`, `3 min ago`, `2 h ago`, `4 d ago`; what is no time stays as it is. */
-export const agoOf = (time: string, nowMs: number): string => {
-  const at = Date.parse(time)
-  if (Number.isNaN(at)) return printable(time)
-  const seconds = Math.max(0, Math.round((nowMs - at) / 1000))
-  if (seconds < 90) return `${seconds} s ago`
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`
-  return seconds < 129600 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} d ago`
-}
 
 export interface Options {
   readonly width: number
