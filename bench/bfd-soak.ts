@@ -52,11 +52,11 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
     const via = gateway[0].addr_info[0].local as string
     const r2 = { name: netns("r2"), path: path("r2"), fd: -1 }
     const change = async (verb: "add" | "del"): Promise<void> => {
-      const lines = Array.from({ length: routes }, (_, i) => `route ${verb} ${prefixAt(i)} via ${via}\n`)
+      const lines = Array.from({ length: routes }, (_, i) => `route ${verb} ${prefixAt(i)} via ${via} proto static\n`)
       const { code, stderr } = await world.run(r2, ["ip", "-batch", "-"], lines.join(""))
       if (code !== 0) throw new Error(`ip: ${stderr.slice(0, 200)}`)
     }
-    await world.run(r2, ["ip", "route", "add", `${target}/32`, "via", via])
+    await world.run(r2, ["ip", "route", "add", `${target}/32`, "via", via, "proto", "static"])
     const responder = flows.respond(path("dst"), "0.0.0.0", 0)
     const flow = flows.add({ netnsPath: path("src"), address: target, port: responder.port, spacingMs: 5, timeoutMs: 1000 })
     await until("traffic flows", () => flows.read(flow).received > 100, 20_000)

@@ -163,8 +163,8 @@ class Lab {
     const gateway = (await this.address("dst", "eth0"))
     // Routes of nobody's: the kernel's own tool makes them, and whoever speaks BGP in r2 takes them up.
     const network = (i: number): string => `100.${64 + (i >> 14)}.${(i >> 6) & 255}.${(i & 63) << 2}/30`
-    const lines = Array.from({ length: prefixes - 1 }, (_, i) => `route add ${network(i)} via ${gateway}`)
-    ipBatch(this.node("r2"), [...lines, `route add ${target}/32 via ${gateway}`])
+    const lines = Array.from({ length: prefixes - 1 }, (_, i) => `route add ${network(i)} via ${gateway} proto static`)
+    ipBatch(this.node("r2"), [...lines, `route add ${target}/32 via ${gateway} proto static`])
     if (speaker === "weft") await this.weftd.make(topology(this.name, detection))
     else {
       for (const node of ["r1", "r2"] as const) {

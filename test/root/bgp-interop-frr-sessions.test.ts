@@ -63,8 +63,8 @@ t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
 
   await t.test("multihop between loopbacks, over a static route", async (t) => {
     sh("ip", "-n", `weft.${lab.name}.f1`, "addr", "add", "10.255.1.1/32", "dev", "lo")
-    sh("ip", "-n", `weft.${lab.name}.f1`, "route", "add", "10.255.0.1/32", "via", w1)
-    sh("ip", "-n", `weft.${lab.name}.weft`, "route", "add", "10.255.1.1/32", "via", f1)
+    sh("ip", "-n", `weft.${lab.name}.f1`, "route", "add", "10.255.0.1/32", "via", w1, "proto", "static")
+    sh("ip", "-n", `weft.${lab.name}.weft`, "route", "add", "10.255.1.1/32", "via", f1, "proto", "static")
     const remote = { peer: "10.255.1.1", as: 65002, multihop: true, "update-source": "10.255.0.1" }
     await lab.set({ as: 65001, networks, neighbors: [remote] },
       { f1: frr(["ebgp-multihop 4", "update-source 10.255.1.1"], [], "10.255.0.1") })
@@ -80,11 +80,11 @@ t.test("sessions with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     await exchanged()
     t.match(await lab.neighbor(f1), { group: "10.0.1.0/24", remoteAs: 65002, state: "Established" })
     // Another range that it is in, and another limit: it stays.
-    const { establishedCount, sinceMs } = (await lab.neighbor(f1))!
+    const { establishedCount } = (await lab.neighbor(f1))!
     const ranged = (range: string, limit: number) => lab.weft({ as: 65001, networks, neighbors: [{ range, as: "external", limit }] })
     for (const [range, limit] of [["10.0.1.0/25", 3], ["10.0.1.0/25", 2]] as const) {
       await ranged(range, limit)
-      t.match(await lab.neighbor(f1), { group: range, state: "Established", establishedCount, sinceMs })
+      t.match(await lab.neighbor(f1), { group: range, state: "Established", establishedCount })
       t.match((await lab.weftd.client.bgp(`${lab.name}/weft`)).ranges, [{ prefix: range, limit }])
     }
     const asked = async (...words: string[]): Promise<string> => {

@@ -11,13 +11,14 @@ const RTM_DELNEIGH = 29
 const RTM_GETNEIGH = 30
 
 const NDA_DST = 1
+const NDA_PROTOCOL = 12
 const NUD_PERMANENT = 0x80
 const headerLength = 12
 
 export interface Neighbour {
   readonly address: string
   readonly index: number
-  /** It was typed in and does not age. */
+  /** It was typed in and does not age. Those of routing daemons, which say so, are not meant. */
   readonly permanent: boolean
 }
 
@@ -49,8 +50,11 @@ export const removeNeighbour = (out: Writer, { address, index }: Pick<Neighbour,
 export const decode = (body: Uint8Array): Neighbour | undefined => {
   if (familyName(u8(body)) === undefined) return undefined
   let address: string | undefined
+  let protocol = 0
   attributes(body, headerLength, (type, value) => {
     if (type === NDA_DST) address = format(value)
+    else if (type === NDA_PROTOCOL) protocol = u8(value)
   })
-  return address === undefined ? undefined : { address, index: u32(body, 4), permanent: (u16(body, 8) & NUD_PERMANENT) !== 0 }
+  const permanent = (u16(body, 8) & NUD_PERMANENT) !== 0 && protocol === 0
+  return address === undefined ? undefined : { address, index: u32(body, 4), permanent }
 }
