@@ -108,7 +108,7 @@ const bitRate = (value: number): string => {
 
 const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<string> => {
   const [sent, lost, unsent] = [total(states, "sent"), total(states, "lost"), total(states, "unsent")]
-  const latencies = states.flatMap(({ report }) => (report?.latency && report.received > 0 ? [report.latency] : []))
+  const latencies = states.flatMap(({ report }) => (report?.latency && report.latency.max > 0 ? [report.latency] : []))
   const blindMs = Math.max(0, ...states.map(({ report }) => report?.blindMs ?? 0))
   const errors = [...new Set(states.flatMap(({ report }) => (report?.error ? [report.error] : [])))]
   const worst = (of: "p50" | "p99" | "max"): string => milliseconds(Math.max(...latencies.map((one) => one[of])))

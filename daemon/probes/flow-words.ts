@@ -24,7 +24,7 @@ const silent = "connected, but the answer timed out"
 
 /** What became of a probe of its own, and what sort of change it is that this is another than before. */
 const verdictOf = (protocol: Protocol, value: number, octets: Uint8Array): readonly [kind: string, words: string] => {
-  if (protocol === "dns") return ["answer", dnsWords(octets)]
+  if (protocol === "dns") return ["answer", octets.length === 0 ? reasonOfErrno(value) : dnsWords(octets)]
   const words = value === errno.EAGAIN ? silent : value > 0 ? reasonOfErrno(value) : protocol === "http" ? statusWords(-value) : "connected"
   if (protocol === "http") return ["status", words]
   if (value <= 0) return ["connected", words]

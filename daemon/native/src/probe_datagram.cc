@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <utility>
 
 namespace weft::probe {
 namespace {
@@ -129,7 +130,29 @@ uint64_t hashOf(const uint8_t* data, size_t length) {
 
 struct DnsFlow : UdpFlow {
   using UdpFlow::UdpFlow;
+  // A hash of the answer, or the complement of an errno.
   uint64_t lastSeen = 0;
+
+  // That nobody answers is told as well.
+  void silence(Loop& loop, double now, int error) {
+    if (isHomeless() || std::exchange(lastSeen, ~static_cast<uint64_t>(error)) == ~static_cast<uint64_t>(error)) return;
+    note(loop, Event::verdict, now, 0, error);
+  }
+
+  void ready(Loop& loop, uint32_t events) override {
+    const double refusals = counters[Counter::refused], others = counters[Counter::unreachable];
+    UdpFlow::ready(loop, events);
+    if (counters[Counter::refused] > refusals) silence(loop, clockNs(CLOCK_MONOTONIC), ECONNREFUSED);
+    else if (counters[Counter::unreachable] > others) silence(loop, clockNs(CLOCK_MONOTONIC), EHOSTUNREACH);
+  }
+
+  void tick(Loop& loop, double now) override {
+    const bool isTold = lastSeen == ~static_cast<uint64_t>(ECONNREFUSED) || lastSeen == ~static_cast<uint64_t>(EHOSTUNREACH);
+    if (isOut && lastHeardNs < now - timeoutNs && !isTold) silence(loop, now, ETIMEDOUT);
+  }
+
+  // When anything was answered, right or wrong.
+  double lastHeardNs = 0;
 
   void write() override {
     octets = options.request;
@@ -148,6 +171,7 @@ struct DnsFlow : UdpFlow {
 
   void take(Loop& loop, const uint8_t* data, size_t length, double at) override {
     if (length < 12 || (data[2] & 0x80) == 0) return;
+    lastHeardNs = at;
     // The number has 16 bits only: the newest that it may be.
     const uint64_t low = static_cast<uint64_t>(data[0]) << 8 | data[1];
     uint64_t sequence = (next & ~uint64_t{0xffff}) | low;
