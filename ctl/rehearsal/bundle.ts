@@ -38,7 +38,17 @@ export const readBundle = (file: string | undefined): Bundle => {
     files[name] = total > largestTotal
       ? { filename: read.filename, missing: `all files together have more than ${largestTotal} octets` } : read
   }
+  for (const [name, file] of readTraces(content, folder)) files[name] = file
   return { filename: filename === "-" ? "<stdin>" : filename, content, files }
+}
+
+/** Recordings that faults name (`inject: {brownout: {link: dx-1, trace: bad-day.csv}}`): as those of topologies, in the folder or below. */
+const readTraces = (content: Uint8Array, folder: string): ReadonlyArray<readonly [string, RehearsalFile]> => {
+  const links = tracesIn(content).map((trace) => ({ trace }))
+  if (links.length === 0) return []
+  const { files, unread } = readRecordings(Buffer.from(JSON.stringify({ links })), folder)
+  const read = Object.entries(files).map(([name, octets]) => [name, { filename: join(folder, name), content: octets }] as const)
+  return [...read, ...Object.entries(unread).map(([name, missing]) => [name, { filename: name, missing }] as const)]
 }
 
 const rehearsalsHere = (): ReadonlyArray<string> => readdirSync(".").filter((name) => name.endsWith(suffix)).sort()
@@ -89,16 +99,29 @@ const mapOf = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
 const listOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 
-/** The files that a rehearsal names, as it does; none where it cannot be understood: the daemon says why. */
-export const namesIn = (content: Uint8Array): ReadonlySet<string> => {
-  let rehearsal: unknown
+/** What the file says; nothing where it cannot be understood: the daemon says why. */
+const understood = (content: Uint8Array): { readonly topology: unknown; readonly steps: ReadonlyArray<unknown> } => {
   try {
-    rehearsal = parse(Buffer.from(content).toString("utf8"), { logLevel: "silent", maxAliasCount: 1000 })
+    const rehearsal: unknown = parse(Buffer.from(content).toString("utf8"), { logLevel: "silent", maxAliasCount: 1000 })
+    const { "roll-back": rollBack, steps, topology } = mapOf(rehearsal)
+    return { topology, steps: [...listOf(steps), ...listOf(rollBack)] }
   } catch {
-    return new Set()
+    return { topology: undefined, steps: [] }
   }
-  const { "roll-back": rollBack, steps, topology } = mapOf(rehearsal)
-  const words = [...listOf(steps), ...listOf(rollBack)].flatMap((step) => {
+}
+
+const tracesIn = (content: Uint8Array): ReadonlyArray<string> =>
+  understood(content).steps.flatMap((step) => {
+    const { inject } = mapOf(step)
+    const faults: ReadonlyArray<unknown> = Array.isArray(inject) ? inject : [inject]
+    const traces = faults.flatMap((fault) => Object.values(mapOf(fault)).map((spec) => mapOf(spec)["trace"]))
+    return traces.filter((word) => typeof word === "string")
+  })
+
+/** The files that a rehearsal names, as it does. */
+export const namesIn = (content: Uint8Array): ReadonlySet<string> => {
+  const { steps, topology } = understood(content)
+  const words = steps.flatMap((step) => {
     const { check, deploy, scenario } = mapOf(step)
     return [deploy, ...[check, scenario].flatMap((value) => [value, mapOf(value)["file"]])]
   })

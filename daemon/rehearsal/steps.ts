@@ -163,7 +163,7 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
       return version === undefined ? undefined : { kind: "deploy", version }
     }
     case "inject": {
-      const faults = readFaults(value, at, reporter, plan)
+      const faults = readFaults(withFiles(value, at, walk), at, reporter, plan)
       return faults === undefined ? undefined : { kind: "inject", faults }
     }
     case "heal":
@@ -183,6 +183,24 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
     default:
       return does satisfies never
   }
+}
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Puts what files hold beside their names, where a kind of fault takes files. */
+const withFiles = (value: unknown, path: Path, walk: Walk): unknown => {
+  if (Array.isArray(value)) return value.map((one, index) => withFiles(one, [...path, index], walk))
+  if (!isMap(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([name, spec]) => {
+    if (!isMap(spec)) return [name, spec]
+    const contents = Object.entries(kindOf(name)?.files ?? {}).flatMap(([key, into]) => {
+      const file = spec[key]
+      const read = typeof file === "string" ? walk.files.named(file, [...path, name, key], walk.reporter) : undefined
+      return read === undefined ? [] : [[into, Buffer.from(read.content).toString("utf8")] as const]
+    })
+    return [name, { ...spec, ...Object.fromEntries(contents) }]
+  }))
 }
 
 const readHeal = (value: string | ReadonlyArray<string>, at: Path, { injects, reporter }: Walk): Action => {
