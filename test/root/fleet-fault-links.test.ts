@@ -4,7 +4,7 @@ import { Fleet } from "./fleet-harness.ts"
 import { healAll, inject } from "./fault-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
-t.test("faults between hosts", { skip: needsRoot, timeout: 110_000 }, async (t) => {
+t.test("faults between hosts", { skip: needsRoot, timeout: 200_000 }, async (t) => {
   const fleet = await Fleet.start("fault-links", { hosts: 2 })
   t.teardown(() => fleet.close())
   const lab = fleet.name("fault-links")
