@@ -56,7 +56,8 @@ export class Faults implements FaultControl {
   /** Labs of which the last attempt of the clock failed. */
   readonly #failing = new Set<string>()
   #timer: NodeJS.Timeout | undefined
-  #ticking: Promise<void> | undefined
+  /** Labs that the clock is about: one may wait for somebody who deploys, and the others go on. */
+  readonly #running = new Map<string, Promise<void>>()
   #closed = false
 
   constructor(parts: FaultsParts) {
@@ -115,7 +116,8 @@ export class Faults implements FaultControl {
       end: async () => {
         this.#leases.delete(id)
         // What cannot be healed now is healed by the clock.
-        await this.catchUp()
+        const held = (await this.#parts.labs.books()).filter(({ book }) => book.faults?.some(({ lease }) => lease === id))
+        await Promise.all(held.map(({ lab }) => this.#catchUpInTurn(lab)))
       }
     }
   }
@@ -139,16 +141,18 @@ export class Faults implements FaultControl {
 
   /** Brings the faults of all labs to what they should be now. Never rejects. */
   async catchUp(): Promise<void> {
-    while (this.#ticking !== undefined) await this.#ticking
-    this.#ticking = this.#catchUpAll().finally(() => (this.#ticking = undefined))
-    await this.#ticking
+    const books = await this.#parts.labs.books()
+    const due = books.filter(({ book, lab }) => !this.#running.has(lab) && catchUp(book, Date.now(), this.#isOver) !== undefined)
+    await Promise.all(due.map(({ lab }) => this.#catchUpInTurn(lab)))
     await this.#arm()
   }
 
-  async #catchUpAll(): Promise<void> {
-    const books = await this.#parts.labs.books()
-    const due = books.filter(({ book }) => catchUp(book, Date.now(), this.#isOver) !== undefined)
-    await Promise.all(due.map(({ lab }) => this.#tryCatchUp(lab)))
+  async #catchUpInTurn(lab: string): Promise<void> {
+    while (this.#running.has(lab)) await this.#running.get(lab)
+    const running = this.#tryCatchUp(lab).finally(() => this.#running.delete(lab))
+    this.#running.set(lab, running)
+    await running
+    void this.#arm()
   }
 
   async #tryCatchUp(lab: string): Promise<void> {
@@ -186,7 +190,7 @@ export class Faults implements FaultControl {
     const { labs } = this.#parts
     const books = await labs.books()
     const nowMs = Date.now()
-    const dues = books.map(({ book, lab }) => {
+    const dues = books.filter(({ lab }) => !this.#running.has(lab)).map(({ book, lab }) => {
       const isDue = catchUp(book, nowMs, this.#isOver) !== undefined
       const retry = this.#failing.has(lab) ? retryMs : 0
       return (isDue ? nowMs : nextDueMs(book, nowMs)) + labs.patienceMs(lab) + retry
