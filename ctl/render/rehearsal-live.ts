@@ -49,7 +49,8 @@ export const liveView = (
   /** Back to the first line of the block; a terminal that has become narrower has folded its lines. */
   const back = (): string => {
     const up = drawn.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / columns())), 0)
-    return up === 0 ? "" : `\u001b[${up}A`
+    // A terminal shows what is typed, such as ^C: the cursor may be anywhere in its line.
+    return up === 0 ? "" : `\r\u001b[${up}A`
   }
   const draw = (): void => {
     const lines = liveLines(state, { width: columns() - 1, height: Math.max(6, (target.rows ?? 24) - 1), style, title, atMs: state.lastMs
@@ -260,8 +261,8 @@ export const sparkline = (slices: ReadonlyArray<LiveSlice | undefined>, leastMs:
       bad += slice.out >= 0.5 || slice.latencyMs === null ? "×" : "!"
       continue
     }
-    // A tenth of a millisecond more or less is no difference on any network.
-    const level = slice === undefined ? -1 : Math.round(2 * Math.log2(((slice.latencyMs ?? 0) + 0.1) / (leastMs + 0.1)))
+    // Some tenths of a millisecond more or less are no difference on any network.
+    const level = slice === undefined ? -1 : Math.round(2 * Math.log2(((slice.latencyMs ?? 0) + 0.3) / (leastMs + 0.3)))
     text += flushed() + (slice === undefined ? " " : heights[Math.max(0, Math.min(heights.length - 1, level))]!)
   }
   return text + flushed()

@@ -63,7 +63,8 @@ const screen = (columns: number) => {
     }
   }
   const write = (text: string): void => {
-    for (const [, up, below, rest, other] of text.matchAll(/\u001b\[(\d+)A|(\u001b\[J)|(\u001b\[K)|((?:\u001b\[\d+m)|[^\u001b]+)/g)) {
+    for (const [, up, below, rest, other] of text.matchAll(/\u001b\[(\d+)A|(\u001b\[J)|(\u001b\[K)|((?:\u001b\[\d+m)|\r|[^\u001b\r]+)/g)) {
+      if (other === "\r") continue
       if (up !== undefined) at -= Number(up)
       else if (below !== undefined) {
         rows.length = at

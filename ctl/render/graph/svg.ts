@@ -81,7 +81,7 @@ export const svg = (graph: Graph, embedding?: Embedding): string => {
       return `<g class="${hueOf(element.cluster)}${kind}">${drawing}${badge}</g>`
     }),
     ...labels.map(drawLabel),
-    ...routes.flatMap(({ curve, edge }) => (marks.has(edge.id) ? [drawBadge(pointAt(curve, 0.5), marks.get(edge.id)!)] : [])),
+    ...routes.flatMap(({ curve, edge }) => (marks.has(edge.id) ? [drawBadge(pointAt(curve, 0.4), marks.get(edge.id)!)] : [])),
     "</g>",
     legend(height, kinds, prefix),
     "</svg>"

@@ -165,7 +165,7 @@ const latencyLine = ({ series }: Flow, span: Span): Html => {
   if (known.length === 0) return html``
   const [least, most] = [Math.min(...known), Math.max(...known)]
   const height = (each: number): number => (isValue ? (most === 0 ? 0 : each / most)
-    : Math.min(1, Math.log2((each + 0.1) / (least + 0.1)) / 6 + 0.08))
+    : Math.min(1, Math.log2((each + 0.3) / (least + 0.3)) / 6 + 0.08))
   let path = ""
   let isDrawing = false
   let previousY = -1
