@@ -6,7 +6,7 @@ import { toTopology, Weftd } from "./daemon-harness.ts"
 import { healAll, inject } from "./fault-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
-t.test("faults on one host", { skip: needsRoot, timeout: 110_000 }, async (t) => {
+t.test("faults on one host", { skip: needsRoot, timeout: 170_000 }, async (t) => {
   const weftd = await Weftd.start("fault-life")
   t.teardown(() => weftd.close())
   const lab = weftd.name("fault-life")
