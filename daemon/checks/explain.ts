@@ -1,4 +1,5 @@
 /** Where on its way a packet stops: what a traceroute says, and the route of the last node that answered. */
+import { firewallCounts } from "./firewall-counts.ts"
 import { type Lab, named, ownerOf, type RouteSeen, type Trace } from "./lab.ts"
 
 const traceMs = 700
@@ -43,8 +44,22 @@ const lookUp = async (lab: Lab, node: string, address: string): Promise<string> 
 export const wayOf = (lab: Lab, from: string, { hops }: Trace): string =>
   [from, ...hops.map(({ address }) => (address === undefined ? "?" : ownerOf(lab, address) ?? address))].join(" > ")
 
-/** One line about how far packets from a node to an address get. Never rejects. */
+/** One line about how far packets from a node to an address get, and what firewalls on the way have dropped. Never rejects. */
 export const explain = async (lab: Lab, from: string, address: string): Promise<string> => {
+  const [way, drops] = await Promise.all([explainWay(lab, from, address), firewallsOnWay(lab, from, address)])
+  return drops === "" ? way : `${way}; ${drops}`
+}
+
+const firewallsOnWay = async (lab: Lab, from: string, address: string): Promise<string> => {
+  const { hops } = await lab.ask(from, "trace", { address, timeoutMs: traceMs }).catch((): Trace => ({ hops: [], arrived: false }))
+  const passed = [from, ...hops.map((hop) => (hop.address === undefined ? undefined : ownerOf(lab, hop.address)))]
+  const last = passed.findLast((node) => node !== undefined)!
+  const route = await routeOf(lab, last, address)
+  const next = ownerOf(lab, route?.ways.find(({ backup }) => !backup)?.gateway || address)
+  return firewallCounts(lab, [...passed, next, ownerOf(lab, address)].filter((node) => node !== undefined))
+}
+
+const explainWay = async (lab: Lab, from: string, address: string): Promise<string> => {
   try {
     const trace = await lab.ask(from, "trace", { address, timeoutMs: traceMs })
     const way = wayOf(lab, from, trace)

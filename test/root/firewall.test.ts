@@ -100,6 +100,13 @@ t.test("a firewall", { skip: needsRoot }, async (t) => {
     t.match((await weftd.inNode(name, "fw", "ping", "-c", "1", "-W", "1", "10.1.0.2")).stdout, /Packet filtered|100% packet loss/)
   })
 
+  await t.test("says in a check where it stopped packets", async (t) => {
+    const suite = `checks:\n  - reachable: { from: pc, to: db, tcp: 80 }\n`
+    const { code, stdout } = await weftd.weft(["check", "-"], { input: suite })
+    t.equal(code, 1, stdout)
+    t.match(stdout, /the firewall of fw has dropped packets: .*by rule "no-db"/)
+  })
+
   await t.test("tells what is for itself from what is not", async (t) => {
     t.ok(await weftd.pings(name, "pc", "10.1.0.1"), "to self")
     t.notOk(await weftd.pings(name, "guest", "10.3.0.1"), "the rule is about the office")
