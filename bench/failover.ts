@@ -5,26 +5,29 @@
  *                ===right============                       probes from src to dst and back every ms
  *
  * The same lab, the same cuts and the same probes for every speaker: weft's own, and, in the same nodes of a lab without `bgp`,
- * Debian's FRR and BIRD. Cuts: `carrier` takes the preferred link down at r1, so both ends see it at once; `silent` drops all
+ * Debian's FRR and BIRD; and, for a lost carrier, `kernel`: the table that weft has made while weftd is stopped, so that nobody but the
+ * kernel does anything about the loss. That is the floor for whoever leaves a lost link to the kernel. Cuts: `carrier` takes the preferred link down at r1, so both ends see it at once; `silent` drops all
  * that arrives at either end of it, so that only timers can tell. Detection: BFD at 3x50 ms and 3x10 ms, hold timer of 3 s.
  *
  *   --rounds N          cuts of each sort (default 5)
  *   --prefixes N,...    default 10,100000
- *   --speaker NAME      weft, frr, bird: may be repeated (default: all)
+ *   --speaker NAME      weft, kernel, frr, bird: may be repeated (default: all)
  *   --case NAME         carrier, bfd50, bfd10, hold: may be repeated (default: all)
  */
 import { existsSync } from "node:fs"
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util"
 import { addon } from "../daemon/native/index.ts"
+import { Batch } from "../daemon/linux/rtnetlink.ts"
 import { Flows } from "../daemon/probes/flows.ts"
+import { setLink } from "../daemon/wire/rtnetlink/link.ts"
 import { type Peer, startBird, startFrr } from "../test/root/bgp-peers.ts"
 import { type TopologyObject, Weftd } from "../test/root/daemon-harness.ts"
-import { ipBatch, type Namespace, until, World } from "../test/root/harness.ts"
+import { ipBatch, links as linksOf, type Namespace, until, World } from "../test/root/harness.ts"
 import * as Report from "./report.ts"
 
 const cases = ["carrier", "bfd50", "bfd10", "hold"] as const
 type Case = (typeof cases)[number]
-const speakers = ["weft", "frr", "bird"] as const
+const speakers = ["weft", "kernel", "frr", "bird"] as const
 type Speaker = (typeof speakers)[number]
 
 /** What each case must reach with weft, in ms of the worst cut. */
@@ -141,6 +144,10 @@ class Lab {
   readonly flows = Flows.start()
   private readonly open = new Map<string, Namespace>()
   private peers: Peer[] = []
+  /** While a cut is measured weftd stands still. */
+  private isKernelAlone = false
+  /** How long the kernel has taken to set r1's end down, each time, ms. */
+  readonly shutMs: number[] = []
 
   constructor(weftd: Weftd) {
     this.weftd = weftd
@@ -165,7 +172,8 @@ class Lab {
     const network = (i: number): string => `100.${64 + (i >> 14)}.${(i >> 6) & 255}.${(i & 63) << 2}/30`
     const lines = Array.from({ length: prefixes - 1 }, (_, i) => `route add ${network(i)} via ${gateway} proto static`)
     ipBatch(this.node("r2"), [...lines, `route add ${target}/32 via ${gateway} proto static`])
-    if (speaker === "weft") await this.weftd.make(topology(this.name, detection))
+    this.isKernelAlone = speaker === "kernel"
+    if (speaker === "weft" || speaker === "kernel") await this.weftd.make(topology(this.name, detection))
     else {
       for (const node of ["r1", "r2"] as const) {
         const namespace = this.node(node)
@@ -226,6 +234,7 @@ class Lab {
     try {
       await until("traffic flows", () => this.flows.read(flow).received > 300, 20_000)
       const before = this.flows.read(flow).received
+      if (this.isKernelAlone) process.kill(this.weftd.pid, "SIGSTOP")
       await this.sever(detection)
       // Over when probes are answered again for longer than an answer may take.
       let last = before
@@ -244,19 +253,38 @@ class Lab {
     } finally {
       this.flows.end(flow)
       this.flows.silence(responder)
+      if (this.isKernelAlone) process.kill(this.weftd.pid, "SIGCONT")
       await this.mend(detection)
       await this.converged(prefixes)
     }
   }
 
   private async sever(detection: Case): Promise<void> {
+    if (this.isKernelAlone) return this.shut()
     if (detection === "carrier") return ipBatch(this.node("r1"), ["link set left down"])
     const rules = "table netdev cut {\n chain left {\n type filter hook ingress device left priority 0; policy drop;\n }\n}\n"
     const done = await Promise.all((["r1", "r2"] as const).map((node) => this.world.run(this.node(node), ["nft", "-f", "-"], rules)))
     for (const { code, stderr } of done) if (code !== 0) throw new Error(`nft: ${stderr}`)
   }
 
+  /** Both ends, for nobody tells the other one. */
+  private shut(): void {
+    const ends = (["r1", "r2"] as const).map((node) => {
+      const { index } = linksOf(this.node(node)).find(({ name }) => name === "left")!
+      return { fd: this.node(node).fd, index }
+    })
+    for (const [place, { fd, index }] of ends.entries()) {
+      const batch = new Batch(fd)
+      setLink(batch.out, index, { up: false })
+      batch.note("set down", "left")
+      const began = performance.now()
+      for (const { error } of batch.commit()) throw error
+      if (place === 0) this.shutMs.push(performance.now() - began)
+    }
+  }
+
   private async mend(detection: Case): Promise<void> {
+    if (this.isKernelAlone) ipBatch(this.node("r2"), ["link set left up"])
     if (detection === "carrier") return ipBatch(this.node("r1"), ["link set left up"])
     const words = ["nft", "delete", "table", "netdev", "cut"]
     await Promise.all((["r1", "r2"] as const).map((node) => this.world.run(this.node(node), words)))
@@ -290,6 +318,7 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
         const samples = new Map<Speaker, number[]>()
         for (const speaker of speakers.filter((name) => values.speaker.includes(name))) {
           if (speaker === "frr" && !existsSync("/usr/lib/frr/bgpd")) continue
+          if (speaker === "kernel" && detection !== "carrier") continue
           await lab.build(speaker, detection, prefixes)
           const outages: number[] = []
           for (let round = 0; round < rounds; round++) {
@@ -306,6 +335,8 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
           const bound = speaker === "weft" ? bounds[detection] : undefined
           const judged = bound && { bound: `max <= ${bound.most}`, verdict: figure.max <= bound.most ? "ok" : "missed" } as const
           emit({ ...figure, ...judged })
+          const shutMs = speaker === "kernel" ? lab.shutMs.splice(0) : []
+          if (shutMs.length > 0) emit(Report.figure({ ...subject, metric: "set-down" }, shutMs))
         }
       }
     }
