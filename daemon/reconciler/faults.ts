@@ -143,8 +143,10 @@ export class Faults implements FaultControl {
   async catchUp(): Promise<void> {
     const books = await this.#parts.labs.books()
     const due = books.filter(({ book, lab }) => !this.#running.has(lab) && catchUp(book, Date.now(), this.#isOver) !== undefined)
-    await Promise.all(due.map(({ lab }) => this.#catchUpInTurn(lab)))
+    const started = due.map(({ lab }) => this.#catchUpInTurn(lab))
+    // For the others: these may take their time.
     await this.#arm()
+    await Promise.all(started)
   }
 
   async #catchUpInTurn(lab: string): Promise<void> {
