@@ -192,7 +192,7 @@ export const specs = {
     },
     examples: [
       { command: "weft rehearse static-to-bgp.rehearsal.yaml --html report.html", description: "run it, and look at what happened" },
-      { command: "weft rehearse failover.rehearsal.yaml --repeat 5 -o json > after.json", description: "medians and worst cases, for later" },
+      { command: "weft rehearse failover.rehearsal.yaml --repeat 5 -o json > after.json", description: "medians and worst" },
       { command: "weft rehearse compare before.json after.json --fail-if-worse", description: "in CI: has the change made it worse?" }
     ]
   },
