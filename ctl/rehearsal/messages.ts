@@ -143,6 +143,7 @@ export interface RehearsalFault {
   readonly kind: string
   readonly title: string
   /** RFC 3339, or empty. */
+  readonly since: string
   readonly until: string
 }
 

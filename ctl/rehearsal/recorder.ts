@@ -188,8 +188,10 @@ class State {
   }
 
   private addFaults({ healed, injected, step }: RehearsalFaults, atMs: number): void {
-    for (const { id, kind, title, until } of injected) {
-      this.faults.push({ id, kind, title, step: this.stepName(step), startMs: atMs, endMs: null, until })
+    for (const { id, kind, since, title, until } of injected) {
+      // Told when all of it is there; flows may have been hit before.
+      const startMs = since === "" ? atMs : Math.min(atMs, Math.max(0, Date.parse(since) - this.startMs))
+      this.faults.push({ id, kind, title, step: this.stepName(step), startMs, endMs: null, until })
       this.say(atMs, "info", `injected ${id}: ${title}`)
     }
     for (const { id, title } of healed) {

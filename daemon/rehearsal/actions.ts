@@ -36,7 +36,7 @@ const shownLines = 3
 
 export const said = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
-export const toldOf = ({ id, kind, title, until = "" }: Fault): FaultTold => ({ id, kind, title, until })
+export const toldOf = ({ id, injectedAt, kind, title, until = "" }: Fault): FaultTold => ({ id, kind, title, since: injectedAt, until })
 
 /** Does it. Never rejects. */
 export const act = async (acting: Acting): Promise<Reasons> => {

@@ -72,6 +72,8 @@ export interface FaultTold {
   readonly id: string
   readonly kind: string
   readonly title: string
+  /** RFC 3339: when it was begun with, which is before all of it is there. */
+  readonly since: string
   readonly until: string
 }
 

@@ -203,9 +203,9 @@ export const eventsOf = (story: Story): ReadonlyArray<RehearsalEvent> => {
   for (const [index, { actionMs, fromMs, step, untilMs }] of steps.entries()) {
     tell(fromMs, { event: "stepBegun", stepBegun: { step: index } })
     if (step.kind === "inject") tell(fromMs + 200, { event: "faults", faults: { step: index, injected: [
-      { id: "f1", kind: "link-down", title: "link vpn-1 (fw:tun1 -- vgw:tun1) is down", until: "" }], healed: [] } })
+      { id: "f1", kind: "link-down", title: "link vpn-1 (fw:tun1 -- vgw:tun1) is down", since: "", until: "" }], healed: [] } })
     if (step.kind === "heal") tell(fromMs + 210, { event: "faults", faults: { step: index, injected: [], healed: [
-      { id: "f1", kind: "link-down", title: "link vpn-1 (fw:tun1 -- vgw:tun1) is down", until: "" }] } })
+      { id: "f1", kind: "link-down", title: "link vpn-1 (fw:tun1 -- vgw:tun1) is down", since: "", until: "" }] } })
     for (let atMs = fromMs + everyMs; atMs <= untilMs; atMs += everyMs) {
       tell(atMs, { event: "flows", flows: { flows: flows.map((flow, at) => reportOf(flow, at, atMs, told)),
         outages: flows.flatMap((flow, at) => outagesAt(flow, at, atMs, startMs)) } })
