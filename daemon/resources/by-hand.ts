@@ -6,9 +6,6 @@
  */
 import type { Lab } from "./lab.ts"
 
-/** RTPROT_BOOT (include/uapi/linux/rtnetlink.h): what ip(8) gives to routes and rules unless told otherwise. */
-export const byHand = 3
-
 /** Tells in which nodes such things are drift. */
 export const strictNodes = (lab: Lab): (node: string) => boolean => {
   const free = new Set<string>()

@@ -6,8 +6,7 @@ import { familyOf } from "../wire/ip.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import { RouteType, type Route as KernelRoute } from "../wire/rtnetlink/route.ts"
 import * as Route from "../wire/rtnetlink/route.ts"
-import { byHand } from "./by-hand.ts"
-import { protocol } from "./protocol.ts"
+import { byHand, protocol } from "./protocol.ts"
 
 /** 31 bits, never 0, distinct from group ids by the text that is hashed. */
 const memberId = (group: number, member: NexthopMember): number => {

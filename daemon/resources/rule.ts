@@ -4,8 +4,8 @@ import type { RuleSpec } from "../plan/resource.ts"
 import { id } from "../plan/resource.ts"
 import { batchByNode, type Handler } from "./handler.ts"
 import type { Lab } from "./lab.ts"
-import { byHand, strictNodes } from "./by-hand.ts"
-import { protocol } from "./protocol.ts"
+import { strictNodes } from "./by-hand.ts"
+import { byHand, protocol } from "./protocol.ts"
 
 const describe = (spec: RuleSpec): string => `${spec.priority} (${spec.family}) in ${spec.node}`
 

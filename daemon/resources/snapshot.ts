@@ -14,8 +14,7 @@ import * as Neighbour from "../wire/rtnetlink/neighbour.ts"
 import * as Nexthop from "../wire/rtnetlink/nexthop.ts"
 import * as Route from "../wire/rtnetlink/route.ts"
 import * as Rule from "../wire/rtnetlink/rule.ts"
-import { byHand } from "./by-hand.ts"
-import { protocol } from "./protocol.ts"
+import { byHand, protocol } from "./protocol.ts"
 import type { Message } from "../wire/netlink.ts"
 
 export interface NodeSnapshot {
