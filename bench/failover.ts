@@ -6,7 +6,9 @@
  *
  * The same lab, the same cuts and the same probes for every speaker: weft's own, and, in the same nodes of a lab without `bgp`,
  * Debian's FRR and BIRD; and, for a lost carrier, `kernel`: the table that weft has made while weftd is stopped, so that nobody but the
- * kernel does anything about the loss. That is the floor for whoever leaves a lost link to the kernel. Cuts: `carrier` takes the preferred link down at r1, so both ends see it at once; `silent` drops all
+ * kernel does anything about the loss. That is the floor for whoever leaves a lost link to the kernel.
+ *
+ * Cuts: `carrier` takes the preferred link down at r1, so both ends see it at once; `silent` drops all
  * that arrives at either end of it, so that only timers can tell. Detection: BFD at 3x50 ms and 3x10 ms, hold timer of 3 s.
  *
  *   --rounds N          cuts of each sort (default 5)

@@ -97,7 +97,8 @@ const GracefulRestart = Schema.Union([
   description: "Forwarding goes on while the speaker restarts (RFC 4724); on unless false"
 })
 
-const LocalAs = Schema.Union([As, Schema.Struct({ as: As, prepend: optional(Truth("Both numbers are in the path, of routes in both directions: true unless given")) })])
+const Prepend = Truth("Both numbers are in the path, of routes in both directions: true unless given")
+const LocalAs = Schema.Union([As, Schema.Struct({ as: As, prepend: optional(Prepend) })])
   .annotate({ expected: "an AS number, or {as, prepend}", description: "Another AS towards this neighbour" })
 
 // TCP_MD5SIG_MAXKEYLEN of the kernel.

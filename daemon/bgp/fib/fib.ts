@@ -6,8 +6,8 @@
  *                            `--> Groups (nexthop groups, shared by routes) ----------'
  *     Monitor (links, addresses, others' routes) --> NextHops --> Groups: a lost way changes groups, not routes
  *
- * Nothing is written inside `set` or `unset`: `run` does it in slices, and another thread waits for the kernel. What concerns next hops does not wait for that; it is in the
- * kernel before the event that caused it has been handled.
+ * Nothing is written inside `set` or `unset`: `run` does it in slices, and another thread waits for the kernel. What concerns next
+ * hops does not wait for that; it is in the kernel before the event that caused it has been handled.
  *
  * Metrics are administrative distances: 20 for routes of external neighbours, 200 for internal ones and aggregates, so that a
  * connected network (0) or a static route (0, unless it says otherwise) with the same prefix is preferred. IPv6 routes without a

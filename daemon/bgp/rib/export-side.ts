@@ -160,8 +160,8 @@ export class ExportSide {
   }
 
   /**
-   * The AS of a neighbour that takes no route with it in the path, if all such neighbours are in that one AS (a leaf's spines): half of what a
-   * leaf would tell them comes back. Otherwise 0: neighbours would be in groups of their own, which costs more than it spares.
+   * The AS of a neighbour that takes no route with it in the path, if all such neighbours are in that one AS (a leaf's spines): half of
+   * what a leaf would tell them comes back. Otherwise 0: neighbours would be in groups of their own, which costs more than it spares.
    */
   #refusedAs({ config }: Peer): number {
     if (config.refusesOwnAs !== true || !config.isExternal) return 0

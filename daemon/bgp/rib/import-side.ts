@@ -39,7 +39,8 @@ const classOf = ({ options, sets }: Importer, peer: ImportPeer, family: 0 | 1): 
   }
   const { config } = peer
   const isPlain = config.families[family]?.importPolicy === undefined
-  const common = `${config.isExternal} ${config.localAs} ${config.localAsPrepend} ${config.allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
+  const { allowAsIn, isExternal, localAs, localAsPrepend } = config
+  const common = `${isExternal} ${localAs} ${localAsPrepend} ${allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
   const key = isPlain ? common : undefined
   const number = (key === undefined ? undefined : given.shared.get(key)) ?? given.next++
   if (key !== undefined) given.shared.set(key, number)

@@ -113,7 +113,9 @@ export const advertisedTo = (peer: number): View => (rib, table, prefix) => {
 }
 
 /** What a view shows of a prefix, or of the longest match of an address that it shows something of. `word`: either, well-formed. */
-export const find = (rib: Rib & { readonly tables: readonly [FamilyTable, FamilyTable] }, word: string, of: View): ReadonlyArray<PathView> => {
+export const find = (
+  rib: Rib & { readonly tables: readonly [FamilyTable, FamilyTable] }, word: string, of: View
+): ReadonlyArray<PathView> => {
   const prefix = Ip.parsePrefix(word.includes("/") ? word : `${word}/${word.includes(":") ? 128 : 32}`)!
   const table = rib.tables[prefix.address.length === 4 ? 0 : 1]
   for (let { length } = prefix; length >= 0; length--) {
