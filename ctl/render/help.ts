@@ -9,9 +9,10 @@ const pageWidth = 80
 
 const groups: ReadonlyArray<{ readonly title: string; readonly verbs: ReadonlyArray<Verb> }> = [
   { title: "START HERE", verbs: ["demo", "doctor"] },
-  { title: "LABS", verbs: ["validate", "plan", "deploy", "check", "destroy"] },
-  { title: "LOOK INSIDE", verbs: ["list", "inspect", "graph", "exec", "events"] },
-  { title: "MANY HOSTS", verbs: ["hosts", "drain"] },
+  { title: "LABS", verbs: ["validate", "plan", "deploy", "destroy"] },
+  { title: "MEASURE, BREAK, REHEARSE", verbs: ["probe", "check", "inject", "heal", "faults", "scenario", "rehearse"] },
+  { title: "LOOK INSIDE", verbs: ["list", "inspect", "graph", "exec", "capture", "routes", "bgp", "bfd", "events"] },
+  { title: "MANY HOSTS", verbs: ["hosts", "drain", "evpn"] },
   { title: "THIS TOOL", verbs: ["pki", "completion", "version"] }
 ]
 

@@ -14,6 +14,7 @@ import type { EventLog } from "../observe/events.ts"
 import type { Fault, Faulted, FaultOrder } from "../plan/fault.ts"
 import { type ChangeFailure, type ChangeOutcome, type ChangeWatch, Refused } from "./control.ts"
 import { BadFault, type FaultControl, type FaultOutcome, type Which } from "./fault-control.ts"
+import { someOf } from "./inspection.ts"
 import type { Alteration } from "./reconciler.ts"
 
 /** How labs with faults are kept and made true. */
@@ -239,6 +240,6 @@ const refuseUnknown = (lab: string, book: Faulted, ids: ReadonlyArray<string>): 
   const unknown = unknownIds(book, ids)
   if (unknown.length === 0) return
   const faults = book.faults ?? []
-  const known = faults.length === 0 ? "none is in force" : `in force: ${faults.map(({ id, title }) => `${id} (${title})`).join(", ")}`
+  const known = faults.length === 0 ? "none is in force" : `in force: ${someOf(faults.map(({ id, title }) => `${id} (${title})`), ", ")}`
   throw new Refused("not-found", `No fault ${unknown.map((id) => JSON.stringify(id)).join(", ")} in lab "${lab}": ${known}`)
 }

@@ -166,11 +166,17 @@ export const inspectionOf = ({ entry, drift, view, host, summary }: Parts): Insp
   faults: []
 })
 
+/** At most four of these, and how many there are besides: `a; b; c; d; and 27 more (weft faults lists them)`. */
+export const someOf = (titles: ReadonlyArray<string>, separator: string): string =>
+  titles.length <= 5
+    ? titles.join(separator)
+    : [...titles.slice(0, 4), `and ${titles.length - 4} more (weft faults lists them)`].join(separator)
+
 /** What a person who compares a topology with a lab wants to know of its faults. */
 export const faultNotes = ({ faults = [], lost }: Faulted & { readonly lost: ReadonlyArray<Lost> }): ReadonlyArray<string> => [
   ...(faults.length === 0
     ? []
-    : [`in force, and part of what the lab should be: ${faults.map(({ id, title }) => `${id} ${title}`).join("; ")}`]),
+    : [`in force, and part of what the lab should be: ${someOf(faults.map(({ id, title }) => `${id} ${title}`), "; ")}`]),
   ...lost.map(({ fault, reason }) => `fault ${fault.id} (${fault.title}) would go: ${reason}`)
 ]
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
 import { change, startFakeDaemon } from "./fake-daemon.ts"
+import { specs } from "../../ctl/commands/table.ts"
 import { weft } from "./weft.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "weft-ctl-"))
@@ -27,6 +28,8 @@ t.test("exit codes: 0 done, 2 wrong use, 3 no daemon", async (t) => {
 t.test("help goes to stdout and has examples", async (t) => {
   t.match(await weft(["deploy", "--help"]), { code: 0, stdout: /EXAMPLES\n/, stderr: "" })
   t.match(await weft(["help", "exec"]), { code: 0, stdout: /weft exec \[FLAGS\] NODE -- COMMAND\.\.\./ })
+  const root = (await weft(["--help"])).stdout
+  for (const verb of Object.keys(specs)) t.match(root, new RegExp(`^  ${verb} `, "m"), `the first page names ${verb}`)
   t.match(await weft(["--version"]), { code: 0, stdout: /^weft   0\.1\.0/ })
 })
 
