@@ -108,10 +108,11 @@ const bitRate = (value: number): string => {
 
 const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<string> => {
   const [sent, lost, unsent] = [total(states, "sent"), total(states, "lost"), total(states, "unsent")]
-  const latencies = states.flatMap(({ report }) => (report?.latency && report.latency.max > 0 ? [report.latency] : []))
+  const latencies = states.flatMap(({ report }) => (report?.latency && report.latency.max >= 0.0005 ? [report.latency] : []))
   const blindMs = Math.max(0, ...states.map(({ report }) => report?.blindMs ?? 0))
   const errors = [...new Set(states.flatMap(({ report }) => (report?.error ? [report.error] : [])))]
-  const worst = (of: "p50" | "p99" | "max"): string => milliseconds(Math.max(...latencies.map((one) => one[of])))
+  // Percentiles come from a histogram: its classes may end above the slowest answer.
+  const worst = (of: "p50" | "p99" | "max"): string => milliseconds(Math.max(...latencies.map((one) => Math.min(one[of], one.max))))
   const best = milliseconds(Math.min(...latencies.map(({ min }) => min)))
   const verdict = lost === 0 ? style.green("none lost") : style.red(`${lost} lost (${percent(lost, sent)} %)`)
   const outages = states.reduce((sum, { report }) => sum + (report?.outageCount ?? 0), 0)

@@ -147,7 +147,12 @@ export const stayingLines = (state: LiveState, event: RehearsalEvent, style: Sty
   }
 }
 
-const stepNumber = (state: LiveState, step: number): string => `${step + 1}/${state.planned?.steps.length ?? 0} `
+/** `2/5 `; steps that roll back are numbered beyond the others: `6/6 `. */
+const stepNumber = (state: LiveState, step: number): string => {
+  const steps = state.planned?.steps ?? []
+  const all = steps[step]?.role === "roll-back" ? steps : steps.filter(({ role }) => role !== "roll-back")
+  return `${step + 1}/${all.length} `
+}
 
 /** `inject link-down vpn-1`, but nothing that the name says already. */
 const what = (kind: string, detail: string, name: string): string =>

@@ -6,6 +6,7 @@
 import { reasonLines } from "../rehearsal/budgets.ts"
 import type { RehearsalRecord, Run } from "../rehearsal/record.ts"
 import { longestMs, worstFirst } from "../rehearsal/outages.ts"
+import { progressOf } from "../rehearsal/progress.ts"
 import { type Content, figure, hashOf, Html, html } from "./page/html.ts"
 import { script } from "./page/script.ts"
 import {
@@ -81,7 +82,7 @@ ${shown.length === 0 ? "" : html`<ul class="reasons">${shown.map((reason) => htm
 ${aftermath(record)}
 <dl class="facts">${fact("Started", html`<time datetime="${startedAt}">${startedAt.replace("T", " ").replace(/\.\d+Z$/, " UTC")}</time>`)}${
   fact("Took", `${(durationMs / 1000).toFixed(1)} s`)}${repeat > 1 ? fact("Runs", `${runs.length} of ${repeat}`) : ""}${
-  fact("Steps", `${worst?.steps.filter(({ startMs }) => startMs !== null).length ?? 0} of ${worst?.steps.length ?? 0}`)}${fact("Flows out",
+  fact("Steps", progressOf(worst?.steps ?? []))}${fact("Flows out",
   `${out} of ${all}`)}${
   fact("Longest outage", flow === undefined || longestMs(flow) === 0 ? "none"
   : html`${figure(longestMs(flow))} ms <small>${flow.name}</small>`)}</dl>

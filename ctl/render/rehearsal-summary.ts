@@ -5,6 +5,7 @@
 
 import { reasonLines } from "../rehearsal/budgets.ts"
 import { cellsOf, flowNames, repeatedCells, stepNames } from "../rehearsal/outages.ts"
+import { progressOf } from "../rehearsal/progress.ts"
 import type { Flow, RehearsalRecord } from "../rehearsal/record.ts"
 import { printable, type Style } from "../terminal.ts"
 import { milliseconds } from "./flows.ts"
@@ -24,8 +25,7 @@ export const rehearsalLines = (
   const checks = runs.flatMap((run) => run.checks.filter(({ outcome }) => outcome === "failed").map((check) => ({ run, check })))
   const paint = verdict === "passed" ? style.green : verdict === "failed" ? style.red : style.yellow
   const head = { passed: "✓ passed", failed: "✗ failed", "broken-off": "! broke off" }[verdict]
-  const begun = runs.at(-1)?.steps.filter(({ startMs }) => startMs !== null).length ?? 0
-  const steps = `${begun} of ${runs.at(-1)?.steps.length ?? 0} steps`
+  const steps = `${progressOf(runs.at(-1)?.steps ?? [])} steps`
   const took = `${(record.durationMs / 1000).toFixed(1)} s`
   const notes = [...(verdict === "broken-off" ? ["what came after that is not known"] : []),
     ...(runs.some(({ rolledBack }) => rolledBack) ? ["rolled back"] : []),

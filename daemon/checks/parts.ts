@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto"
 import { isIP } from "node:net"
 import type { Path } from "../topology/diagnostic.ts"
 import { integer, optional, text } from "../topology/schema-parts.ts"
-import { parseRate, parseShare, parseTime } from "../topology/units.ts"
+import { parseRate, parseShare, parseSpan } from "../topology/units.ts"
 import type { Reference } from "./kind.ts"
 import type { Lab, LabNode } from "./lab.ts"
 
@@ -15,10 +15,10 @@ export const Target = text({
   problem: (value) => (value.trim() === "" ? "the text is empty" : undefined)
 })
 export const Time = text({
-  description: "a time such as 500ms or 10s",
+  description: "a time such as 500ms, 10s or 2m",
   problem: (value) => {
-    const ms = parseTime(value)
-    return ms === undefined || ms <= 0 ? "expected a time such as 500ms or 10s" : ms > 3_600_000 ? "at most an hour" : undefined
+    const ms = parseSpan(value)
+    return ms === undefined || ms <= 0 ? "expected a time such as 500ms, 10s or 2m" : ms > 3_600_000 ? "at most an hour" : undefined
   }
 })
 export const Rate = text({
@@ -33,7 +33,7 @@ export const PortNumber = integer(1, 65535, "A port number")
 export const Flag = Schema.Boolean.annotate({ expected: "true or false" })
 
 /** ms of a `Time` that was checked. */
-export const msOf = (value: string | undefined, otherwise: number): number => (value === undefined ? otherwise : parseTime(value)!)
+export const msOf = (value: string | undefined, otherwise: number): number => (value === undefined ? otherwise : parseSpan(value)!)
 
 const Plain = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean]).annotate({ expected: "text, a number or a boolean" })
 

@@ -12,7 +12,7 @@ import type { Plan } from "../plan/resource.ts"
 import { formatPath, type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { text } from "../topology/schema-parts.ts"
-import { parseTime } from "../topology/units.ts"
+import { parseSpan } from "../topology/units.ts"
 import type { Problem } from "./kind.ts"
 import { kindNames, kindOf } from "./kinds.ts"
 
@@ -25,10 +25,10 @@ export interface ReadFault extends FaultRequest {
 const longestMs = 86_400_000
 
 const For = text({
-  description: "a time such as 500ms or 30s",
+  description: "a time such as 500ms, 30s or 5m",
   problem: (value) => {
-    const ms = parseTime(value)
-    return ms === undefined || ms <= 0 ? "expected a time such as 500ms or 30s" : ms > longestMs ? "at most a day (86400s)" : undefined
+    const ms = parseSpan(value)
+    return ms === undefined || ms <= 0 ? "expected a time such as 500ms, 30s or 5m" : ms > longestMs ? "at most a day (24h)" : undefined
   }
 })
 const decodeFor = decoder(For)
@@ -79,7 +79,7 @@ export const readFaults = (value: unknown, path: Path, reporter: Reporter, plan?
 /** ms of `for`, or undefined when it has been reported. */
 export const readFor = (value: unknown, path: Path, reporter: Reporter): number | undefined => {
   const decoded = decodeFor(value, path, reporter)
-  return decoded === undefined ? undefined : parseTime(decoded)
+  return decoded === undefined ? undefined : parseSpan(decoded)
 }
 
 /** Kinds that are over as soon as they have happened. */

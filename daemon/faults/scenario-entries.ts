@@ -2,10 +2,11 @@
 import type { Plan } from "../plan/resource.ts"
 import { type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
+import { parseSpan } from "../topology/units.ts"
 import { kindOf } from "./kinds.ts"
 import { type ReadFault, readFault, readFaults } from "./read.ts"
 import type { TimedFault } from "./scenario.ts"
-import { doing, type Does, entrySchemas, modifierNames, parseFrequency, parseRange, parseSpan, type RandomSpec, type Range,
+import { doing, type Does, entrySchemas, modifierNames, parseFrequency, parseRange, type RandomSpec, type Range,
   type Timing } from "./scenario-schema.ts"
 
 /** When an entry happens, in ms since what it stands in began. */

@@ -3,10 +3,11 @@ import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
+import { parseSpan } from "../topology/units.ts"
 import type { Ending, ScenarioResult } from "./scenario.ts"
 import { readEntries, type Reading } from "./scenario-entries.ts"
 import { schedule } from "./scenario-schedule.ts"
-import { Outline, parseSpan } from "./scenario-schema.ts"
+import { Outline } from "./scenario-schema.ts"
 
 export interface ParseOptions<C> {
   /** Of the lab, without faults; absent: names are not looked up, and chance among groups and labels is an error. */

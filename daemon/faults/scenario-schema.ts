@@ -1,18 +1,11 @@
 /** The shape of a scenario (`*.scenario.yaml`), version 1, and what its words stand for. Each entry is decoded on its own. */
 import { Schema } from "effect"
 import { integer, oneOrMore, optional, text } from "../topology/schema-parts.ts"
-import { parseTime } from "../topology/units.ts"
+import { parseSpan } from "../topology/units.ts"
 
 /** A day. */
 const longestMs = 86_400_000
 const example = "a time such as 500ms, 30s or 5m"
-
-/** `5m`, `1h` and what topologies know -> milliseconds, whole ones. */
-export const parseSpan = (value: string): number | undefined => {
-  const match = /^(\d+(?:\.\d+)?) ?(m|min|h)$/.exec(value.trim())
-  const ms = match === null ? parseTime(value) : Number(match[1]) * (match[2] === "h" ? 3_600_000 : 60_000)
-  return ms === undefined ? undefined : Math.round(ms)
-}
 
 export interface Range {
   readonly least: number

@@ -1,12 +1,11 @@
 /** The flows of a rehearsal: the file's entries, each of which may stand for many -> `Flow`s that live from step to step. Pure. */
 import { isIP } from "node:net"
 import { chosen, type Nodes as NodesSpec, placeOf, referencesOf } from "../checks/parts.ts"
-import { parseSpan } from "../faults/scenario-schema.ts"
 import type { Plan } from "../plan/resource.ts"
 import { terms } from "../probes/protocols.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
-import { parseRate, parseTime } from "../topology/units.ts"
+import { parseRate, parseSpan, parseTime } from "../topology/units.ts"
 import { type Flow, firstRollBack, type Step } from "./model.ts"
 import { type FlowBudget, type FlowOptions, FlowSpec, PairsSpec } from "./schema.ts"
 import { type Nodes, nodesIn, nodesInAny } from "./versions.ts"

@@ -4,10 +4,9 @@
  */
 import { Schema } from "effect"
 import { Flag, NodeName, Nodes, PortNumber, Rate, Targets, Word } from "../checks/parts.ts"
-import { parseSpan } from "../faults/scenario-schema.ts"
 import { protocols } from "../probes/protocols.ts"
 import { Command, integer, oneOrMore, optional, text } from "../topology/schema-parts.ts"
-import { parseShare, parseTime } from "../topology/units.ts"
+import { parseShare, parseSpan, parseTime } from "../topology/units.ts"
 
 const dayMs = 86_400_000
 const example = "a time such as 500ms, 30s or 5m"

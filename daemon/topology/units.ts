@@ -23,6 +23,13 @@ const octets = { b: 1, kb: 2 ** 10, mb: 2 ** 20 }
 /** `4ms`, `300us`, `1.5s` -> milliseconds. */
 export const parseTime = (value: string | number): number | undefined => tidy(quantity(value, milliseconds))
 
+/** Times that people wait for: `5m`, `1h` and what {@link parseTime} knows -> milliseconds, whole ones. */
+export const parseSpan = (value: string): number | undefined => {
+  const match = /^(\d+(?:\.\d+)?) ?(m|min|h)$/.exec(value.trim())
+  const ms = match === null ? parseTime(value) : Number(match[1]) * (match[2] === "h" ? 3_600_000 : 60_000)
+  return ms === undefined ? undefined : Math.round(ms)
+}
+
 /** `200mbit`, `1.5gbit` -> bits per second. */
 export const parseRate = (value: string | number): number | undefined => tidy(quantity(value, bitsPerSecond))
 

@@ -29,9 +29,10 @@ t.test("files: a plain value stands for the first word, a list injects all at on
 t.test("files: all errors at once, with position and suggestion", async (t) => {
   t.strictSame(file("link-down: fw:wam\nfor: 30").errors.toSorted(), [
     'f.yaml:1:12: link-down: the lab has no link "fw:wam" (did you mean "fw:wan"?)',
-    'f.yaml:2:6: for: expected a time such as 500ms or 30s, not the number 30: put it in quotes, "30"'
+    'f.yaml:2:6: for: expected a time such as 500ms, 30s or 5m, not the number 30'
   ])
   t.match(file("linkdown: alt").errors, [/^f.yaml:1:1: linkdown: unknown kind of fault: .*did you mean "link-down"/])
+  t.match(file("link-down: fw:wan\nfor: 5m").value, [{ forMs: 300_000 }])
   t.match(file("for: 3s").errors, [/names no kind of fault/])
   t.match(file("link-down: alt\nloss: { link: alt, value: 1% }").errors, [/is a second fault: "link-down" is here already, make it a list/])
   t.match(file("[]").errors, [/the list is empty/])
@@ -57,7 +58,7 @@ t.test("words: the same faults, whatever their values are in a file", async (t) 
 t.test("words: all errors at once, at the word", async (t) => {
   t.strictSame(words("link-down fw:wam", "3"), [
     '11: the lab has no link "fw:wam"|fw:wan',
-    '24: "3": expected a time such as 500ms or 30s|'
+    '24: "3": expected a time such as 500ms, 30s or 5m|'
   ])
   t.match(words("link-dwn fw:wan"), [/^1: unknown kind of fault "link-dwn".*\|link-down$/])
   t.match(words("link-down alt more"), [/^15: unexpected word "more": link-down takes /])
