@@ -164,7 +164,7 @@ const withFiles = (name: string, value: Record<string, unknown>, { files, report
     if (typeof file !== "string") continue
     const path: Path = [name, key]
     const text = Object.hasOwn(files, file) ? files[file] : undefined
-    if (text === undefined) reporter.error(path, `the file ${quote(file)} was not sent along`)
+    if (text === undefined) reporter.error(path, `the file ${quote(file)} was not sent along: there is none of that name where weft runs`)
     else value[into] = text
   }
   return value

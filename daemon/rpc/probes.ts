@@ -99,7 +99,7 @@ type Expectation = { readonly protocol: Protocol; readonly expect: string; reado
 
 const wrongExpectation = ({ expect, name, protocol, type }: Expectation, refuse: (why: string) => string): string | undefined => {
   if (protocol === "dns") {
-    if (name === "") return refuse("dns needs the name to ask for")
+    if (name === "") return refuse("dns needs the name to ask for (weft probe --name NAME)")
     if (type !== "" && !dnsTypes.includes(type.toUpperCase())) return refuse(`type "${type}" is none of ${dnsTypes.join(", ")}`)
     return expect === "" || isAddress(expect) ? undefined : refuse(`"${expect}" is no address that an answer may have`)
   }
