@@ -60,9 +60,12 @@ export class Batch {
   }
 }
 
-/** The messages that answer the dump requests which `write` writes. Throws KernelError. */
-export const dump = (netns: number, write: (out: Writer) => void): Generator<Message> => {
+/**
+ * The messages that answer the dump requests which `write` writes. `protocol`: of netlink, NETLINK_ROUTE unless given. Throws
+ * KernelError.
+ */
+export const dump = (netns: number, write: (out: Writer) => void, protocol = 0): Generator<Message> => {
   const out = new Writer(256)
   write(out)
-  return messages(attempt("read", "network namespace", () => addon.netlinkDump(netns, out.finish())))
+  return messages(attempt("read", "network namespace", () => addon.netlinkDump(netns, out.finish(), protocol)))
 }

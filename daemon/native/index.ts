@@ -136,7 +136,8 @@ export interface Addon {
   /** `[sequence, errno name, kernel's text]` of each message that failed. */
   netlinkBatch(netns: number, messages: Uint8Array): ReadonlyArray<readonly [number, string, string]>
   /** `requests`: one or more dump requests; the answer holds the messages of all, in order. */
-  netlinkDump(netns: number, requests: Uint8Array): Uint8Array
+  /** `protocol`: of netlink(7), NETLINK_ROUTE unless given. */
+  netlinkDump(netns: number, requests: Uint8Array, protocol?: number): Uint8Array
   netlinkMonitor(netns: number, groups: number): number
 
   // route_socket.cc

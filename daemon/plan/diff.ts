@@ -50,7 +50,7 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   route: ["type", "via", "nexthop", "byHand"],
   rule: [],
   nat: ["masquerade", "oneToOne", "portForward", "mssClamp"],
-  filter: ["input", "forward", "output", "stateful", "connections", "overrides", "rules", "state"],
+  filter: ["input", "forward", "output", "stateful", "connections", "overrides", "rules", "state", "byHand"],
   bgp: [
     "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists",
     "multipath", "alwaysCompareMed", "gracefulShutdown", "state"

@@ -64,6 +64,8 @@ export interface FilterSpec {
   readonly rules: ReadonlyArray<FilterRule>
   /** Wanted: `applied`. Observed: `applied`, or what is wrong. */
   readonly state: string
+  /** Only observed: a table that is none of ours, as somebody made it with nft(8). */
+  readonly byHand?: { readonly family: string; readonly table: string }
 }
 
 /** A filter that lets everything pass: where faults begin on a node that has none. */

@@ -177,7 +177,9 @@ class Running {
       await this.#world.sleep(settle.ms, this.#conductor.stop)
       // What was lost is known when its time is over. Who asks for no settling does not wait for that either.
       const endMs = action.kind === "probe" ? sinceMs : this.#world.now()
-      if (settle.ms > 0 || action.kind === "probe") await this.#until(this.#world.now() + lastWordMs, () => this.#ledger.pending(this.#live, endMs))
+      if (settle.ms > 0 || action.kind === "probe") {
+        await this.#until(this.#world.now() + lastWordMs, () => this.#ledger.pending(this.#live, endMs))
+      }
       return action.kind === "probe" ? this.#unanswered(answered, action.ms) : []
     }
     const restless = await this.#until(sinceMs + settle.mostMs, () => this.#ledger.restless(this.#live, place, sinceMs))

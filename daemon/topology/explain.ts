@@ -129,7 +129,9 @@ const wrongType = ({ path, value, reporter }: Context, ast: SchemaAST.AST): void
   const numberAsText = ast._tag === "String" && (typeof value === "number" || typeof value === "boolean")
   const textAsNumber = typeof value === "string" && ast._tag === "Number" && value.trim() !== "" && !Number.isNaN(Number(value))
   // Where a unit is missing, as in times, quotes alone would not help.
-  const hint = numberAsText && !/\d(ms|s|mbit|%)/.test(expected(ast)) ? `: put it in quotes, "${String(value)}"` : textAsNumber ? ": remove the quotes" : ""
+  const isUnitMissing = /\d(ms|s|mbit|%)/.test(expected(ast))
+  const quotes = numberAsText && !isUnitMissing ? `: put it in quotes, "${String(value)}"` : ""
+  const hint = textAsNumber ? ": remove the quotes" : quotes
   reporter.error(path, `expected ${expected(ast)}, not ${describe(value)}${hint}`)
 }
 

@@ -28,8 +28,8 @@ struct Failure {
   std::string text;  // the kernel's own words (NLMSGERR_ATTR_MSG), often empty
 };
 
-int openSocket() {
-  const int socketFd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+int openSocket(int protocol) {
+  const int socketFd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (socketFd < 0) return -1;
   const int one = 1, buffer = 4 << 20;
   setsockopt(socketFd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
@@ -80,7 +80,7 @@ int awaitAcknowledgements(int socketFd, size_t outstanding, uint8_t* buffer, std
 
 // Sends every message, in chunks, and collects what failed. Each message must carry NLM_F_ACK.
 int applyAll(const uint8_t* messages, size_t length, std::vector<Failure>& failures) {
-  const int socketFd = openSocket();
+  const int socketFd = openSocket(NETLINK_ROUTE);
   if (socketFd < 0) return errno;
   const std::unique_ptr<uint8_t[]> buffer(new uint8_t[receiveOctets]);
   int result = 0;
@@ -169,8 +169,8 @@ int dumpOnce(int socketFd, uint8_t* buffer, const uint8_t* request, size_t lengt
 }
 
 // The answers to several dump requests, one after the other.
-int dumpAll(const uint8_t* requests, size_t length, std::vector<uint8_t>& out) {
-  const int socketFd = openSocket();
+int dumpAll(int protocol, const uint8_t* requests, size_t length, std::vector<uint8_t>& out) {
+  const int socketFd = openSocket(protocol);
   if (socketFd < 0) return errno;
   const std::unique_ptr<uint8_t[]> buffer(new uint8_t[receiveOctets]);
   int error = 0;
@@ -192,7 +192,8 @@ int dumpAll(const uint8_t* requests, size_t length, std::vector<uint8_t>& out) {
   return error;
 }
 
-// netlinkDump(namespaceFd, requests): every message of the answers, one after the other, as octets.
+// netlinkDump(namespaceFd, requests, protocol): every message of the answers, one after the other, as octets. Without a protocol it is
+// NETLINK_ROUTE, which is 0.
 napi_value netlinkDump(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   size_t length = 0;
@@ -202,7 +203,7 @@ napi_value netlinkDump(napi_env env, napi_callback_info info) {
   {
     const InNamespace inside(arguments.integer(0));
     if (inside.error != 0) return throwErrno(env, inside.error, "setns", "");
-    error = dumpAll(request, length, out);
+    error = dumpAll(arguments.integer(2), request, length, out);
   }
   if (error != 0) return throwErrno(env, error, "netlink dump", "");
   return fromOctets(env, out.data(), out.size());
