@@ -20,7 +20,8 @@ const topology = (name: string, more: object = { bfd }): TopologyObject => ({
         { to: "10.3.0.0/24", via: "b:e2", metric: 50 }
       ]
     },
-    b: { kind: "router", bfd: { peers: [{ address: "192.0.2.5", interval: "40ms" }] } }
+    // A node with commands may have nftables tables of its own: deploys leave them.
+    b: { kind: "router", exec: ["true"], bfd: { peers: [{ address: "192.0.2.5", interval: "40ms" }] } }
   },
   links: [
     { endpoints: ["a:e1", "b:e1"], cidr: ["192.0.2.0/30", "2001:db8:1::/64"] },
