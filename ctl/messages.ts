@@ -351,6 +351,10 @@ export interface EvpnPrefix {
   readonly gateway: string
   readonly vni: number
   readonly vtep: string
+  /** `lab/name`, if it is here; then the station that has the gateway's address, if one is known, and its VTEP, if elsewhere. */
+  readonly network: string
+  readonly mac: string
+  readonly at: string
 }
 
 export interface EvpnResponse {

@@ -35,7 +35,7 @@ const lines = (view: EvpnResponse, look: Look): ReadonlyArray<string> => {
     `${look.style.bold(printable(host))}: AS ${asn}, router id ${routerId}, VTEP ${vtep}${ignored}`,
     ...(peers.length === 0 ? [look.style.dim("no other hosts")] : peerLines(peers, look)),
     ...networks.flatMap((network) => ["", ...networkLines(network, look)]),
-    ...(prefixes.length === 0 ? [] : ["", "Prefixes (known, not installed)", ...prefixLines(prefixes, look)])
+    ...(prefixes.length === 0 ? [] : ["", "Prefixes (known, not installed)", ...prefixLines(prefixes, view.vtep, look)])
   ]
 }
 
@@ -87,9 +87,23 @@ const stationLines = (stations: ReadonlyArray<EvpnStation>, { style, width }: Lo
     { style, width }
   )
 
-const prefixLines = (prefixes: ReadonlyArray<EvpnPrefix>, { style, width }: Look): ReadonlyArray<string> =>
+const prefixLines = (prefixes: ReadonlyArray<EvpnPrefix>, own: string, { style, width }: Look): ReadonlyArray<string> =>
   table(
-    [{ title: "PREFIX" }, { title: "VTEP" }, { title: "VNI", align: "right" }, { title: "GATEWAY" }, { title: "RD" }],
-    prefixes.map(({ gateway, prefix, rd, vni, vtep }) => [prefix, vtep, String(vni), gateway, rd]),
+    [
+      { title: "PREFIX" },
+      { title: "FROM" },
+      { title: "VNI", align: "right" },
+      { title: "NETWORK" },
+      { title: "GATEWAY" },
+      { title: "WHICH IS" }
+    ],
+    prefixes.map(({ at, gateway, mac, network, prefix, vni, vtep }) => [
+      prefix,
+      vtep === own ? style.dim("here") : vtep,
+      String(vni),
+      network === "" ? style.dim("none here") : printable(network),
+      gateway,
+      mac !== "" ? `${mac} ${at === "" ? "here" : `at ${at}`}` : network === "" ? "" : style.yellow("not known")
+    ]),
     { style, width }
   )

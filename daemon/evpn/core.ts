@@ -9,9 +9,9 @@
  */
 import type { Neighbor } from "../linux/bpf.ts"
 import { formatRd, isContradictory, keyOf, type MacIp } from "../wire/bgp/evpn.ts"
-import { Encapsulation, PmsiTunnelType } from "../wire/bgp/evpn-attributes.ts"
+import { Encapsulation, PmsiTunnelType, routedVni } from "../wire/bgp/evpn-attributes.ts"
 import * as Ip from "../wire/ip.ts"
-import { Distinguishers, type Identity, type LocalNetwork, type LocalPort, multicastPath, stationPaths } from "./network.ts"
+import { Distinguishers, type Identity, type LocalNetwork, type LocalPort, multicastPath, prefixPath, stationPaths } from "./network.ts"
 import { type Change, mobilityOf, type Path, Rib, self, vnisOf } from "./rib.ts"
 import { type Happening, type StationId, Stations, type StationView } from "./stations.ts"
 
@@ -41,8 +41,15 @@ export interface PrefixView {
   readonly rd: string
   readonly prefix: string
   readonly gateway: string
+  /** Of the label, if it has one; else of its targets. 0: neither. */
   readonly vni: number
   readonly vtep: string
+  /** The network here that it is for: `lab/name`; empty: none. */
+  readonly network: string
+  /** The network's station that has the gateway's address (RFC 9136 3.2); empty: none is known. */
+  readonly mac: string
+  /** VTEP of that station; empty: it is here, or not known. */
+  readonly at: string
 }
 
 interface Network {
@@ -102,6 +109,7 @@ export class Core {
     const { ports, vni } = network
     const before = this.#networks.get(vni)
     const macs = new Map(ports.map((port) => [port.mac, port]))
+    this.#announcePrefixes(vni, before?.network.prefixes ?? [], network.prefixes)
     this.#networks.set(vni, { network, macs })
     for (const mac of before?.macs.keys() ?? []) if (!macs.has(mac)) this.#goneFrom({ vni, mac })
     for (const [mac, port] of macs) {
@@ -120,13 +128,26 @@ export class Core {
   }
 
   #leave(vni: number, nowMs: number): void {
-    const { macs } = this.#networks.get(vni)!
+    const { macs, network } = this.#networks.get(vni)!
     this.#networks.delete(vni)
     this.rib.withdraw(self, keyOf(multicastPath(this.#identity, this.#distinguishers.of(vni), vni).route))
+    this.#announcePrefixes(vni, network.prefixes, [])
     for (const mac of new Set([...macs.keys(), ...(this.#learnt.get(vni) ?? [])])) this.#stations.gone({ vni, mac })
     this.#learnt.delete(vni)
     for (const { mac, vni: other } of [...this.#stations.views()]) if (other === vni) this.#stations.heard({ vni, mac }, [], nowMs)
     this.#dirtyFloods.add(vni)
+  }
+
+  /** Routes that stay as they are stay untouched: peers are told of changes only. */
+  #announcePrefixes(vni: number, before: LocalNetwork["prefixes"], after: LocalNetwork["prefixes"]): void {
+    if (before === after) return
+    const rd = this.#distinguishers.of(vni)
+    const gateways = new Map(before.map(({ gateway, prefix }) => [prefix, gateway]))
+    const wanted = new Set(after.map(({ prefix }) => prefix))
+    for (const one of before) {
+      if (!wanted.has(one.prefix)) this.rib.withdraw(self, keyOf(prefixPath(this.#identity, rd, vni, one).route))
+    }
+    for (const one of after) if (gateways.get(one.prefix) !== one.gateway) this.rib.announce(prefixPath(this.#identity, rd, vni, one))
   }
 
   /** A port of the plan that has gone may still be heard behind another one. */
@@ -198,13 +219,31 @@ export class Core {
       }))
   }
 
-  /** Routes to prefixes that others announce (RFC 9136). They are known and shown; nothing here forwards by them. */
-  prefixes(): ReadonlyArray<PrefixView> {
-    return [...this.rib.bests()].flatMap(([, { nextHop, route }]) =>
-      route.type === 5
-        ? [{ rd: formatRd(route.rd), prefix: route.prefix, gateway: route.gateway, vni: route.label, vtep: nextHop }]
-        : []
-    )
+  /**
+   * Routes to prefixes (RFC 9136), ours and others', without those for networks of labs other than `lab` (empty: all). Their
+   * gateways are looked up; nothing here forwards by them.
+   */
+  prefixes(lab = ""): ReadonlyArray<PrefixView> {
+    const stations = new Map(this.views("").map(({ stations, vni }) => [vni, stations]))
+    return [...this.rib.bests()].flatMap(([, path]) => {
+      const { nextHop, route } = path
+      if (route.type !== 5) return []
+      const targets = [...path.communities.flatMap((one) => routedVni(one) ?? []), ...vnisOf(path)]
+      const vni = targets.find((one) => this.#networks.has(one))
+      const network = vni === undefined ? undefined : this.#networks.get(vni)!.network
+      if (lab !== "" && network !== undefined && network.lab !== lab) return []
+      const station = vni === undefined ? undefined : stations.get(vni)?.find(({ addresses }) => addresses.includes(route.gateway))
+      return [{
+        rd: formatRd(route.rd),
+        prefix: route.prefix,
+        gateway: route.gateway,
+        vni: route.label === 0 ? (vni ?? targets[0] ?? 0) : route.label,
+        vtep: nextHop,
+        network: network === undefined ? "" : `${network.lab}/${network.name}`,
+        mac: station?.mac ?? "",
+        at: station?.vtep ?? ""
+      }]
+    })
   }
 
   #addressesOf({ mac, vni, vtep }: StationView): ReadonlyArray<string> {

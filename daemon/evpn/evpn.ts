@@ -7,7 +7,7 @@
  *      eBPF fdb, neighbors <--tell--- +-----------+ --views--> weft evpn; happenings --> weft events
  *      ForeignVteps <--floods---------'
  *
- *   core.ts      decides, pure: rib.ts (paths of routes), stations.ts (RFC 7432 15), network.ts (our routes)
+ *   core.ts      decides, pure: rib.ts (paths of routes), stations.ts (RFC 7432 15), network.ts and prefixes.ts (our routes)
  *   speaker.ts   the sessions
  *   this file    clock and kernel: looks for news ten times a second, which costs one system call; reads the table when there is some
  *
@@ -15,8 +15,9 @@
  * with their routes (resources/foreign-vteps.ts). What is told holds for 30 s at a time (linux/bpf-stations.ts). So a lost
  * session, or a daemon that died, costs knowledge and never a lab.
  *
- * It does not do: multihoming (types 1 and 4 are read and shown to nobody), routing between VNIs (type 5 is shown and not
- * installed), Geneve and GRE, or VXLAN by the engine: those flood and learn.
+ * It does not do: multihoming (types 1 and 4 are read and shown to nobody), routing between VNIs (routes of type 5 tell others
+ * what is behind the plan's routers, prefixes.ts; theirs are shown and not installed), Geneve and GRE, or VXLAN by the engine:
+ * those flood and learn.
  */
 import { leaseS } from "../linux/bpf-stations.ts"
 import { isTunnelEnd, type Neighbor, type Port, type PortProgram, type ToldStation } from "../linux/bpf.ts"
@@ -116,7 +117,7 @@ export class Evpn {
       [...ports.values()].flatMap(({ port, slot }) => (isHere(port) && port.segment === vni ? [slot] : []))
     const networks = this.#core.views(lab).map((network) => ({ ...network, answered: program.stations.answered(slotsOf(network.vni)) }))
     const own = { host, asn: settings.asn, routerId, vtep: underlay }
-    return { ...own, peers: this.#speaker.views(), networks, prefixes: this.#core.prefixes(), unknown: this.#speaker.unknown }
+    return { ...own, peers: this.#speaker.views(), networks, prefixes: this.#core.prefixes(lab), unknown: this.#speaker.unknown }
   }
 
   close(): void {

@@ -3,10 +3,11 @@ import type { Plan, Resource, SegmentSpec } from "../plan/resource.ts"
 import * as Evpn from "../wire/bgp/evpn.ts"
 import * as Ip from "../wire/ip.ts"
 import {
-  type Community, derivedTarget, encodeCommunity, Encapsulation, plainTarget, PmsiTunnelType
+  type Community, derivedTarget, encodeCommunity, Encapsulation, plainTarget, PmsiTunnelType, routedTarget
 } from "../wire/bgp/evpn-attributes.ts"
 import { Origin } from "../wire/bgp/iana.ts"
 import type { PathAttributes } from "../wire/bgp/path-attributes.ts"
+import { type LocalPrefix, prefixesIn } from "./prefixes.ts"
 import { type Path, pathOf, self } from "./rib.ts"
 
 /** A port of a network, here. */
@@ -29,6 +30,8 @@ export interface LocalNetwork {
   /** Underlay addresses of the other hosts that have ports of it, as the plan says. */
   readonly vteps: ReadonlyArray<string>
   readonly ports: ReadonlyArray<LocalPort>
+  /** What is behind its routers here. */
+  readonly prefixes: ReadonlyArray<LocalPrefix>
 }
 
 /** Where we are. */
@@ -67,11 +70,12 @@ export const networksIn = (plan: Plan): ReadonlyArray<LocalNetwork> => {
     const node = port.slice(0, port.indexOf(":"))
     return mac === undefined ? [] : [{ port, mac, addresses: addresses.get(port) ?? [], router: routers.has(node) }]
   }
+  const behind = prefixesIn(plan)
   return segments.flatMap(({ spec }) => {
     if (!isCarried(spec)) return []
     const { name, ports, tunnel, vni } = spec
     const where = { udpPort: tunnel?.port ?? usualPort, vteps: tunnel?.vteps ?? [] }
-    return [{ lab: plan.lab, name, vni, ...where, ports: ports.flatMap(localPort) }]
+    return [{ lab: plan.lab, name, vni, ...where, ports: ports.flatMap(localPort), prefixes: behind(ports) }]
   })
 }
 
@@ -154,4 +158,16 @@ export const stationPaths = (identity: Identity, rd: string, station: LocalStati
     return pathOf({ ...own, route, nextHop: identity.vtep, attributes: attributesOf([...common, ...nd]) })
   }
   return [pathTo(undefined), ...addresses.map(pathTo)]
+}
+
+/**
+ * RFC 9136 3.1, 4.1: the gateway's route of type 2 says where packets go, so the label is 0. The target is not that of the
+ * segment: FRR 8.4 imports whatever has that one into the segment, and floods to a prefix as if it were a VTEP.
+ */
+export const prefixPath = (identity: Identity, rd: string, vni: number, { gateway, prefix }: LocalPrefix): Path => {
+  const route: Evpn.Prefix = { type: 5, rd, esi: Evpn.zeroEsi, tag: 0, prefix, gateway, label: 0 }
+  const communities: ReadonlyArray<Community> = [
+    routedTarget(identity.asn, vni), { kind: "encapsulation", tunnelType: Encapsulation.vxlan }
+  ]
+  return pathOf({ ...own, route, nextHop: identity.vtep, attributes: attributesOf(communities) })
 }

@@ -16,6 +16,7 @@ const network = (node: "a" | "b", over: Partial<LocalNetwork> = {}): LocalNetwor
   udpPort: 4789,
   vteps: [],
   ports: [{ port: `${node}:eth0`, mac: macs[node], addresses: [node === "a" ? "10.0.0.1" : "10.0.0.2"], router: node === "b" }],
+  prefixes: [],
   ...over
 })
 
@@ -96,6 +97,41 @@ t.test("an address that is here is not answered for somebody else", (t) => {
   t.end()
 })
 
+t.test("prefixes behind routers are announced, resolved, changed and withdrawn", (t) => {
+  const { exchange, one, two } = pair()
+  const back = { prefix: "10.2.0.0/24", gateway: "10.0.0.2" }
+  const behindB = (...prefixes: ReadonlyArray<typeof back>) => two.setNetworks([network("b", { prefixes })], 0)
+  const told = (changes: Work["changes"]) => changes.map(({ after, before }) => [(after ?? before)!.route.type, after !== undefined])
+  behindB(back)
+  exchange(0)
+  const seen = { rd: "10.9.0.2:100", ...back, vni: 100, vtep: "10.9.0.2", network: "lab/lan", mac: macs.b }
+  t.strictSame(one.prefixes(), [{ ...seen, at: "10.9.0.2" }], "the gateway is a station on the other host")
+  t.strictSame(two.prefixes(), [{ ...seen, at: "" }], "and here where it is")
+  t.strictSame([one.prefixes("lab").length, one.prefixes("other").length], [1, 0])
+  const path = [...one.rib.bests()].map(([, path]) => path).find(({ route }) => route.type === 5)!
+  const targets = path.communities.flatMap((one) => (one.kind === "route-target" ? [one.number] : []))
+  t.strictSame(targets, [0x4000_0000 + 100], "none of the segment's")
+  t.match(path.route, { label: 0, esi: zeroEsi, tag: 0 }, "RFC 9136 3.1: no label where the gateway's route says the way")
+  t.notOk(isRefused(one.identity, path))
+
+  behindB({ ...back })
+  t.strictSame(two.take(1).changes, [], "the same again is no news")
+  behindB({ ...back, gateway: "10.0.0.9" }, { prefix: "10.3.0.0/16", gateway: "10.0.0.2" })
+  const [, work] = exchange(1)
+  t.strictSame(told(work.changes), [[5, true], [5, true]])
+  t.strictSame(one.prefixes().map(({ gateway, mac, prefix }) => [prefix, gateway, mac]).toSorted(), [
+    ["10.2.0.0/24", "10.0.0.9", ""], ["10.3.0.0/16", "10.0.0.2", macs.b]
+  ], "nobody is known to have the new gateway's address")
+  behindB()
+  t.strictSame(told(exchange(2)[1].changes), [[5, false], [5, false]])
+  behindB(back)
+  exchange(3)
+  two.setNetworks([], 4)
+  exchange(4)
+  t.strictSame([one.prefixes(), two.rib.countOf(self)], [[], 0], "a network that goes takes them along")
+  t.end()
+})
+
 t.test("routes of other encapsulations, other labels and other targets are none of ours", (t) => {
   const [one, two] = [coreAt("10.9.0.1"), coreAt("10.9.0.2")]
   one.setNetworks([network("a")], 0)
@@ -152,7 +188,7 @@ t.test("isRefused: loops and contradictions", (t) => {
   t.ok(isRefused(identity, pathFrom("a", { route: { ...prefix, label: 0 } })))
   const core = coreAt("10.9.0.1")
   core.rib.announce(pathFrom("a"))
-  t.match(core.prefixes(), [{ prefix: "10.0.0.0/8", vni: 7, vtep: "10.9.0.3", rd: "10.9.9.1:100" }])
+  t.match(core.prefixes(), [{ prefix: "10.0.0.0/8", vni: 7, vtep: "10.9.0.3", rd: "10.9.9.1:100", network: "", mac: "", at: "" }])
   core.rib.withdraw("a", keyOf(prefix))
   t.strictSame(core.prefixes(), [])
   t.end()
@@ -178,8 +214,8 @@ t.test("networksIn, Distinguishers, routerIdOf", (t) => {
   } as unknown as Plan
   const port = { port: "r:eth0", mac: macs.a, addresses: ["10.0.0.1", "fd00::1"], router: true }
   t.strictSame(networksIn(plan), [
-    { lab: "x", name: "lan", vni: 7, udpPort: 4789, vteps: [], ports: [port] },
-    { lab: "x", name: "lan", vni: 8, udpPort: 4790, vteps: ["10.9.0.2"], ports: [port] }
+    { lab: "x", name: "lan", vni: 7, udpPort: 4789, vteps: [], ports: [port], prefixes: [] },
+    { lab: "x", name: "lan", vni: 8, udpPort: 4790, vteps: ["10.9.0.2"], ports: [port], prefixes: [] }
   ])
   const distinguishers = new Distinguishers("10.9.0.1")
   t.strictSame([7, 0x1_0007, 0x1_0000, 7].map((vni) => distinguishers.of(vni).slice(-4)), ["0007", "0008", "0001", "0007"])

@@ -36,6 +36,28 @@ const bridgeTo = (world: World, leaf: Namespace, vni: number): Namespace => {
   return tenant
 }
 
+/** Behind the router `c` of the network: a link to `d`, and what a static route has behind that. */
+const routed = (lab: string) => {
+  const { networks, nodes } = topology(lab, { c: "h2" })
+  return {
+    name: lab,
+    networks,
+    nodes: {
+      ...nodes,
+      c: { ...nodes.c, routes: [{ to: "10.40.0.0/16", via: "d" }] },
+      d: { kind: "router", host: "h2", routes: [{ to: "default", via: "c" }] }
+    },
+    links: [{ endpoints: ["c:back", "d:back"], cidr: "10.30.0.0/30" }]
+  }
+}
+
+/** Routes of type 5 that FRR has, with all that it says of each, by prefix. */
+const prefixesOf = async (frr: Peer): Promise<Readonly<Record<string, string>>> => {
+  const byRd = (await frr.ask("show bgp l2vpn evpn route type prefix json")) as Record<string, Record<string, unknown>>
+  const routes = Object.values(byRd).flatMap((one) => (typeof one === "object" ? Object.entries(one) : []))
+  return Object.fromEntries(routes.filter(([name]) => name.startsWith("[5]")).map(([name, route]) => [name, JSON.stringify(route)]))
+}
+
 t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async (t) => {
   const words = (host: number) => (host === 1 ? ["--evpn-peer", `${leafAddress}:65050`] : [])
   const fleet = await Fleet.start("evpnleaf", { hosts: 2, words })
@@ -45,7 +67,7 @@ t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async 
     await fleet.close()
   })
   const lab = fleet.name("leaf")
-  await fleet.make(topology(lab, { c: "h2" }))
+  await fleet.make(routed(lab))
   await settled(fleet, lab, 3, [1, 2])
   const { vni } = (await networkOf(fleet, 1, lab))!
 
@@ -83,7 +105,40 @@ t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async 
   const [a, b] = await Promise.all([macOf(fleet, lab, "a", "eth0"), macOf(fleet, lab, "b", "eth0")])
   t.match(macs.macs[a], { type: "remote", remoteVtep: fleet.address(1) }, "FRR has the nodes' addresses")
   t.match(macs.macs[b], { type: "remote", remoteVtep: fleet.address(2) }, "each with its own host")
-  t.equal((await fleet.make(topology(lab, { c: "h2" }))).changed, 0, "a tunnel that nobody planned is no difference")
+  t.equal((await fleet.make(routed(lab))).changed, 0, "a tunnel that nobody planned is no difference")
+
+  await t.test("what is behind a router of the network", async (t) => {
+    const keys = ["[5]:[0]:[16]:[10.40.0.0]", "[5]:[0]:[30]:[10.30.0.0]"]
+    const arePrefixes = (wanted: ReadonlyArray<string>) => async () =>
+      JSON.stringify(Object.keys(await prefixesOf(frr)).toSorted()) === JSON.stringify(wanted)
+    await until("FRR has both prefixes", arePrefixes(keys), 15_000)
+    for (const route of Object.values(await prefixesOf(frr))) {
+      t.match(route, `RT:64999:${0x4000_0000 + vni} ET:8`, "in a target of their own, VXLAN")
+      t.match(route, `"ip":"${fleet.address(2)}"`, "from the router's host")
+    }
+    const fdb = (await world.run(leaf, ["bridge", "-j", "fdb", "show", "dev", "vx1"])).stdout
+    t.strictSame(
+      [...new Set((JSON.parse(fdb) as ReadonlyArray<{ dst?: string }>).flatMap(({ dst }) => dst ?? []))].toSorted(),
+      [fleet.address(1), fleet.address(2)],
+      "FRR takes no prefix for a tunnel's end"
+    )
+    const { prefixes } = await evpnOf(fleet, 1, lab)
+    const found = prefixes.map(({ at, gateway, mac, network, prefix, vtep }) => ({ at, gateway, mac, network, prefix, vtep }))
+    const [mac, vtep] = [await macOf(fleet, lab, "c", "lan"), fleet.address(2)]
+    const by = { at: vtep, gateway: "10.20.0.3", mac, network: `${lab}/lan`, vtep }
+    t.strictSame(found, [{ ...by, prefix: "10.30.0.0/30" }, { ...by, prefix: "10.40.0.0/16" }], "h1 resolves the gateway to c on h2")
+    t.match((await fleet.weft(1, ["evpn", lab])).stdout, new RegExp(`10\\.30\\.0\\.0/30 .*10\\.20\\.0\\.3 +${mac} at ${vtep}`))
+    const d = JSON.parse((await fleet.inNode(lab, "d", "ip", "-j", "-4", "address", "show", "back")).stdout)[0].addr_info[0].local as string
+    await world.run(tenant, ["ip", "route", "add", "10.30.0.0/30", "via", by.gateway])
+    t.ok(await pings(d), "the leaf's station reaches what is behind the router by the gateway that was announced")
+
+    t.match(await fleet.weft(1, ["inject", "node-crash", `${lab}/c`]), { code: 0 })
+    await until("the router has no power: its prefixes are gone", arePrefixes([]), 15_000)
+    t.match(await fleet.weft(1, ["heal", `${lab}/f1`]), { code: 0 })
+    await until("it has booted: they are back", arePrefixes(keys), 15_000)
+    await fleet.make(topology(lab, { c: "h2" }))
+    await until("nothing is behind it any more", arePrefixes([]), 15_000)
+  })
 
   await frr.stop()
   await until("without its route the tunnel goes", async () => {

@@ -140,6 +140,19 @@ export const derivedTarget = (asn: number, vni: number): Community => ({
 /** `AS:VNI`, as many routers derive it. */
 export const plainTarget = (asn: number, vni: number): Community => ({ kind: "route-target", form: "as2", admin: asn, number: vni })
 
+const eviType = 0x40
+
+/** RFC 8365 5.1.2.1, type 4 (EVI): for what is routed by way of stations of the VNI, and is not to be imported into the segment. */
+export const routedTarget = (asn: number, vni: number): Community => ({
+  kind: "route-target", form: "as2", admin: asn, number: ((eviType << 24) | vni) >>> 0
+})
+
+/** The VNI that a target of `routedTarget` is for, of whatever AS; undefined: it is none. */
+export const routedVni = (community: Community): number | undefined =>
+  community.kind === "route-target" && community.form === "as2" && community.number >>> 24 === eviType
+    ? community.number & 0xff_ffff
+    : undefined
+
 /** The VNI that a derived target is for, in either form and of whatever AS; undefined: it is none. */
 export const targetVni = (community: Community): number | undefined => {
   if (community.kind !== "route-target" || community.form !== "as2") return undefined
