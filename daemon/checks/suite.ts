@@ -72,8 +72,8 @@ export interface Modifiers {
  * @param plan of that lab, without faults; absent: names in faults are not looked up
  */
 export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>, plan?: Plan): SuiteResult => {
-  const read = readSource(source)
-  if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutSuites) }
+  const read = readSource(source, { name: "suite", least: "checks", whole: "suite" })
+  if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
   const outline = decodeOutline(read.value, [], reporter)
   const raw = (typeof read.value === "object" && read.value !== null ? read.value : {}) as Readonly<Record<string, unknown>>
@@ -94,14 +94,6 @@ export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>,
   return { ok: true, suite: { filename: source.filename, name, parallel, checks, ...places } }
 }
 
-/** What the reader of files says of topologies. */
-const aboutSuites = (diagnostic: Diagnostic): Diagnostic => {
-  const message = diagnostic.message
-    .replace("a topology has at least a name and nodes", "a suite has at least checks")
-    .replace("is it a topology?", "is it a suite of checks?")
-    .replace("a file holds one topology", "a file holds one suite")
-  return { ...diagnostic, message }
-}
 
 /** Where a check stands, and what its names are looked up in. */
 export interface CheckContext {

@@ -1,6 +1,7 @@
 /** The entries of a scenario's timeline: file -> tree, with everything that is wrong told to the reporter. Pure. */
 import type { Plan } from "../plan/resource.ts"
 import { type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { doesOf, type EntryKeys } from "../topology/entry.ts"
 import { decoder } from "../topology/explain.ts"
 import { parseSpan } from "../topology/units.ts"
 import { kindOf } from "./kinds.ts"
@@ -64,10 +65,17 @@ export const readEntries = <C>(values: ReadonlyArray<unknown>, place: Place, rea
   return values.flatMap((value, index) => readEntry(value, { ...place, path: [...place.path, index] }, reading) ?? [])
 }
 
+const entryKeys: EntryKeys<Does> = {
+  doing,
+  modifiers: modifierNames,
+  example: "{at: 10s, inject: {link-down: fw:wan}, for: 5s}",
+  instead: "begin another entry of the list, or use parallel"
+}
+
 const readEntry = <C>(value: unknown, place: Place, reading: Reading<C>): Entry<C> | undefined => {
   const { path } = place
   const { reporter } = reading
-  const does = doesOf(value, path, reporter)
+  const does = doesOf(value, path, reporter, entryKeys)
   if (does === undefined) return undefined
   const decoded = decoders[does](value, path, reporter)
   if (decoded === undefined) {
@@ -99,28 +107,6 @@ const register = <C>(name: string, path: Path, { names, reporter }: Reading<C>):
   } else names.set(name, path)
 }
 
-/** The one key of an entry that says what it does. */
-const doesOf = (value: unknown, path: Path, reporter: Reporter): Does | undefined => {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    reporter.error(path, "expected a map such as {at: 10s, inject: {link-down: fw:wan}, for: 5s}")
-    return undefined
-  }
-  const keys = Object.keys(value)
-  const [first, second] = keys.filter((key): key is Does => Object.hasOwn(entrySchemas, key))
-  if (first === undefined) {
-    const stranger = keys.find((key) => !modifierNames.includes(key))
-    const list = `expected one of ${doing.join(", ")}`
-    if (stranger === undefined) reporter.error(path, `does nothing: ${list}`)
-    else {
-      const meant = { word: stranger, among: [...doing, ...modifierNames] }
-      reporter.error([...path, stranger], `unknown key: ${list}`, { meant, at: "key" })
-    }
-    return undefined
-  }
-  if (second === undefined) return first
-  reporter.error([...path, second], `"${first}" is here already: begin another entry of the list, or use parallel`, { at: "key" })
-  return undefined
-}
 
 const whenOf = ({ at, count, every, jitter, until }: Timing, { follows, path }: Place, reporter: Reporter): When => {
   const atMs = at === undefined ? undefined : parseSpan(at)!

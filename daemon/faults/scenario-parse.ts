@@ -25,8 +25,8 @@ const decodeOutline = decoder(Outline)
 /** Parses a scenario and takes its chances. Never throws. */
 export const parseScenario = <C>(source: Source, options: ParseOptions<C>): ScenarioResult<C> => {
   const { plan, seed } = options
-  const read = readSource(source)
-  if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutScenarios) }
+  const read = readSource(source, { name: "scenario", least: "a timeline", whole: "scenario" })
+  if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
   const outline = decodeOutline(read.value, [], reporter)
   const raw = (typeof read.value === "object" && read.value !== null ? read.value : {}) as Readonly<Record<string, unknown>>
@@ -60,14 +60,4 @@ const untilOf = <C>({ until }: typeof Outline.Type, { readCheck }: Reading<C>): 
   const check = readCheck(until.check, ["until", "check"])
   const atMs = until.within === undefined ? defaultWithinMs : parseSpan(until.within)!
   return check === undefined ? { atMs } : { atMs, check }
-}
-
-/** What the reader of files says of topologies. */
-const aboutScenarios = (diagnostic: Diagnostic): Diagnostic => {
-  const message = diagnostic.message
-    .replace("a topology has at least a name and nodes", "a scenario has at least a timeline")
-    .replace("is it a topology?", "is it a scenario?")
-    .replace("a file holds one topology", "a file holds one scenario")
-    .replace("split the lab", "split the scenario")
-  return { ...diagnostic, message }
 }

@@ -34,8 +34,8 @@ const decodeOutline = decoder(Outline)
 
 /** Parses a rehearsal. Never throws. */
 export const parseRehearsal = (source: Source, surroundings: Surroundings): RehearsalResult => {
-  const read = readSource(source)
-  if (!read.ok) return { ok: false, diagnostics: read.diagnostics.map(aboutRehearsals) }
+  const read = readSource(source, { name: "rehearsal", least: "flows and steps", whole: "rehearsal" })
+  if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
   const files = new Files(surroundings.files, surroundings.load)
   const outline = decodeOutline(read.value, [], reporter)
@@ -91,14 +91,4 @@ const beginningOf = (raw: Readonly<Record<string, unknown>>, { files, reporter, 
   }
   const lab = named ?? start?.plan.lab ?? ""
   return { lab, plan: start?.plan, deploys: true, ...(start === undefined ? {} : { start }) }
-}
-
-/** What the reader of files says of topologies. */
-const aboutRehearsals = (diagnostic: Diagnostic): Diagnostic => {
-  const message = diagnostic.message
-    .replace("a topology has at least a name and nodes", "a rehearsal has at least flows and steps")
-    .replace("is it a topology?", "is it a rehearsal?")
-    .replace("a file holds one topology", "a file holds one rehearsal")
-    .replace("split the lab", "split the rehearsal")
-  return { ...diagnostic, message }
 }

@@ -6,6 +6,7 @@ import { type ReadFault, readFaults } from "../faults/read.ts"
 import { parseScenario } from "../faults/scenario-parse.ts"
 import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { doesOf, type EntryKeys } from "../topology/entry.ts"
 import { decoder } from "../topology/explain.ts"
 import { parseSpan } from "../topology/units.ts"
 import { splitWords } from "../topology/words.ts"
@@ -86,10 +87,17 @@ export const readSteps = (steps: ReadonlyArray<unknown>, rollBack: ReadonlyArray
 
 const nothing: Action = { kind: "wait", ms: 0 }
 
+const stepKeys: EntryKeys<Does> = {
+  doing,
+  modifiers: modifierNames,
+  example: "{deploy: next.weft.yaml}",
+  instead: "begin another step"
+}
+
 const readStep = (value: unknown, path: Path, role: Step["role"], walk: Walk): void => {
   const { plans, reporter, specs, steps } = walk
   const place = steps.length
-  const does = doesOf(value, path, reporter)
+  const does = doesOf(value, path, reporter, stepKeys)
   const decoded = does === undefined ? undefined : decoders[does](value, path, reporter)
   const before = plans.at(-1)
   const action = does === undefined || decoded === undefined ? nothing : (readAction(does, decoded, path, before, walk) ?? nothing)
@@ -128,28 +136,6 @@ const register = (name: string | undefined, otherwise: string, path: Path, { nam
   return unique
 }
 
-/** The one key of a step that says what it does. */
-const doesOf = (value: unknown, path: Path, reporter: Reporter): Does | undefined => {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    reporter.error(path, "expected a map such as {deploy: next.weft.yaml}")
-    return undefined
-  }
-  const keys = Object.keys(value)
-  const [first, second] = keys.filter((key): key is Does => Object.hasOwn(stepSchemas, key))
-  if (first === undefined) {
-    const stranger = keys.find((key) => !modifierNames.includes(key))
-    const list = `expected one of ${doing.join(", ")}`
-    if (stranger === undefined) reporter.error(path, `does nothing: ${list}`)
-    else {
-      const meant = { word: stranger, among: [...doing, ...modifierNames] }
-      reporter.error([...path, stranger], `unknown key: ${list}`, { meant, at: "key" })
-    }
-    return undefined
-  }
-  if (second === undefined) return first
-  reporter.error([...path, second], `"${first}" is here already: begin another step`, { at: "key" })
-  return undefined
-}
 
 type Decoded = Readonly<Record<string, unknown>>
 

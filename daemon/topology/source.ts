@@ -37,10 +37,22 @@ export type Read =
   | { readonly ok: true; readonly value: unknown; readonly locate: Locate }
   | { readonly ok: false; readonly diagnostics: ReadonlyArray<Diagnostic> }
 
+/** What a file is, in the words of its errors. */
+export interface FileKind {
+  readonly name: string
+  /** What it has at least. */
+  readonly least: string
+  /** What to split when it is too long. */
+  readonly whole: string
+}
+
+const topologyFile: FileKind = { name: "topology", least: "a name and nodes", whole: "lab" }
+
 /** Offsets of one map's or list's members. */
 type Members = Map<string | number, { readonly key: number; readonly value: number }>
 
-export const readSource = (source: Source): Read => {
+/** Reads YAML: a value of which every part has its place, or what is wrong with the syntax. `file`: a topology unless given. */
+export const readSource = (source: Source, file = topologyFile): Read => {
   const lines = new LineCounter()
   lines.addNewLine(0)
   const at = (offset: number) => {
@@ -52,12 +64,12 @@ export const readSource = (source: Source): Read => {
     return { ok: false, diagnostics: [diagnostic] }
   }
 
-  const text = decodeText(source.content)
+  const text = decodeText(source.content, file)
   if (!text.ok) {
     const { line, message } = text
     return { ok: false, diagnostics: [{ severity: "error", filename: source.filename, line, column: 1, path: "", message }] }
   }
-  const parsed = parseYaml(text.value, lines)
+  const parsed = parseYaml(text.value, lines, file)
   if (!parsed.ok) return fail(parsed.offset, parsed.message)
   const { document } = parsed
   const problems = [...document.errors, ...document.warnings]
@@ -75,7 +87,7 @@ export const readSource = (source: Source): Read => {
     }
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
-    return fail(0, "the file is empty: a topology has at least a name and nodes")
+    return fail(0, `the file is empty: a ${file.name} has at least ${file.least}`)
   }
 
   const converted = convert(document, at, source.filename)
@@ -88,10 +100,10 @@ type Text =
   | { readonly ok: true; readonly value: string }
   | { readonly ok: false; readonly line: number; readonly message: string }
 
-const decodeText = (content: string | Uint8Array): Text => {
+const decodeText = (content: string | Uint8Array, { name }: FileKind): Text => {
   const octets = typeof content === "string" ? Buffer.byteLength(content) : content.length
   if (octets > limits.size) {
-    return { ok: false, line: 1, message: `the file has ${octets} octets, at most ${limits.size} are read: is it a topology?` }
+    return { ok: false, line: 1, message: `the file has ${octets} octets, at most ${limits.size} are read: is it a ${name}?` }
   }
   if (typeof content === "string") return { ok: true, value: content.startsWith("\ufeff") ? content.slice(1) : content }
   try {
@@ -117,13 +129,13 @@ type ParsedYaml =
   | { readonly ok: true; readonly document: Document.Parsed<ParsedNode> }
   | { readonly ok: false; readonly offset: number; readonly message: string }
 
-const parseYaml = (text: string, lines: LineCounter): ParsedYaml => {
+const parseYaml = (text: string, lines: LineCounter, { name, whole }: FileKind): ParsedYaml => {
   const parser = new Parser(lines.addNewLine)
   const tokens: Array<CST.Token> = []
   let count = 0
   for (const lexeme of new Lexer().lex(text)) {
     if (++count > limits.tokens) {
-      return { ok: false, offset: parser.offset, message: `the file has more than ${limits.tokens} tokens: split the lab` }
+      return { ok: false, offset: parser.offset, message: `the file has more than ${limits.tokens} tokens: split the ${whole}` }
     }
     for (const token of parser.next(lexeme)) tokens.push(token)
     // Each level of nesting is a collection; a document and a scalar may lie around and above them.
@@ -136,7 +148,7 @@ const parseYaml = (text: string, lines: LineCounter): ParsedYaml => {
   let document: Document.Parsed<ParsedNode> | undefined
   for (const next of composer.compose(tokens, true, text.length)) {
     if (document !== undefined) {
-      const message = 'a second document begins after "---": a file holds one topology'
+      const message = `a second document begins after "---": a file holds one ${name}`
       return { ok: false, offset: next.range[0], message }
     }
     document = next
