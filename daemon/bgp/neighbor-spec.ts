@@ -2,7 +2,7 @@
 import type { BgpFamilySpec, BgpNeighborSpec, BgpSpec, Family } from "../plan/bgp.ts"
 import { Family as WireFamily } from "../wire/bgp/iana.ts"
 import type { CompiledPolicy } from "./policy/policy.ts"
-import { FamilyIndex, type RibPeer, type RibPeerFamily, type RibSession } from "./rib/types.ts"
+import { FamilyIndex, type RibPeer, type RibPeerFamily } from "./rib/types.ts"
 
 /** Index of a wire family among those that tables have; undefined: another family. */
 export const familyIndexOf = (family: number): FamilyIndex | undefined => {

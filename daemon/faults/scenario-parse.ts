@@ -1,6 +1,6 @@
 /** A scenario's file and seed -> its moments, or everything that is wrong with it. */
 import type { Plan } from "../plan/resource.ts"
-import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
 import { parseSpan } from "../topology/units.ts"

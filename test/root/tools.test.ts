@@ -2,7 +2,7 @@
 import { once } from "node:events"
 import t from "tap"
 import { needsRoot, until } from "./harness.ts"
-import { inodeOf, run, sh, Weftd } from "./daemon-harness.ts"
+import { inodeOf, run, Weftd } from "./daemon-harness.ts"
 
 const lab = (name: string) => ({
   name,
