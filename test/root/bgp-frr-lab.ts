@@ -202,6 +202,18 @@ export class FrrLab {
         return [this.frr(name).configure(text)]
       })
     ])
+    await this.#resetHalfMade()
+  }
+
+  /**
+   * FRR takes its configuration line by line. Who has connected before a neighbour's families are active has a session without
+   * them, which FRR keeps where that connection was not its own.
+   */
+  async #resetHalfMade(): Promise<void> {
+    const { neighbors } = await this.weftd.client.bgp(`${this.name}/weft`)
+    const isHalfMade = ({ capabilities, state }: BgpNeighbor): boolean =>
+      state === "OpenSent" || state === "OpenConfirm" || (state === "Established" && !capabilities.some((one) => one.endsWith("-unicast")))
+    for (const { name } of neighbors.filter(isHalfMade)) await this.weftd.weft(["bgp", `${this.name}/weft`, "reset", name])
   }
 
   /** Another configuration for weft only. */
@@ -255,9 +267,14 @@ export class FrrLab {
   ): Promise<ReadonlyArray<FrrPath>> {
     let last: ReadonlyArray<FrrPath> = []
     const command = `show bgp ${prefix.includes(":") ? "ipv6" : "ipv4"} unicast ${prefix} json`
-    return told(`${name} has the paths of ${prefix}`, () => last, async () => {
+    const seen = told(`${name} has the paths of ${prefix}`, () => last, async () => {
       const { paths = [] } = (await this.frr(name).ask(command)) as { readonly paths?: ReadonlyArray<FrrPath> }
       return holds((last = paths))
+    })
+    return seen.catch(async (error: Error) => {
+      const { neighbors } = await this.weftd.client.bgp(`${this.name}/weft`)
+      const ours = neighbors.map((one) => `${one.name} ${one.state} ${one.capabilities.join(",")} ${one.lastReset}`)
+      throw new Error(`${error.message}; weft has ${JSON.stringify(await this.routes({ prefix }))}, and neighbors ${ours.join("; ")}`)
     })
   }
 

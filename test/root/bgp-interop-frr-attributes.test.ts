@@ -141,7 +141,7 @@ t.test("attributes with FRR", { skip: needsRoot || missingPeers("frr") }, async 
     )
     const reasons = [/AS-path length/i, /origin/i, /MED/i]
     for (const [i, reason] of reasons.entries()) {
-      const paths = await lab.paths(`10.2.${i}.0/24`, (all) => all.length >= 2 && all.some(({ from }) => from === f1))
+      const paths = await lab.paths(`10.2.${i}.0/24`, (all) => [f1, lan].every((one) => all.some(({ from }) => from === one)))
       t.match(paths.find(({ best }) => best), { from: f1 }, `10.2.${i}.0/24`)
       t.match(paths.find(({ from }) => from === lan)!.why, reason)
     }
