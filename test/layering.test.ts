@@ -90,8 +90,11 @@ const pureEffect = /^(Schema\w*|Option|Result|Predicate|Data|Equal|Hash|Order|Ar
 const pureLayers = ["topology", "compiler", "plan", "wire", "checks", "faults"]
 
 /** The one way from the command line tool into the daemon: checking a file needs no daemon, only the same compiler. */
-const ctlMayImport = ["daemon/compiler/load.ts", "daemon/topology/diagnostic.ts", "daemon/checks/scenario.ts"]
-const ctlFilesThatMay = ["ctl/commands/validate.ts", "ctl/commands/graph.ts", "ctl/commands/scenario.ts"]
+const ctlMayImport = [
+  "daemon/compiler/load.ts", "daemon/topology/diagnostic.ts", "daemon/checks/scenario.ts", "daemon/faults/told-kinds.ts",
+  "daemon/rehearsal/parse.ts", "daemon/rehearsal/planned.ts"
+]
+const ctlFilesThatMay = ["validate", "graph", "scenario", "inject", "rehearse-plan"].map((name) => `ctl/commands/${name}.ts`)
 
 const layerOf = (path: string): string | undefined => /^daemon\/([^/]+)\//.exec(path)?.[1]
 

@@ -1,7 +1,8 @@
 /** `weft inject`: put faults into a running lab. */
 
 import { existsSync, readFileSync } from "node:fs"
-import { type Client, withClient } from "../client.ts"
+import { withClient } from "../client.ts"
+import { closest } from "../closest.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration } from "../converge.ts"
@@ -14,13 +15,12 @@ import type { specs } from "./table.ts"
 /** What a fault may bring along: the recording of a link. */
 const mostOctets = 8 << 20
 
-export const run = (input: InputOf<typeof specs.inject>, context: Context): Promise<number> =>
-  withClient(context.daemon, async (client) => {
-    if (input.list) return list(input, client)
-    if (input.kind === undefined) {
-      throw new Failure(Exit.usage, "Which fault? No kind is given", "weft inject --list shows all kinds")
-    }
-    const words = [input.kind, ...input.words]
+export const run = async (input: InputOf<typeof specs.inject>, context: Context): Promise<number> => {
+  const { kind } = input
+  if (input.list) return list(input, await kindsOf(context))
+  if (kind === undefined) throw new Failure(Exit.usage, "Which fault? No kind is given", "weft inject --list shows all kinds")
+  return withClient(context.daemon, async (client) => {
+    const words = [kind, ...input.words]
     const files = filesOf(words, words.length > 2 ? await client.faultKinds() : [])
     const request = { lab: input.lab ?? "", words, for: input.for ?? "", files }
     const answer = await client.inject(request)
@@ -28,11 +28,25 @@ export const run = (input: InputOf<typeof specs.inject>, context: Context): Prom
     else show(answer, [...words, ...(request.for === "" ? [] : ["--for", request.for])].join(" "))
     return answer.diagnostics.length > 0 ? Exit.usage : answer.failures.length > 0 ? Exit.failed : Exit.done
   })
+}
 
-const list = async (input: InputOf<typeof specs.inject>, client: Client): Promise<number> => {
-  const all = await client.faultKinds()
+/** The daemon's, for it may be of another version; where none answers, those of this program. */
+const kindsOf = async ({ daemon }: Context): Promise<ReadonlyArray<FaultKind>> => {
+  try {
+    return await withClient(daemon, (client) => client.faultKinds())
+  } catch (error) {
+    if (!(error instanceof Failure) || error.exitCode !== Exit.unreachable) throw error
+    return (await import("../../daemon/faults/told-kinds.ts")).toldKinds
+  }
+}
+
+const list = async (input: InputOf<typeof specs.inject>, all: ReadonlyArray<FaultKind>): Promise<number> => {
   const kinds = input.kind === undefined ? all : all.filter(({ name }) => name === input.kind)
-  if (kinds.length === 0) throw new Failure(Exit.usage, `Unknown kind of fault "${input.kind}"`, "weft inject --list shows all kinds")
+  if (kinds.length === 0) {
+    const meant = closest(input.kind ?? "", all.map(({ name }) => name))
+    throw new Failure(Exit.usage, `Unknown kind of fault "${input.kind}"${meant === undefined ? "" : ` (did you mean ${meant}?)`}`,
+      "weft inject --list shows all kinds")
+  }
   if (input.output !== "table") await printValue(input.output, kinds)
   else print(kindTable(kinds, { style: styleOf(process.stdout), width: widthOf(process.stdout) }).join("\n"))
   return Exit.done

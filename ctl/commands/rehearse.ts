@@ -13,12 +13,11 @@ import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { type Bundle, readBundle } from "../rehearsal/bundle.ts"
-import type { RehearsalPlanned, RehearsalStart } from "../rehearsal/messages.ts"
+import type { RehearsalStart } from "../rehearsal/messages.ts"
 import type { RehearsalRecord, Run } from "../rehearsal/record.ts"
 import { recorder, recordOf } from "../rehearsal/recorder.ts"
 import { writeReports } from "../rehearsal/reports.ts"
 import { followRun } from "../rehearsal/run.ts"
-import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
 import { githubNote } from "../render/check-annotation.ts"
 import { rehearsalNotes } from "../render/rehearsal-junit.ts"
 import { liveView, type LiveView } from "../render/rehearsal-live.ts"
@@ -26,6 +25,7 @@ import { rehearsalLines } from "../render/rehearsal-summary.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
 import { compareFiles } from "./rehearse-compare.ts"
+import { look, plan, refused } from "./rehearse-plan.ts"
 import type { specs } from "./table.ts"
 
 type Input = InputOf<typeof specs.rehearse>
@@ -37,6 +37,7 @@ export const run = async (input: Input, context: Context): Promise<number> => {
   if (input.others.length > 0) throw new Failure(Exit.usage, `One rehearsal at a time: "${input.others[0]}" is one too many`)
   const repeat = repeatOf(input)
   const bundle = readBundle(input.file)
+  if (input.plan) return plan(bundle, input, context)
   return withClient(context.daemon, (client) => rehearsing(client, bundle, { input, repeat }))
 }
 
@@ -61,7 +62,6 @@ const rehearsing = async (client: Client, bundle: Bundle, { input, repeat }: Ord
     throw new Failure(Exit.usage, "The rehearsal pauses until somebody says that it may go on, and there is no terminal to say so",
       "Give --yes to go on at once at every pause.")
   }
-  if (input.plan) return showPlan(planned, input)
   const stopping = interruption()
   const runs: Array<Run> = []
   let failure: unknown
@@ -86,45 +86,6 @@ const rehearsing = async (client: Client, bundle: Bundle, { input, repeat }: Ord
   const { version } = await client.version().catch(() => ({ version: "" }))
   const record = recordOf(runs, { name, filename: bundle.filename, lab: named, version, repeat })
   return conclude(record, input)
-}
-
-const look = async (client: Client, start: RehearsalStart): Promise<RehearsalPlanned> => {
-  for await (const event of client.rehearse({ ...start, lookOnly: true })) if (event.event === "planned") return event.planned
-  throw new Failure(Exit.unreachable, "The daemon did not say what it thinks of the rehearsal", "Look at its log.")
-}
-
-/** Whether there are errors; prints what was found. */
-const refused = ({ diagnostics }: RehearsalPlanned, { content, filename, files }: Bundle): boolean => {
-  const style = styleOf(process.stderr)
-  const named = Object.values(files).map((file) => ({ filename: file.filename, content: file.content ?? new Uint8Array() }))
-  const sources = [{ filename, content }, ...named]
-  const known = new Set(sources.map((source) => source.filename))
-  const lines = [
-    ...[...new Map(sources.map((source) => [source.filename, source])).values()].flatMap((source) =>
-      diagnosticLines(diagnostics.filter((one) => one.filename === source.filename), style, process.stderr.isTTY ? source : undefined)),
-    ...diagnosticLines(diagnostics.filter((one) => !known.has(one.filename)), style, undefined)
-  ]
-  if (lines.length > 0) printError(lines.join("\n"))
-  if (!hasErrors(diagnostics)) return false
-  printError(`${style.red("invalid:")} ${tally(diagnostics)}; nothing was touched`)
-  return true
-}
-
-const showPlan = async (planned: RehearsalPlanned, { output }: Input): Promise<number> => {
-  const { budgets, deploys, flows, lab, name, steps, topology } = planned
-  if (output !== "table") {
-    await printValue(output, { name, lab, topology, deploys, flows, steps, budgets })
-    return Exit.done
-  }
-  const style = styleOf(process.stdout)
-  const what = deploys ? `deployed from ${topology} and destroyed` : "which runs already and stays"
-  print(`${style.bold(name)} in ${lab}, ${what}: ${flows.length} ${flows.length === 1 ? "flow" : "flows"}`)
-  for (const { detail, kind, name: title, role } of steps) {
-    const more = detail === "" || title.endsWith(detail) ? "" : `  ${style.dim(detail)}`
-    const does = title.startsWith(kind) ? "" : style.dim(`  ${kind}`)
-    print(`  ${role === "roll-back" ? style.yellow("roll back: ") : ""}${title}${does}${more}`)
-  }
-  return Exit.done
 }
 
 /** The first Ctrl-C ends the run in an orderly manner, the second one this process: the daemon clears up all the same. */

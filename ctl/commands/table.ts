@@ -180,7 +180,7 @@ export const specs = {
     },
     flags: {
       lab: { kind: "string", metavar: "LAB", summary: "in this lab if it runs already; else deployed under this name", complete: "lab" },
-      plan: { kind: "boolean", summary: "show the steps and touch nothing" },
+      plan: { kind: "boolean", summary: "show the steps and touch nothing; needs no daemon" },
       step: { kind: "boolean", summary: "pause before each step" },
       yes: { kind: "boolean", short: "y", summary: "go on at once at every pause" },
       repeat: { kind: "string", metavar: "N", summary: "N times, each from the beginning: medians and worst cases", complete: "none" },

@@ -1,8 +1,7 @@
 /** `Faults`: messages to orders and back. What happens is the control's: of one host, or of many. */
-import { kinds } from "../faults/kinds.ts"
-import type { FaultKind } from "../faults/kind.ts"
-import { happensOnce, type ReadFault, readFaults } from "../faults/read.ts"
+import { type ReadFault, readFaults } from "../faults/read.ts"
 import { readWords } from "../faults/read-words.ts"
+import { toldKinds } from "../faults/told-kinds.ts"
 import type { Fault } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
 import { type ChangeFailure, Refused } from "../reconciler/control.ts"
@@ -106,13 +105,8 @@ const changed = (lab: string, plan: Plan | undefined, { changed: count, failures
   durationMs: Math.round(performance.now() - began)
 })
 
-const kindMessages = Object.entries(kinds as unknown as Readonly<Record<string, FaultKind<unknown>>>)
-  .map(([name, { files = {}, summary, usage, words }]) => ({
-    name, summary, usage, once: happensOnce(name), words, files: Object.keys(files)
-  }))
-
 export const makeFaults = (dependencies: FaultsDependencies) => ({
-  kinds: unary(toStatus, () => ({ kinds: kindMessages })),
+  kinds: unary(toStatus, () => ({ kinds: toldKinds })),
 
   inject: unary(toStatus, (request: InjectRequest) => inject(dependencies, request)),
 

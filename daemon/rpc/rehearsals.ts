@@ -15,6 +15,7 @@ import { type ChangeFailure, type ChangeWatch, type LabControl, Refused, Unplace
 import type { FaultControl } from "../reconciler/fault-control.ts"
 import type { Flow, Rehearsal, Version } from "../rehearsal/model.ts"
 import { parseRehearsal, type RehearsalResult } from "../rehearsal/parse.ts"
+import { plannedOf } from "../rehearsal/planned.ts"
 import { runRehearsal } from "../rehearsal/runner.ts"
 import { type NamedFile, nodesIn } from "../rehearsal/versions.ts"
 import type { Conductor, Report, World } from "../rehearsal/world.ts"
@@ -181,16 +182,6 @@ const parsed = async ({ labs, load }: RehearsalsDependencies, start: Start): Pro
     ...(start.lab === "" ? {} : { lab: start.lab })
   })
 
-const toPlanned = ({ budgets, deploys, flows, lab, name, start, steps }: Rehearsal): object => ({
-  name, lab, deploys,
-  topology: start?.filename ?? "",
-  flows: flows.map(({ from, fromStep, protocol, spacingMs, title, to, untilStep = -1 }) =>
-    ({ name: title, from, to, protocol, spacingMs, fromStep, untilStep })),
-  steps: steps.map(({ action, continueOnFailure, detail, line, name: title, role }) =>
-    ({ name: title, kind: action.kind, role, detail, line, continueOnFailure })),
-  budgets: budgets.map(({ flow = -1, kind, limit, line, step = -1, unit, value }) => ({ kind, flow, step, limit, value, unit, line }))
-})
-
 interface Running {
   readonly stop: AbortController
   readonly over: Promise<void>
@@ -231,7 +222,7 @@ export const makeRehearsals = (dependencies: RehearsalsDependencies) => {
   const begin = async (call: Call, start: Start, conducting: Conducting): Promise<void> => {
     const result = await parsed(dependencies, start)
     const diagnostics = (result.ok ? result.warnings : result.diagnostics).map(toDiagnostic)
-    const planned = result.ok ? { diagnostics, ...toPlanned(result.rehearsal) } : { diagnostics, name: nameOf(start) }
+    const planned = result.ok ? { diagnostics, ...plannedOf(result.rehearsal) } : { diagnostics, name: nameOf(start) }
     const writer = new EventWriter(call as ServerDuplexStream<never, object>)
     const { faults, forwarding } = dependencies
     if (!result.ok || start.lookOnly) return void call.write({ atMs: Date.now(), planned })
