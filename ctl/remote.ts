@@ -21,7 +21,13 @@ export interface Identity {
   readonly key: Buffer
 }
 
-const patienceMs = 5000
+/** How long the network may take to connect, and then the daemon to speak TLS: a machine that is up may still be busy. */
+export interface Patience {
+  readonly connectMs: number
+  readonly answerMs: number
+}
+
+const usualPatience: Patience = { connectMs: 5000, answerMs: 20_000 }
 
 /** The folder of the user's certificates: `--pki`, `WEFT_PKI`, or `~/.weft/pki`. */
 export const identityDirectory = (): string => process.env["WEFT_PKI"] || join(homedir(), ".weft/pki")
@@ -115,7 +121,12 @@ const since = (date: string): string => {
 }
 
 /** Connects once and goes away again. Resolves when a weftd that accepts our certificate has answered. */
-export const knock = async (address: string, { host, port }: Endpoint, identity: Identity): Promise<void> => {
+export const knock = async (
+  address: string,
+  { host, port }: Endpoint,
+  identity: Identity,
+  patience: Patience = usualPatience
+): Promise<void> => {
   const socket = connectTls({
     host,
     port,
@@ -129,39 +140,79 @@ export const knock = async (address: string, { host, port }: Endpoint, identity:
     checkServerIdentity: (_, certificate) => checkServerIdentity(host, certificate)
   })
   try {
-    await answered(address, host, socket, identity)
+    await answered({ address, host, identity, patience }, socket)
   } finally {
     socket.destroy()
   }
 }
 
+interface Knock {
+  readonly address: string
+  readonly host: string
+  readonly identity: Identity
+  readonly patience: Patience
+}
+
+/**
+ * Calls `silent` when this process has listened for `ms` in vain; returns what calls it off. A timer alone would be
+ * unjust: in a process that could not run for a while it comes before the answer that lies in the socket. So the time is
+ * counted in parts, of which one that was slept through counts once, and at the end what has come is read first.
+ */
+const whenSilentFor = (ms: number, silent: () => void): (() => void) => {
+  let left = 5
+  let reading: NodeJS.Immediate | undefined
+  const next = (): NodeJS.Timeout =>
+    setTimeout(() => {
+      left -= 1
+      if (left > 0) timer = next()
+      else reading = setImmediate(silent)
+    }, ms / 5)
+  let timer = next()
+  return () => {
+    clearTimeout(timer)
+    clearImmediate(reading)
+  }
+}
+
 /** A server of TLS 1.3 looks at the client's certificate last: only its first octets show that it has accepted it. */
-const answered = (address: string, host: string, socket: TLSSocket, identity: Identity): Promise<void> =>
+const answered = ({ address, host, identity, patience }: Knock, socket: TLSSocket): Promise<void> =>
   new Promise((resolve, reject) => {
     let secured = false
-    const timer = setTimeout(() => reject(timedOut(address)), patienceMs)
+    let stopWaiting = whenSilentFor(patience.connectMs, () => reject(timedOut(address, patience)))
     const end = (failure?: Failure): void => {
-      clearTimeout(timer)
+      stopWaiting()
       if (failure === undefined) resolve()
       else reject(failure)
     }
+    socket.once("connect", () => {
+      stopWaiting()
+      stopWaiting = whenSilentFor(patience.answerMs, () => reject(mute(address, patience)))
+    })
     socket.once("secureConnect", () => {
       secured = true
       if (!socket.authorized) end(distrusted(address, host, socket.getPeerCertificate(), String(socket.authorizationError), identity))
     })
     socket.once("data", () => end())
-    socket.on("error", (error: NodeJS.ErrnoException) => end(failed(address, error, secured, identity)))
+    socket.on("error", (error: NodeJS.ErrnoException) => end(failed({ address, host, identity, patience }, error, secured)))
     socket.once("close", () => end(secured ? refused(address, identity) : noTls(address)))
   })
 
 const unreachable = (address: string, reason: string, hint: string): Failure =>
   new Failure(Exit.unreachable, `Cannot reach the daemon at ${address}: ${reason}`, hint)
 
-const timedOut = (address: string): Failure =>
+const timedOut = (address: string, { connectMs }: Patience): Failure =>
   unreachable(
     address,
-    `no answer within ${patienceMs / 1000} s`,
+    `no answer within ${connectMs / 1000} s`,
     "Is the machine up, and does a firewall let you in? On it, weftd must run with: --listen ADDR:PORT"
+  )
+
+/** The kernel there has connected us, and nobody says anything. */
+const mute = (address: string, { answerMs }: Patience): Failure =>
+  unreachable(
+    address,
+    `it took the connection and said nothing for ${answerMs / 1000} s`,
+    "Is it the port that weftd was given with --listen? If it is, that machine may be overloaded: try again later."
   )
 
 const noTls = (address: string): Failure =>
@@ -206,7 +257,7 @@ const refused = (address: string, { directory }: Identity): Failure =>
       + "Another certificate: --pki DIR or WEFT_PKI."
   )
 
-const failed = (address: string, error: NodeJS.ErrnoException, secured: boolean, identity: Identity): Failure => {
+const failed = ({ address, identity, patience }: Knock, error: NodeJS.ErrnoException, secured: boolean): Failure => {
   const code = error.code ?? error.message
   switch (code) {
     case "ECONNREFUSED":
@@ -215,7 +266,7 @@ const failed = (address: string, error: NodeJS.ErrnoException, secured: boolean,
     case "EAI_AGAIN":
       return unreachable(address, "there is no such host name", "Check the name, or use its address.")
     case "ETIMEDOUT":
-      return timedOut(address)
+      return timedOut(address, patience)
     case "EHOSTUNREACH":
     case "ENETUNREACH":
       return unreachable(address, `there is no way to this host (${code})`, "Check the address and your routes: ip route get ADDRESS")

@@ -3,6 +3,7 @@
  * is made by hand: it tells a machine that is down from a certificate that is over.
  */
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from "node:tls"
+import { whenSilentFor } from "../linux/silence.ts"
 import { certificateKey } from "../wire/certificate-list.ts"
 import { roleOf } from "../wire/certificate-role.ts"
 
@@ -33,7 +34,10 @@ export interface Failure {
   readonly remedy: string
 }
 
-const patienceMs = 3000
+/** For the network to connect. */
+const connectMs = 3000
+/** For the daemon to speak TLS, once connected: its host is up, and may be busy. */
+const answerMs = 10_000
 
 /** `undefined` when the text is no endpoint. */
 export const addressOf = (endpoint: string): Address | undefined => {
@@ -84,11 +88,15 @@ export const diagnose = (peer: Peer, material: Material): Promise<Failure | unde
 const answerOf = (socket: TLSSocket, peer: Peer): Promise<Failure | undefined> =>
   new Promise((resolve) => {
     let secured = false
-    const timer = setTimeout(() => resolve(silent), patienceMs)
+    let stopWaiting = whenSilentFor(connectMs, () => resolve(silent))
     const end = (failure?: Failure): void => {
-      clearTimeout(timer)
+      stopWaiting()
       resolve(failure)
     }
+    socket.once("connect", () => {
+      stopWaiting()
+      stopWaiting = whenSilentFor(answerMs, () => resolve(mute))
+    })
     socket.once("secureConnect", () => {
       secured = true
       if (!socket.authorized) end(distrusted(peer, socket.getPeerCertificate(), String(socket.authorizationError)))
@@ -104,8 +112,12 @@ export const notListening = ({ endpoint, name }: Peer): Failure =>
     : { reason: `its endpoint "${endpoint}" is no ADDR:PORT`, remedy: `On ${name}, start weftd with --listen ADDR:PORT` }
 
 const silent: Failure = {
-  reason: `no answer within ${patienceMs / 1000} s`,
+  reason: `no answer within ${connectMs / 1000} s`,
   remedy: "Is the host up, and does a firewall let daemons talk to each other?"
+}
+const mute: Failure = {
+  reason: `it took the connection and said nothing for ${answerMs / 1000} s`,
+  remedy: "Its weftd hangs, or the host is overloaded"
 }
 const noTls: Failure = {
   reason: "what listens there does not speak TLS 1.3",

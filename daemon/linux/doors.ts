@@ -6,6 +6,7 @@ import { constants } from "node:os"
 import { createServer, type Server, Socket } from "node:net"
 import { addon } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
+import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 export type Dialed =
@@ -28,13 +29,13 @@ export const dial = (netnsPath: string, address: string, port: number, timeoutMs
   }
   return new Promise((resolve) => {
     const finish = (error: number): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       addon.pollStop(poll)
       if (error === 0) return resolve({ ok: true, descriptor, source: Ip.format(addon.localAddress(descriptor)) })
       addon.close(descriptor)
       resolve({ ok: false, reason: reasonOfErrno(error) })
     }
-    const deadline = setTimeout(() => finish(constants.errno.ETIMEDOUT), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish(constants.errno.ETIMEDOUT))
     const poll = addon.pollStart(descriptor, 2, () => finish(addon.socketError(descriptor)))
   })
 }
@@ -96,12 +97,12 @@ export const openDoor = async (netnsPath: string, family: "ipv4" | "ipv6", port:
   const seen: Door["seen"] = (token, timeoutMs) =>
     new Promise((resolve) => {
       const done = (): void => {
-        clearTimeout(timer)
+        stopWaiting()
         waiting.delete(token)
         const guest = guests.get(token)
         resolve(guest && { address: guest.address, octets: guest.octets, ms: guest.endedMs - guest.beganMs })
       }
-      const timer = setTimeout(done, timeoutMs)
+      const stopWaiting = whenSilentFor(timeoutMs, done)
       if (guests.has(token)) done()
       else waiting.set(token, done)
     })

@@ -4,6 +4,7 @@ import { constants } from "node:os"
 import { addon } from "../native/index.ts"
 import * as Echo from "../wire/icmp-echo.ts"
 import * as Ip from "../wire/ip.ts"
+import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 /** An echo reply, or why there was none. */
@@ -48,7 +49,7 @@ const exchange = (descriptor: number, destination: Uint8Array, timeoutMs: number
     const sentMs: Array<number> = []
 
     const finish = (result: Ping): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       addon.pollStop(poll)
       addon.close(descriptor)
@@ -76,7 +77,7 @@ const exchange = (descriptor: number, destination: Uint8Array, timeoutMs: number
         return finish({ ok: true, rttMs: Math.max(0, stamp[0]! - sent) })
       }
     }
-    const deadline = setTimeout(() => finish({ ok: false, reason: "timed out" }), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish({ ok: false, reason: "timed out" }))
     const resend = setInterval(() => {
       if (sentMs.length < attempts) send()
     }, timeoutMs / attempts)

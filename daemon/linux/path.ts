@@ -8,6 +8,7 @@ import { constants } from "node:os"
 import { addon } from "../native/index.ts"
 import * as Dns from "../wire/dns.ts"
 import * as Ip from "../wire/ip.ts"
+import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 const { errno } = constants
@@ -126,7 +127,8 @@ export const trace =
     const finish = (error?: string): void => {
       if (isDone) return
       isDone = true
-      for (const timer of [deadline, grace]) clearTimeout(timer)
+      stopWaiting()
+      clearTimeout(grace)
       clearInterval(resend)
       socket.close()
       const last = Math.max(0, ...[...hops.keys()].filter((ttl) => ttl <= end))
@@ -160,7 +162,7 @@ export const trace =
       if (is(heard, portUnreachable[family])) return note({ ttl, address: from, outcome: "arrived" })
       if (!is(heard, tooBig[family])) note({ ttl, address: from, outcome: "refused", reason: reasonOfErrno(heard.errno) })
     }
-    const deadline = setTimeout(() => finish(), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish())
     const resend = setInterval(() => {
       most = 0
       while (sentTo < ahead && end === mostHops) ++sentTo
@@ -169,7 +171,7 @@ export const trace =
     try {
       socket = open(netnsPath, destination, port, told)
     } catch (error) {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       return resolve({ hops: [], arrived: false, error: reasonOfFailure(error) })
     }
@@ -195,7 +197,7 @@ export const exchange = ({ address, isAnswer = () => true, netnsPath, packet, po
     if (destination === undefined) return resolve({ ok: false, reason: `"${address}" is no address` })
     const began = performance.now()
     const finish = (answer: Answered): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       socket.close()
       resolve(answer)
@@ -204,7 +206,7 @@ export const exchange = ({ address, isAnswer = () => true, netnsPath, packet, po
       if (kind !== "answer") return finish({ ok: false, reason: reasonOfErrno(error) })
       if (isAnswer(octets)) finish({ ok: true, rttMs: performance.now() - began, octets: octets.slice() })
     }
-    const deadline = setTimeout(() => finish({ ok: false, reason: "timed out" }), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish({ ok: false, reason: "timed out" }))
     const send = (): void => {
       const failure = socket.send(0, packet)
       if (failure !== 0 && failure !== errno.EAGAIN) finish({ ok: false, reason: reasonOfErrno(failure) })
@@ -214,7 +216,7 @@ export const exchange = ({ address, isAnswer = () => true, netnsPath, packet, po
     try {
       socket = open(netnsPath, destination, port, told)
     } catch (error) {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       return resolve({ ok: false, reason: reasonOfFailure(error) })
     }
@@ -260,7 +262,7 @@ const sized = (netnsPath: string, destination: Uint8Array, size: number, timeout
     const family = familyOf(destination)
     const packet = new Uint8Array(size - headers[family])
     const finish = (fate: Fate): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       socket.close()
       resolve(fate)
@@ -278,13 +280,13 @@ const sized = (netnsPath: string, destination: Uint8Array, size: number, timeout
       if (failure !== 0 && failure !== errno.EAGAIN
         && failure !== errno.EMSGSIZE) finish({ fate: "refused", reason: reasonOfErrno(failure) })
     }
-    const deadline = setTimeout(() => finish({ fate: "lost" }), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish({ fate: "lost" }))
     const resend = setInterval(send, timeoutMs / mtuTries)
     let socket: PathSocket
     try {
       socket = open(netnsPath, destination, port, told)
     } catch (error) {
-      clearTimeout(deadline)
+      stopWaiting()
       clearInterval(resend)
       return resolve({ fate: "refused", reason: reasonOfFailure(error) })
     }

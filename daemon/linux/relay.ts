@@ -14,6 +14,7 @@ import { createServer, type Server, Socket } from "node:net"
 import { addon, type Poll } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
 import { KernelError } from "./errors.ts"
+import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno } from "./socket-error.ts"
 
 export interface Relay {
@@ -64,11 +65,11 @@ export const open = (relay: Relay): Promise<OpenRelay> => (relay.protocol === "t
 const connected = (descriptor: number): Promise<string | undefined> =>
   new Promise((resolve) => {
     const finish = (reason: string | undefined): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       addon.pollStop(poll)
       resolve(reason)
     }
-    const deadline = setTimeout(() => finish("timed out"), connectPatienceMs)
+    const stopWaiting = whenSilentFor(connectPatienceMs, () => finish("timed out"))
     const poll: Poll = addon.pollStart(descriptor, 2, () => {
       const error = addon.socketError(descriptor)
       finish(error === 0 ? undefined : reasonOfErrno(error))

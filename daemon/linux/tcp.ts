@@ -8,6 +8,7 @@ import { constants } from "node:os"
 import { createServer, type Server, type Socket } from "node:net"
 import { addon } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
+import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 export const tokenLength = 16
@@ -121,7 +122,7 @@ export const connect = (netnsPath: string, address: string, port: number, token:
   }
   return new Promise((resolve) => {
     const finish = (error: number): void => {
-      clearTimeout(deadline)
+      stopWaiting()
       addon.pollStop(poll)
       const sent = error === 0 ? addon.write(descriptor, token, 0) : -error
       if (sent === token.length) {
@@ -131,7 +132,7 @@ export const connect = (netnsPath: string, address: string, port: number, token:
         resolve({ ok: false, reason: reasonOfErrno(-sent) })
       }
     }
-    const deadline = setTimeout(() => finish(constants.errno.ETIMEDOUT), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish(constants.errno.ETIMEDOUT))
     // Writable: connected or failed; a failure comes as a negative event, and the socket knows which.
     const poll = addon.pollStart(descriptor, 2, () => finish(addon.socketError(descriptor)))
   })

@@ -13,6 +13,7 @@ import type { Answer, Asked, Questions } from "../checks/lab.ts"
 import { dial, type Door, openDoor, socketOf } from "../linux/doors.ts"
 import { ping } from "../linux/icmp.ts"
 import { exchange, lookUp, pathMtu, trace } from "../linux/path.ts"
+import { whenSilentFor } from "../linux/silence.ts"
 import { addon, isNativeError } from "../native/index.ts"
 import type { TypeName } from "../wire/dns.ts"
 import { Flows } from "./flows.ts"
@@ -271,11 +272,11 @@ const http = async ({ netnsPath }: AskedNode, { address, host, method, path, por
   const socket = socketOf(dialed.descriptor)
   return new Promise((resolve) => {
     const finish = (answer: Answer<"http">): void => {
-      clearTimeout(timer)
+      stopWaiting()
       socket.destroy()
       resolve(answer)
     }
-    const timer = setTimeout(() => finish({ ok: false, reason: "connected, but the answer timed out" }), timeoutMs)
+    const stopWaiting = whenSilentFor(timeoutMs, () => finish({ ok: false, reason: "connected, but the answer timed out" }))
     const call = request({ method, path, headers: { host, connection: "close" }, createConnection: () => socket }, (response) => {
       textOf(response).then(
         (body) => finish({ ok: true, status: response.statusCode ?? 0, body }),

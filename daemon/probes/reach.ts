@@ -15,6 +15,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { ping } from "../linux/icmp.ts"
+import { whenSilentFor } from "../linux/silence.ts"
 import { connect, type Listener, tokenLength } from "../linux/tcp.ts"
 import { listenHere } from "./listeners.ts"
 
@@ -168,12 +169,12 @@ const probeTcp = async (source: ReachNode, address: string, listener: Listener, 
     listener.forget(token)
     return connection
   }
-  let timer: NodeJS.Timeout | undefined
+  let stopWaiting: (() => void) | undefined
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), timeoutMs)
+    stopWaiting = whenSilentFor(timeoutMs, () => resolve(undefined))
   })
   const seenAs = await Promise.race([seen, late])
-  clearTimeout(timer)
+  stopWaiting?.()
   listener.forget(token)
   connection.close()
   // A connection whose data never arrives ended at something else than the destination, or lost its path.
