@@ -45,7 +45,7 @@ interface Outcome {
 const checkout = resolve(import.meta.dirname, "..")
 const isCi = process.env["CI"] === "true" || process.env["CI"] === "1"
 const isRoot = process.geteuid?.() === 0
-const unitLimitS = 120
+const unitLimitS = 600
 const rootLimitS = 900
 const graceS = 10
 /** Octets of stray output that are kept of each process, the last ones. */

@@ -13,7 +13,7 @@ const open = () => {
     books: async () => [...books].map(([lab, book]) => ({ lab, book })),
     resolve: async (lab) => lab,
     alter: async (lab, change) => {
-      await until(`${lab} can be changed`, () => stuck !== lab, 20_000)
+      await until(`${lab} can be changed`, () => stuck !== lab)
       const alteration = change(books.get(lab)!)
       if (alteration === undefined) return undefined
       books.set(lab, alteration.book)

@@ -69,7 +69,7 @@ const open = (t: Test, node: Namespace, options: Partial<FibOptions> = {}, scope
   }
   t.teardown(close)
   wanted()
-  const settle = (): Promise<void> => until("the FIB is idle", () => !isDue && opened.fib.isIdle, 20_000)
+  const settle = (): Promise<void> => until("the FIB is idle", () => !isDue && opened.fib.isIdle)
   return { ...opened, close, reports, settle }
 }
 
@@ -232,12 +232,12 @@ t.test("Routes that the kernel flushes with their last next hop come back with i
     await until("that is known", () => !hops.isReachable(one))
     // An interface that is set down loses its IPv6 addresses.
     ipBatch(it[up[0]], [up[1], ...(up[0] === "node" ? ["address add 2001:db8:1::1/64 dev e1 nodad"] : [])])
-    await until("they are back", () => bgpRoutes(it).length === 500 && bgpRoutes(it, "-6").length === 1, 10_000)
+    await until("they are back", () => bgpRoutes(it).length === 500 && bgpRoutes(it, "-6").length === 1)
     await running.settle()
   }
   // Down and up again before anybody looks.
   ipBatch(it.far, ["link set f1 down", "link set f1 up"])
-  await until("they are back", () => bgpRoutes(it).length === 500, 10_000)
+  await until("they are back", () => bgpRoutes(it).length === 500)
   await running.settle()
   for (let i = 0; i < 500; i++) unset(running, `20.0.${i >> 8}.${i & 255}/32`)
   unset(running, "2001:db8:100::/40")

@@ -18,7 +18,7 @@ import { sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
 import { type Namespace, until, World } from "./harness.ts"
 
 /** Two busy cores, and FRR's own delays of seconds. */
-export const patienceMs = 30_000
+export const patienceMs = 120_000
 
 type Bgp = Readonly<Record<string, unknown>>
 type FrrName = "f1" | "f2" | "f3"

@@ -33,7 +33,7 @@ t.test("static routes give way to BGP", { skip: needsRoot }, async (t) => {
   const flowing = (): Promise<void> => {
     const before = new Map(reports().map(([name, { received }]) => [name, received]))
     const isDone = (): boolean => reports().every(([name, { received }]) => received > before.get(name)! + 1000)
-    return until("each gets a thousand answers more", isDone, 30_000)
+    return until("each gets a thousand answers more", isDone, 120_000)
   }
   const lost = (): Readonly<Record<string, number>> =>
     Object.fromEntries(reports().map(([name, report]) => [name, report.lost + report.unreachable + report.refused]))

@@ -8,7 +8,7 @@ import { needsRoot, until } from "./harness.ts"
 const one = addressesOf(1)
 const theirs = originate("ipv4", ["10.2.0.0/24"])
 
-t.test("sessions with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 120_000 }, async (t) => {
+t.test("sessions with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 600_000 }, async (t) => {
   const lab = await PeerLab.start(t, "birdsess", 2)
   const start = (...parts: ReadonlyArray<string>): Promise<Peer> =>
     lab.run("p1", (world, namespace) => startBird(world, namespace, birdOf(1, ...parts)))
@@ -148,7 +148,7 @@ t.test("sessions with BIRD", { skip: needsRoot || missingPeers("bird"), timeout:
     t.match(lab.kernel("p1", "10.1.0.0/24"), /via 10\.0\.1\.1/)
     await lab.weftd.start()
     await lab.up(one.peer)
-    await until("BIRD has the route itself", async () => /10\.1\.0\.0\/24/.test(await routes()) && !/65535,6/.test(await routes()), 20_000)
+    await until("BIRD has the route itself", async () => /10\.1\.0\.0\/24/.test(await routes()) && !/65535,6/.test(await routes()))
     t.match(lab.kernel("weft", "10.2.0.0/24"), /via 10\.0\.1\.2/)
   })
 

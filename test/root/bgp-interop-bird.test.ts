@@ -16,7 +16,7 @@ const birdRoute = async (bird: Peer, prefix: string, pattern: RegExp, words = ""
   })
 }
 
-t.test("routes with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 120_000 }, async (t) => {
+t.test("routes with BIRD", { skip: needsRoot || missingPeers("bird"), timeout: 600_000 }, async (t) => {
   const lab = await PeerLab.start(t, "bird", 2)
   const b1 = await lab.run("p1", (world, namespace) => startBird(world, namespace, birdOf(1)))
   const b2 = await lab.run("p2", (world, namespace) => startBird(world, namespace, birdOf(2)))

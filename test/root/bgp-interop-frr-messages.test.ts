@@ -6,7 +6,7 @@ import { needsRoot, until } from "./harness.ts"
 
 const [f1, w1] = ["10.0.1.2", "10.0.1.1"]
 const networks = ["10.1.0.0/24"]
-const patienceMs = 20_000
+const patienceMs = 120_000
 
 /** FRR in AS 65002 with weft at `address` as its only neighbour. */
 const frr = (lines: ReadonlyArray<string> = [], words: ReadonlyArray<string> = [], address = w1, asn = 65001): string =>
@@ -118,7 +118,7 @@ t.test("messages with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     await lab.set(weft(), { f1: frr(["dont-capability-negotiate"]) })
     await exchanged()
     // Until the session from before has ended, its routes and its capabilities are there.
-    await until("the session is one without capabilities", async () => (await lab.neighbor(f1))?.capabilities.length === 0, 30_000)
+    await until("the session is one without capabilities", async () => (await lab.neighbor(f1))?.capabilities.length === 0, 120_000)
     await exchanged()
     await lab.set(weft(), { f1: frr(["strict-capability-match"]) })
     await exchanged()

@@ -10,7 +10,7 @@ import { sh } from "./daemon-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
 const [f1, w1] = ["10.0.1.2", "10.0.1.1"]
-const patienceMs = 30_000
+const patienceMs = 120_000
 const [here, there] = ["10.255.0.1", "10.255.1.1"]
 
 const restarting = ["bgp graceful-restart", "bgp graceful-restart preserve-fw-state"]

@@ -7,7 +7,7 @@ import { needsRoot, until } from "./harness.ts"
 
 const [f1, w1] = ["10.0.1.2", "10.0.1.1"]
 const networks = ["10.1.0.0/24"]
-const patienceMs = 20_000
+const patienceMs = 120_000
 
 /** FRR in AS 65002 with weft at `address` as its only neighbour. */
 const frr = (lines: ReadonlyArray<string> = [], words: ReadonlyArray<string> = [], address = w1, asn = 65001): string =>

@@ -49,7 +49,7 @@ protocol bgp weft {
 }`
 
 /** Some wait for many seconds before they try again, or before they say that they have told everything. */
-const patienceMs = 90_000
+const patienceMs = 120_000
 
 const text = (answer: unknown): string => (typeof answer === "string" ? answer : JSON.stringify(answer))
 

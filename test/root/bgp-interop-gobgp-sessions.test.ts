@@ -7,7 +7,7 @@ import { needsRoot } from "./harness.ts"
 
 const one = addressesOf(1)
 
-t.test("sessions with GoBGP", { skip: needsRoot || missingPeers("gobgp"), timeout: 120_000 }, async (t) => {
+t.test("sessions with GoBGP", { skip: needsRoot || missingPeers("gobgp"), timeout: 600_000 }, async (t) => {
   const lab = await PeerLab.start(t, "gobgpsess", 1)
   let peer: Peer | undefined
   const run = async (text: string, ...more: ReadonlyArray<string>): Promise<Peer> => {

@@ -7,7 +7,7 @@ import { needsRoot } from "./harness.ts"
 
 const [one, two] = [addressesOf(1), addressesOf(2)]
 
-t.test("GoBGP", { skip: needsRoot || missingPeers("gobgp"), timeout: 120_000 }, async (t) => {
+t.test("GoBGP", { skip: needsRoot || missingPeers("gobgp"), timeout: 600_000 }, async (t) => {
   const lab = await PeerLab.start(t, "gobgp", 2)
   const running = new Map<number, Peer>()
   /** Another configuration is another gobgpd. */

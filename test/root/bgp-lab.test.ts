@@ -127,7 +127,7 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
         child.stderr!.on("data", () => (isWriting = true))
       }
     })
-    await until("it writes", () => isWriting, 20_000)
+    await until("it writes", () => isWriting)
     await weftd.make(line(lab, {}, { networks: ["10.2.0.0/24", "10.7.0.0/16"] }))
     await weftd.make(line(lab))
     const shown = (): string => sh("sh", "-c", `bgpdump -m ${file} 2>&1 || true`)
@@ -167,7 +167,7 @@ t.test("bgp labs", { skip: needsRoot }, async (t) => {
     t.same(routesOf(lab, "r1"), ["10.2.0.0/24"], "the kernel goes on")
     await weftd.start()
     await until("the session is up", async () => (await neighborOf(weftd, lab, "r1").catch(() => undefined))?.state === "Established")
-    await until("the restart is over", async () => !(await weftd.client.bgp(`${lab}/r1`)).restarting, 60_000)
+    await until("the restart is over", async () => !(await weftd.client.bgp(`${lab}/r1`)).restarting, 120_000)
     t.same(routesOf(lab, "r1"), ["10.2.0.0/24"])
     ping.kill("SIGINT")
     t.notMatch(said, /no answer yet|Unreachable/, "not one ping was lost")

@@ -49,8 +49,8 @@ t.test("Monitor", { skip: needsRoot }, async (t) => {
   }
   const agrees = async (): Promise<void> => {
     const wanted = actual().sort().join()
-    await until("the monitor knows what there is", () => statics().sort().join() === wanted, 30_000)
-    await until("its listeners do", () => [...heard].sort().join() === wanted, 30_000)
+    await until("the monitor knows what there is", () => statics().sort().join() === wanted, 120_000)
+    await until("its listeners do", () => [...heard].sort().join() === wanted, 120_000)
   }
 
   await t.test("reads again what it could not be told", async (t) => {

@@ -19,7 +19,11 @@ import { sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
 import { type Namespace, until, World } from "./harness.ts"
 
 /** Two busy cores, and peers' own delays of seconds. */
-export const patienceMs = 30_000
+export const patienceMs = 120_000
+
+/** There are paths, and the best of those that may be used is chosen: that is done a moment after they have come. */
+const isDecided = (paths: ReadonlyArray<BgpPath>): boolean =>
+  paths.length > 0 && (paths.some(({ best }) => best) || paths.every(({ valid }) => !valid))
 
 export type Bgp = Readonly<Record<string, unknown>>
 
@@ -165,10 +169,10 @@ export class PeerLab {
     return all
   }
 
-  /** weft's paths of a prefix as soon as `holds` for them: at least one, unless said otherwise. */
+  /** weft's paths of a prefix as soon as `holds` for them: unless said otherwise, as soon as one is chosen or none may be. */
   async paths(
     prefix: string,
-    holds: (paths: ReadonlyArray<BgpPath>) => boolean = (paths) => paths.length > 0
+    holds: (paths: ReadonlyArray<BgpPath>) => boolean = isDecided
   ): Promise<ReadonlyArray<BgpPath>> {
     let last: ReadonlyArray<BgpPath> = []
     return told(`weft has the paths of ${prefix}`, () => last, async () => holds((last = await this.routes({ prefix }))))

@@ -4,7 +4,7 @@ import t, { type Test } from "tap"
 import { missingPeers, type Peer, startBird, startExabgp, startFrr, startGobgp } from "./bgp-peers.ts"
 import { ipBatch, needsRoot, until, World } from "./harness.ts"
 
-const patienceMs = 40_000
+const patienceMs = 120_000
 
 /** Two nodes with a link: 10.0.0.1 and 10.0.0.2. */
 const pair = (label: string): readonly [World, ReturnType<World["namespace"]>, ReturnType<World["namespace"]>] => {
@@ -23,7 +23,7 @@ const stopAll = async (t: Test, peers: ReadonlyArray<Peer>): Promise<void> => {
   }
 }
 
-t.test("FRR and BIRD", { skip: needsRoot || missingPeers("frr", "bird"), timeout: 120_000 }, async (t) => {
+t.test("FRR and BIRD", { skip: needsRoot || missingPeers("frr", "bird"), timeout: 600_000 }, async (t) => {
   const [world, one, two] = pair("peers1")
   t.teardown(() => world.close())
   const frr = await startFrr(world, one, [
@@ -43,7 +43,7 @@ t.test("FRR and BIRD", { skip: needsRoot || missingPeers("frr", "bird"), timeout
   await stopAll(t, [frr, bird])
 })
 
-t.test("GoBGP and ExaBGP", { skip: needsRoot || missingPeers("gobgp", "exabgp"), timeout: 120_000 }, async (t) => {
+t.test("GoBGP and ExaBGP", { skip: needsRoot || missingPeers("gobgp", "exabgp"), timeout: 600_000 }, async (t) => {
   const [world, one, two] = pair("peers2")
   t.teardown(() => world.close())
   const gobgp = await startGobgp(world, one, `

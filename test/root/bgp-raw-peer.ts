@@ -131,7 +131,7 @@ export class RawPeer {
         peer.send(encodeKeepalive())
       }
       return peer.count(MessageType.keepalive) > 0
-    }, 20_000)
+    })
     return peer!
   }
 

@@ -87,7 +87,7 @@ export const pair = (label: string): readonly [World, Namespace, Namespace] => {
 
 export const isUp = (session: Session): boolean => session.state === "Established"
 
-export const untilUp = async (what: string, sessions: ReadonlyArray<Session>, patienceMs = 20_000): Promise<void> => {
+export const untilUp = async (what: string, sessions: ReadonlyArray<Session>, patienceMs = 60_000): Promise<void> => {
   try {
     await until(`${what} is up`, () => sessions.every(isUp), patienceMs)
   } catch (error) {

@@ -266,7 +266,7 @@ http.server.HTTPServer(("0.0.0.0", 80), H).serve_forever()
     let stderr = ""
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
     const ended = once(child, "exit")
-    await until("the lab is deployed", () => stderr.includes("is deployed"), 30_000).finally(() => child.kill("SIGINT"))
+    await until("the lab is deployed", () => stderr.includes("is deployed"), 120_000).finally(() => child.kill("SIGINT"))
     t.same(await ended, [130, null])
     t.notOk(isThere(), "nothing is left")
     t.match(readFileSync(report, "utf8"), /1 check was not run: interrupted/)

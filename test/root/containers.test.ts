@@ -9,7 +9,7 @@ import { checkout, needsRoot, until } from "./harness.ts"
 
 const image = "weft-test/box"
 /** Generous: two busy cores in CI; alone it takes a third of a second. */
-const backMs = 10_000
+const backMs = 60_000
 const forever = "while true; do sleep 1; done"
 const boot = `ls /sys/class/net > /seen; ip -o addr > /addresses; ip route > /routes; ${forever}`
 

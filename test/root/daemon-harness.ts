@@ -53,8 +53,8 @@ export const describe = (changes: ReadonlyArray<Change>): ReadonlyArray<string> 
     return `${sign} ${id} ${attributes.map(({ path, before, after }) => `${path}: ${before} -> ${after}`).join(", ")}`
   })
 
-const startPatienceMs = 60_000
-const stopPatienceMs = 20_000
+const startPatienceMs = 120_000
+const stopPatienceMs = 60_000
 
 export interface RunOptions {
   readonly input?: string | Uint8Array
@@ -68,7 +68,7 @@ export interface RunOptions {
 /** Runs a program to its end, whatever its exit status. */
 export const run = (argv: ReadonlyArray<string>, options: RunOptions = {}): Promise<Output> =>
   new Promise((resolve, reject) => {
-    const { cwd, env = process.env, timeoutMs = 60_000 } = options
+    const { cwd, env = process.env, timeoutMs = 300_000 } = options
     const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe", env, cwd, timeout: timeoutMs, killSignal: "SIGKILL" })
     let [stdout, stderr] = ["", ""]
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
@@ -411,7 +411,7 @@ export class Connection {
   async exchange(text: string): Promise<boolean> {
     this.client.stdin!.write(`${text}\n`)
     try {
-      await until(`"${text}" comes back`, () => this.received.includes(`${text}\n`) || this.client.exitCode !== null, 10_000)
+      await until(`"${text}" comes back`, () => this.received.includes(`${text}\n`) || this.client.exitCode !== null)
     } catch {
       return false
     }

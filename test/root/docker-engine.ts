@@ -13,7 +13,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { until } from "./harness.ts"
 
-const startPatienceMs = 60_000
+const startPatienceMs = 120_000
 
 export class DockerEngine {
   readonly directory: string

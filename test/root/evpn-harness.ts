@@ -28,7 +28,7 @@ export const settled = (fleet: Fleet, lab: string, stations: number, hosts = [1,
       const counts = await Promise.all(hosts.map(async (host) => (await networkOf(fleet, host, lab))?.stations.length))
       return counts.every((count) => count === stations)
     },
-    20_000
+    120_000
   )
 
 /** Link-layer address of a node's interface. */

@@ -32,7 +32,7 @@ t.test("three hosts", { skip: needsRoot }, async (t) => {
       const before = await heard()
       await new Promise((next) => setTimeout(next, 300))
       return (await heard()) === before
-    }, 20_000)
+    })
     const [before, answered] = [await heard(), Number((await networkOf(fleet, 1, lab))!.answered)]
     t.ok(await fleet.pings(lab, "a", "10.20.0.2"))
     t.equal(await heard(), before, "c hears neither the request nor the echo")
@@ -60,10 +60,14 @@ t.test("three hosts", { skip: needsRoot }, async (t) => {
   await t.test("a station that no plan has is learnt and announced, and followed when it moves", async (t) => {
     await speak("b")
     await until("all know that it is on h2", everywhere(2, 0))
+    const times: Array<number> = []
     for (const [node, ifname, host, sequence] of [["a", "eth0", 1, 1], ["c", "lan", 3, 2], ["b", "eth0", 2, 3]] as const) {
       await speak(node, ifname)
-      await until(`all know that it is on h${host} now`, everywhere(host, sequence), 1000)
+      const spoken = performance.now()
+      await until(`all know that it is on h${host} now`, everywhere(host, sequence))
+      times.push(performance.now() - spoken)
     }
+    t.ok(Math.min(...times) < 3000, "at once: a busy machine may be late for one move, not for all", { times })
     const events = (await fleet.weft(3, ["events", lab, "-o", "json"])).stdout
     t.match(events, /02:00:00:00:77:01 in lan has moved from h1 to h3 \(sequence number 2\)/)
   })
@@ -91,13 +95,13 @@ t.test("three hosts", { skip: needsRoot }, async (t) => {
   await t.test("losing it cuts nothing", async (t) => {
     await fleet.kill(2)
     const isUp = async () => (await evpnOf(fleet, 1)).peers.every(({ state }) => state === "Established")
-    await until("h1 has lost its session", async () => !(await isUp()), 40_000)
+    await until("h1 has lost its session", async () => !(await isUp()), 120_000)
     t.ok(await fleet.pings(lab, "a", "10.20.0.2"), "a reaches b, whose host has no daemon")
     t.ok(await fleet.pings(lab, "b", "10.20.0.3"))
     await fleet.restart(2)
-    await until("h1 has its session again", isUp, 40_000)
+    await until("h1 has its session again", isUp, 120_000)
     const knowsB = async () => (await networkOf(fleet, 1, lab))!.stations.some(({ addresses }) => addresses[0] === "10.20.0.2")
-    await until("and knows b", knowsB, 10_000)
+    await until("and knows b", knowsB)
     t.ok(await fleet.pings(lab, "a", "10.20.0.2"))
   })
 

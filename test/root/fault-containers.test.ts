@@ -8,7 +8,7 @@ import { needsRoot, until } from "./harness.ts"
 const image = "weft-test/box"
 const counting = "i=0; while true; do i=$((i+1)); echo $i > /count; sleep 0.05; done"
 
-t.test("faults of containers", { skip: needsRoot, timeout: 200_000 }, async (t) => {
+t.test("faults of containers", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const docker = await DockerEngine.start()
   t.teardown(() => docker.close())
   docker.importBusybox(image)

@@ -6,7 +6,7 @@ import { toTopology, Weftd } from "./daemon-harness.ts"
 import { healAll, inject } from "./fault-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
-t.test("faults on one host", { skip: needsRoot, timeout: 170_000 }, async (t) => {
+t.test("faults on one host", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const weftd = await Weftd.start("fault-life")
   t.teardown(() => weftd.close())
   const lab = weftd.name("fault-life")
@@ -14,7 +14,7 @@ t.test("faults on one host", { skip: needsRoot, timeout: 170_000 }, async (t) =>
   await weftd.make(file)
   const ids = async (): Promise<ReadonlyArray<string>> => (await weftd.client.faults(lab)).map(({ id }: Fault) => id)
   const routed = (): Promise<boolean> => weftd.pings(lab, "tv", "198.51.100.2")
-  await until("tv reaches srv", routed, 20_000)
+  await until("tv reaches srv", routed)
 
   await t.test("the lab and its file differ in nothing while a fault is in force; all views say so", async (t) => {
     const { faults, changed } = await inject(weftd, lab, "partition srv rest")
@@ -108,7 +108,7 @@ t.test("faults on one host", { skip: needsRoot, timeout: 170_000 }, async (t) =>
     await until("both phases were seen", async () => {
       for (const fault of await weftd.client.faults(lab)) if (fault.kind === "flap") phases.add(fault.phase)
       return phases.size === 2
-    }, 10_000)
+    })
     await healAll(weftd, lab)
     t.strictSame([await ids(), await weftd.drift(lab), await weftd.plan(file)], [[], [], []])
   })

@@ -34,7 +34,7 @@ const topology = (name: string, marker: string) => ({
 const nodes = ["pc", "srv", "r1", "r2", "r3"]
 const srv = "10.2.0.2"
 
-t.test("faults of nodes", { skip: needsRoot, timeout: 200_000 }, async (t) => {
+t.test("faults of nodes", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const weftd = await Weftd.start("fault-nodes")
   const marker = `${weftd.directory}-booted`
   t.teardown(async () => {
@@ -53,7 +53,7 @@ t.test("faults of nodes", { skip: needsRoot, timeout: 200_000 }, async (t) => {
 
   const cured = async (t: Test): Promise<void> => {
     await healAll(weftd, lab)
-    await until("the kernel is as it was", () => state() === before, 20_000).catch(() => t.equal(state(), before))
+    await until("the kernel is as it was", () => state() === before).catch(() => t.equal(state(), before))
     t.strictSame(await weftd.drift(lab), [], "nothing differs from the plan")
     await until("packets pass", () => weftd.pings(lab, "pc", srv))
   }
@@ -75,14 +75,14 @@ t.test("faults of nodes", { skip: needsRoot, timeout: 200_000 }, async (t) => {
     await inject(weftd, lab, "node-crash r2 carrier=keep")
     t.equal((await weftd.inNode(lab, "r1", "cat", "/sys/class/net/up/carrier")).stdout.trim(), "1")
     t.ok(await has("r1", "10.2.0.0/24"), "for the neighbour all is well, as long as its hold time")
-    await until("the hold time is over", async () => !(await has("r1", "10.2.0.0/24")), 10_000)
+    await until("the hold time is over", async () => !(await has("r1", "10.2.0.0/24")))
     t.match((await weftd.weft(["bgp", "-o", "json", "r1"])).stdout, /[Hh]old/, "and no NOTIFICATION came")
     await cured(t)
   })
 
   await t.test("node-restart heals itself", async (t) => {
     await inject(weftd, lab, "node-restart srv 300ms")
-    await until("it boots again", async () => (await weftd.client.faults(lab)).length === 0, 15_000)
+    await until("it boots again", async () => (await weftd.client.faults(lab)).length === 0)
     await until("its commands ran again", () => boots() === 3)
     await cured(t)
   })
@@ -96,14 +96,14 @@ t.test("faults of nodes", { skip: needsRoot, timeout: 200_000 }, async (t) => {
     const stopped = heard
     t.ok(await weftd.pings(lab, "pc", srv), "what it forwards goes on")
     await until("BFD's peer finds it silent", async () => !(await has("r3", "198.51.100.0/24")))
-    await until("BGP's peer finds it silent", async () => !(await has("r2", "10.1.0.0/24")), 10_000)
+    await until("BGP's peer finds it silent", async () => !(await has("r2", "10.1.0.0/24")))
     t.ok(await has("r1", "10.2.0.0/24"), "it itself has not noticed anything")
     t.ok(await has("r1", "203.0.113.0/24"))
     t.ok(heard <= stopped + 1, "its process stood still")
     t.strictSame(await weftd.drift(lab), [])
     await weftd.kill()
     await weftd.start()
-    await until("the lab is looked after again", async () => (await weftd.drift(lab)).length === 0, 10_000)
+    await until("the lab is looked after again", async () => (await weftd.drift(lab)).length === 0)
     t.notOk(await has("r2", "10.1.0.0/24"), "it stands still for the next weftd, too")
     t.ok(await has("r1", "10.2.0.0/24"))
     await cured(t)

@@ -4,7 +4,7 @@ import { inject } from "./fault-harness.ts"
 import { RulesLab, srv } from "./fault-rules-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 t.test("faults of routes", { skip: needsRoot }, async (t) => {
   const rules = await RulesLab.start(t, "fault-routes")

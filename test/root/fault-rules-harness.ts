@@ -72,8 +72,8 @@ export class RulesLab {
     await weftd.make(rulesLab(lab))
     await once(weftd.startIn(lab, "srv", [process.execPath, "-e", services]).stdout!, "data")
     const rules = new RulesLab(weftd, lab)
-    await until("both ways are there", () => rules.ways("198.51.100.0/24").length === 2, 20_000)
-    await until("pc reaches srv", () => rules.reaches(), 20_000)
+    await until("both ways are there", () => rules.ways("198.51.100.0/24").length === 2)
+    await until("pc reaches srv", () => rules.reaches())
     return rules
   }
 
@@ -107,11 +107,11 @@ export class RulesLab {
   async restored(t: Test, nodes: ReadonlyArray<string>, work: () => Promise<unknown>): Promise<void> {
     const before = this.state(nodes)
     await work()
-    const isAsBefore = until("the kernel is as it was", () => this.state(nodes) === before, 20_000)
+    const isAsBefore = until("the kernel is as it was", () => this.state(nodes) === before)
     await isAsBefore.catch(() => t.equal(this.state(nodes), before, "healed"))
-    await until("both ways are there", () => this.ways("198.51.100.0/24").length === 2, 20_000)
+    await until("both ways are there", () => this.ways("198.51.100.0/24").length === 2)
     t.same(await this.weftd.drift(this.lab), [], "nothing differs from the plan")
-    await until("pc reaches srv again", () => this.reaches(), 10_000)
+    await until("pc reaches srv again", () => this.reaches())
   }
 
   /** Injects, looks at the symptom, heals, looks whether fw and the nodes that the words name are what they were. */

@@ -4,7 +4,7 @@ import { Connection } from "./daemon-harness.ts"
 import { client, lookUp, RulesLab, srv } from "./fault-rules-harness.ts"
 import { needsRoot } from "./harness.ts"
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 t.test("faults of rules", { skip: needsRoot }, async (t) => {
   const rules = await RulesLab.start(t, "fault-rules")

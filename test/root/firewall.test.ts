@@ -72,7 +72,7 @@ const opener = `
   }
   main()`
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 
 t.test("a firewall", { skip: needsRoot }, async (t) => {
   const weftd = await Weftd.start("firewall")

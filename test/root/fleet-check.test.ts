@@ -6,7 +6,7 @@ import t from "tap"
 import { Fleet } from "./fleet-harness.ts"
 import { needsRoot } from "./harness.ts"
 
-t.setTimeout(200_000)
+t.setTimeout(600_000)
 
 const topology = (name: string) => ({
   name,
@@ -36,7 +36,7 @@ t.test("weft check of a lab that spans hosts", { skip: needsRoot }, async (t) =>
   const suite = join(folder, "a.check.yaml")
   writeFileSync(suite, JSON.stringify({ lab, defaults: { eventually: "10s" }, checks }))
   for (const via of [1, 2]) {
-    const { code, stderr, stdout } = await fleet.weft(via, ["check", suite], { timeoutMs: 60_000 })
+    const { code, stderr, stdout } = await fleet.weft(via, ["check", suite], { timeoutMs: 300_000 })
     t.equal(code, 0, `asked of h${via}: ${stdout}${stderr}`)
   }
   t.match(fleet.weftd(2).log, /access\.granted weft\.v1\.Peers\/Command "t\d+-check b" to .* through "h1" \(daemon/)

@@ -37,7 +37,7 @@ t.test("etcd with three members and TLS", { skip: needsRoot }, async (t) => {
       t.ok(await fleet.pings(lab, "n0", `10.${member}.0.3`))
       t.same((await fleet.client(member).hosts()).hosts.filter(({ state }) => state !== "ready"), [])
       fleet.startEtcd(member)
-      await until("the member is back", async () => (await fleet.etcdctl("endpoint", "health")).code === 0, 20_000)
+      await until("the member is back", async () => (await fleet.etcdctl("endpoint", "health")).code === 0)
     }
   })
 
@@ -57,7 +57,7 @@ t.test("etcd with three members and TLS", { skip: needsRoot }, async (t) => {
       if (outcome.changed < 0) t.match(outcome.message, /etcd/i, "a failure says why")
       t.comment(outcome.changed < 0 ? outcome.message : `done, ${outcome.changed} changed`)
       const isSettled = async (host: number): Promise<boolean> => (await fleet.client(host).list()).every(({ state }) => state === "ready")
-      await until("the lab is settled", async () => (await Promise.all([1, 2, 3].map(isSettled))).every(Boolean), 30_000)
+      await until("the lab is settled", async () => (await Promise.all([1, 2, 3].map(isSettled))).every(Boolean), 120_000)
       const [cidr] = (await fleet.inspect(lab)).segments.map(({ cidrs }) => cidrs[0]!)
       const there = Number(cidr!.split(".")[1])
       t.ok([turn === 0 ? 3 : octet - 1, octet].includes(there), `it is one of the two versions: ${cidr}`)

@@ -105,7 +105,7 @@ t.test("examples", { skip: needsRoot }, async (t) => {
         t.ok(moved.tunnels.length > 0)
         // New ones are `unknown` until their far end has been asked.
         const areUp = async (): Promise<boolean> => (await fleet.inspect(lab, via)).tunnels.every(({ state }) => state === "up")
-        await until(`${example}: tunnels are up`, areUp, 15_000)
+        await until(`${example}: tunnels are up`, areUp)
         await same("with neighbours apart")
 
         const gone = await fleet.destroy(lab, via)

@@ -37,7 +37,7 @@ t.test("IPv6, three members with TLS", { skip: needsRoot }, async (t) => {
   t.equal((health.stdout + health.stderr).match(/is healthy/g)?.length, 3)
   await fleet.stopEtcd(2, "SIGKILL")
   const writes = async (): Promise<boolean> => (await fleet.etcdctl("put", "a", "1")).code === 0
-  await until("the other two have a leader and write", writes, 15_000)
+  await until("the other two have a leader and write", writes)
   const { ca } = fleet.pki("h1")
   const stranger = ["etcdctl", "--endpoints", fleet.endpoints, "--cacert", ca, "--command-timeout=1s", "get", "a"]
   const refused = await run(["nsenter", `--net=${fleet.netns(1).path}`, "--", ...stranger])

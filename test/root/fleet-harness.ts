@@ -49,7 +49,7 @@ interface Member {
   child: ChildProcess | undefined
 }
 
-const etcdPatienceMs = 20_000
+const etcdPatienceMs = 60_000
 /** Ports of etcd for its clients and for other members. */
 const clientPort = 2379
 const peerPort = 2380
@@ -246,7 +246,7 @@ export class Fleet {
       const listed = JSON.parse(shown.stdout) as ReadonlyArray<{ readonly name: string; readonly state: string }>
       return this.hostNames.every((name) => listed.some((host) => host.name === name && host.state !== "lost"))
     }
-    await until("all hosts know of each other", async () => (await Promise.all(this.daemons.map(isComplete))).every(Boolean), 30_000)
+    await until("all hosts know of each other", async () => (await Promise.all(this.daemons.map(isComplete))).every(Boolean), 120_000)
   }
 
   // ---- etcd --------------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ export class Fleet {
   etcdctl(...words: ReadonlyArray<string>): Promise<Output> {
     const { ca, cert, key } = this.pki("operator")
     const tls = this.options.etcdTls ? ["--cacert", ca, "--cert", cert, "--key", key] : []
-    const argv = ["etcdctl", "--endpoints", this.endpoints, "--command-timeout=2s", ...tls, ...words]
+    const argv = ["etcdctl", "--endpoints", this.endpoints, "--command-timeout=5s", ...tls, ...words]
     return run(["nsenter", `--net=${this.underlay.path}`, "--", ...argv], { env: { ...process.env, ETCDCTL_API: "3" } })
   }
 

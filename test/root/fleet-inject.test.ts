@@ -15,7 +15,7 @@ const branch = (name: string) => ({
   links: [{ name: "wan", endpoints: ["fw:wan", "isp:e1"], cidr: "203.0.113.0/30", delay: "1ms" }]
 })
 
-t.test("faults over three hosts", { skip: needsRoot, timeout: 170_000 }, async (t) => {
+t.test("faults over three hosts", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const fleet = await Fleet.start("inject", { hosts: 3 })
   t.teardown(() => fleet.close())
   const lab = fleet.name("inject")
@@ -32,7 +32,7 @@ t.test("faults over three hosts", { skip: needsRoot, timeout: 170_000 }, async (
   /** What `deploy` would change, and what hosts find other than they should. */
   const changes = async (via: number) =>
     [...(await fleet.client(via).plan(toTopology(file))).changes, ...(await fleet.inspect(lab, via)).drift].map(({ id }) => id)
-  await until("pc on h1 reaches isp on h3", reaches, 20_000)
+  await until("pc on h1 reaches isp on h3", reaches)
 
   await t.test("injected from another host than the node's, seen from a third", async (t) => {
     const { faults } = await inject(1, "link-down fw:wan carrier=keep")
@@ -62,14 +62,14 @@ t.test("faults over three hosts", { skip: needsRoot, timeout: 170_000 }, async (
   await t.test("the clock is kept by every daemon, and a host that is away catches up", async (t) => {
     await inject(3, "route-missing fw 198.51.100.0/24", "2s")
     await fleet.kill(3)
-    await until("its time is up, though the host that was asked has died", async () => (await ids(1)).length === 0, 20_000)
+    await until("its time is up, though the host that was asked has died", async () => (await ids(1)).length === 0)
     await inject(1, "node-pause pc")
     await fleet.restart(3)
-    await until("h3 knows of it", async () => (await ids(3)).length === 1, 20_000)
-    await until("all are settled", async () => (await fleet.inspect(lab, 1)).lab.state === "ready", 20_000)
+    await until("h3 knows of it", async () => (await ids(3)).length === 1)
+    await until("all are settled", async () => (await fleet.inspect(lab, 1)).lab.state === "ready")
     t.match(await fleet.client(3).heal({ lab, ids: [], all: true }), { failures: [] })
     t.strictSame([await ids(1), await changes(1)], [[], []])
-    await until("pc reaches isp", reaches, 10_000)
+    await until("pc reaches isp", reaches)
   })
 
   await t.test("what happens once is done where the node is; destroy takes faults along", async (t) => {

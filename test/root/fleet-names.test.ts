@@ -29,7 +29,7 @@ t.test("two hosts", { skip: needsRoot }, async (t) => {
     t.teardown(() => rmSync(second.directory, { recursive: true, force: true }))
     const log = (): string => readFileSync(join(second.directory, "weftd.log"), "utf8")
     second.spawn()
-    await until("it is refused", () => log().includes("Cannot register host"), 40_000).catch((error: unknown) => t.comment(error, log()))
+    await until("it is refused", () => log().includes("Cannot register host"), 120_000).catch((error: unknown) => t.comment(error, log()))
     await second.stop()
     t.same(await second.remaining(), [])
     return log()
@@ -54,10 +54,10 @@ t.test("two hosts", { skip: needsRoot }, async (t) => {
     const leases = (await fleet.etcdctl("lease", "list")).stdout.match(/^[0-9a-f]{10,}$/gm) ?? []
     for (const id of leases) await fleet.etcdctl("lease", "revoke", id)
     await fleet.etcdctl("put", key, holder)
-    await until("it warns", warns, 40_000)
+    await until("it warns", warns, 120_000)
     t.match(await fleet.weft(2, ["destroy", lab]), { code: 1, stderr: /leaves its labs as they are/ })
     await fleet.etcdctl("del", key)
-    await until("it has its name", async () => !(await warns()), 40_000)
+    await until("it has its name", async () => !(await warns()), 120_000)
     await fleet.complete()
     const networks = { lan: { cidr: "10.2.0.0/24", ports: ["a", "b"] } }
     await fleet.make({ name: lab, nodes, networks }, 2)

@@ -11,7 +11,7 @@ import type { RehearsalRecord } from "../../ctl/rehearsal/record.ts"
 import { Fleet } from "./fleet-harness.ts"
 import { needsRoot } from "./harness.ts"
 
-t.setTimeout(200_000)
+t.setTimeout(600_000)
 
 const topology = (name: string, metric: number) => ({
   name,
@@ -48,7 +48,7 @@ t.test("weft rehearse of a lab that spans hosts", { skip: needsRoot }, async (t)
       { name: "heal", heal: "cut" }
     ]
   }))
-  const { code, stderr, stdout } = await fleet.weft(1, ["rehearse", file, "-o", "json"], { timeoutMs: 150_000 })
+  const { code, stderr, stdout } = await fleet.weft(1, ["rehearse", file, "-o", "json"], { timeoutMs: 300_000 })
   const record = JSON.parse(stdout === "" ? "{}" : stdout) as RehearsalRecord
   t.equal(code, 0, `${stderr} ${record.reasons?.join(", ")}`)
   const [run] = record.runs

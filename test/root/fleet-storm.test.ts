@@ -57,7 +57,7 @@ const lab = (name: string, version: 0 | 1): TopologyObject => {
   }
 }
 
-t.test(`storm over hosts: ${times} (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, timeout: 60_000 + times * 60_000 }, async (t) => {
+t.test(`storm over hosts: ${times} (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, timeout: 600_000 + times * 60_000 }, async (t) => {
   const fleet = await Fleet.start("storm", { hosts: 3, etcdMembers: 3 })
   t.teardown(() => fleet.close())
   const name = fleet.name("storm")
@@ -96,7 +96,7 @@ t.test(`storm over hosts: ${times} (WEFT_STORM_SEED=${seed})`, { skip: needsRoot
         const [first, ...others] = await Promise.all([1, 2, 3].map(labsOf))
         return others.every((other) => other === first) && !/deploying|changing|destroying|recovering/.test(first!)
       },
-      60_000
+      120_000
     )
     const [found] = await fleet.client(1).list()
     if (found === undefined) {

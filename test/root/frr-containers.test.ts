@@ -11,7 +11,7 @@ import { checkout, needsRoot, until } from "./harness.ts"
 
 const buildPatienceMs = 300_000
 /** OSPF and BGP with timers of seconds, on two busy cores. */
-const convergeMs = 60_000
+const convergeMs = 120_000
 
 /** The file under another name, with these nodes on these hosts. */
 const topology = (name: string, hosts: Readonly<Record<string, string>> = {}): string => {

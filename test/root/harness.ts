@@ -8,7 +8,8 @@
  *   await world.run(node, ["ping", "-c1", "10.0.0.2"])
  *   t.teardown(() => world.close())              removes it all and fails when something is left
  *
- * Nothing sleeps: `until` waits for a condition with a deadline.
+ * Nothing sleeps: `until` waits for a condition. Its limit is for what hangs, not for what is slow: a busy machine may
+ * take ten times as long.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process"
 import { mkdirSync, readdirSync, statSync } from "node:fs"
@@ -48,7 +49,7 @@ export interface Port {
 }
 
 /** Waits for the kernel or a peer: resolves when `holds`, rejects after `deadlineMs`. */
-export const until = async (what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 5000): Promise<void> => {
+export const until = async (what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 60_000): Promise<void> => {
   const end = performance.now() + deadlineMs
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`)

@@ -10,7 +10,7 @@ import { sh, Weftd } from "./daemon-harness.ts"
 import { Fleet } from "./fleet-harness.ts"
 import { needsRoot, until } from "./harness.ts"
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const spec = (from: string, to: string, more: Partial<FlowSpec> = {}): FlowSpec => ({
   from, to, protocol: "udp", spacingMs: 1, timeoutMs: 200, payload: 0, ipv6: false, ...more

@@ -20,7 +20,7 @@ t.test("examples of rehearsals", { skip: needsRoot }, async (t) => {
   const html = join(weftd.directory, "report.html")
   const run = async (name: string) => {
     const words = ["rehearse", join(folder, name), "-o", "json", "--html", html]
-    const { code, stderr, stdout } = await weftd.weft(words, { timeoutMs: 180_000 })
+    const { code, stderr, stdout } = await weftd.weft(words, { timeoutMs: 300_000 })
     t.same(await weftd.client.list(), [], "the lab is gone")
     return { code, stderr, record: JSON.parse(stdout) as RehearsalRecord }
   }

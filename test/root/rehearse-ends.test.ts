@@ -29,7 +29,7 @@ t.test("weft rehearse that is broken off", { skip: needsRoot }, async (t) => {
     t.equal((await weftd.client.faults(lab)).length, 1)
     child.kill("SIGKILL")
     await end()
-    await until("the fault is healed", async () => (await weftd.client.faults(lab)).length === 0, 15_000)
+    await until("the fault is healed", async () => (await weftd.client.faults(lab)).length === 0)
     t.strictSame(await weftd.plan(before(lab)), [])
     await weftd.destroy(lab)
   })

@@ -72,7 +72,7 @@ export class Stage {
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
     const closed = once(child, "close") as Promise<[number | null]>
-    await until(`it says ${line}`, () => line.test(stderr), 60_000)
+    await until(`it says ${line}`, () => line.test(stderr), 120_000)
     const end = async () => {
       const [code] = await closed
       return { code, stderr, record: (stdout === "" ? undefined : JSON.parse(stdout)) as RehearsalRecord }

@@ -70,7 +70,7 @@ t.test("from static routes to BGP without losing a packet", { skip: needsRoot },
   t.teardown(() => weftd.close())
   const file = join(checkout, "topologies/static-to-bgp.rehearsal.yaml")
   const { code, stderr, stdout } = await weftd.weft(
-    ["rehearse", file, "--lab", weftd.name("bgp"), "-o", "json"], { timeoutMs: 90_000 })
+    ["rehearse", file, "--lab", weftd.name("bgp"), "-o", "json"], { timeoutMs: 300_000 })
   t.equal(code, 0, stderr)
   const record = JSON.parse(stdout) as RehearsalRecord
   t.strictSame(record.reasons, [])

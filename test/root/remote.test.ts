@@ -68,13 +68,13 @@ t.test("a lab from afar", { skip: needsRoot }, async (t) => {
     await run([...client, "exec", "a", "--", "sleep", "12321"], {
       env: { ...process.env, WEFT_DAEMON: address, WEFT_PKI: pki.operator.folder },
       onStart: (child) =>
-        void until("the command runs", inNode, 20_000).then(() => {
+        void until("the command runs", inNode).then(() => {
           ran = true
           child.kill("SIGKILL")
         })
     })
     t.ok(ran, "it was running")
-    await until("the command is gone", async () => !(await inNode()), 10_000)
+    await until("the command is gone", async () => !(await inNode()))
     t.equal(weftd.pid, pid)
   })
 
@@ -118,7 +118,7 @@ t.test("a lab from afar", { skip: needsRoot }, async (t) => {
     })().catch((error: unknown) => error)
     await call.send({ start: { node: "a", argv: ["sh"], tty: true, size: { columns: 80, rows: 24 }, env: {}, user: "" } })
     await call.send({ stdin: Buffer.from("echo $((40 + 2))\r") })
-    await until("the shell answers", () => /\b42\r\n/.test(output), 10_000)
+    await until("the shell answers", () => /\b42\r\n/.test(output))
     t.equal(await weftd.stop(), 0)
     await reading
     client.close()

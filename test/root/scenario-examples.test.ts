@@ -15,7 +15,7 @@ t.test("examples of scenarios", { skip: needsRoot }, async (t) => {
     await t.test(name, async (t) => {
       // Faster than they are written: what they check, they wait for.
       const path = join(folder, name)
-      const { code, stderr, stdout } = await weftd.weft(["scenario", path, "--speed", "2x"], { timeoutMs: 120_000 })
+      const { code, stderr, stdout } = await weftd.weft(["scenario", path, "--speed", "2x"], { timeoutMs: 300_000 })
       t.equal(code, 0, `${stdout}${stderr}`)
       t.match(stdout, /✓ passed: \d+ faults? injected and healed/)
       t.same(await weftd.client.list(), [], "the lab is gone")

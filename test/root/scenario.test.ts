@@ -91,6 +91,29 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
     await nothingLeft()
   })
 
+  await t.test("a recording that a fault names travels with the scenario", async (t) => {
+    writeFileSync(join(folder, "bad-day.csv"), "time,loss\n0s,100%\n")
+    const path = file("recorded.scenario.yaml", {
+      timeline: [
+        ...["one", "two"].map((link) => ({ name: link, inject: { brownout: { link, trace: "bad-day.csv" } } })),
+        {
+          at: "100ms",
+          sequence: [
+            { check: { unreachable: { from: "pc", to: "db", timeout: "200ms" }, eventually: "10s" } }, { heal: ["one", "two"] },
+            { check: { reachable: { from: "pc", to: "db" }, eventually: "40s" } }
+          ]
+        }
+      ]
+    })
+    const { code, stderr, stdout } = await weftd.weft(["scenario", path, "--plan"])
+    t.equal(code, 0, stderr)
+    t.match(stdout, /does what bad-day\.csv says/)
+    t.match(await weftd.weft(["scenario", path, "--plan", "--daemon", "unix:/nonexistent"]), { code: 0, stdout: /bad-day\.csv/ })
+    const ran = await weftd.weft(["scenario", path])
+    t.equal(ran.code, 0, `${ran.stdout}${ran.stderr}`)
+    await nothingLeft()
+  })
+
   await t.test("a check that fails makes it fail, and all is healed", async (t) => {
     const check = { reachable: { from: "r", to: "10.1.0.77", timeout: "200ms" } }
     const path = file("fails.scenario.yaml", { timeline: [{ inject: { "link-down": "three" } }, { at: "200ms", check }] })
@@ -141,7 +164,7 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
       checks: [{ failover: { flows: { from: "pc", to: "db" }, inject: bothLost, within: "60s" } }]
     })
     const ended = weftd.weft(["check", path], {
-      onStart: (child) => void until("the fault is there", async () => ((await weftd.inspect(lab)).faults ?? []).length > 0, 60_000)
+      onStart: (child) => void until("the fault is there", async () => ((await weftd.inspect(lab)).faults ?? []).length > 0, 120_000)
         .then(() => child.kill("SIGINT"))
     })
     t.equal((await ended).code, 130)

@@ -82,7 +82,7 @@ const differences = (weftd: Weftd, name: string, topology: TopologyObject | unde
   ]
 }
 
-t.test(`storm: ${times} kills (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, timeout: 60_000 + times * 20_000 }, async (t) => {
+t.test(`storm: ${times} kills (WEFT_STORM_SEED=${seed})`, { skip: needsRoot, timeout: 600_000 + times * 20_000 }, async (t) => {
   const weftd = await Weftd.start("storm")
   t.teardown(() => weftd.close())
   const name = weftd.name("storm")

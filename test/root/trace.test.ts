@@ -38,7 +38,7 @@ const packetsEachSecond = async (weftd: Weftd, lab: string): Promise<number> => 
 
 const lines = (times: ReadonlyArray<number>): string => times.map((time) => `${time}\n`).join("")
 
-t.test("a link's recording", { skip: needsRoot, timeout: 240_000 }, async (t) => {
+t.test("a link's recording", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const weftd = await Weftd.start("trace")
   const folder = mkdtempSync(join(tmpdir(), "weft-trace-"))
   t.teardown(async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import t from "tap"
 import { checkout, needsRoot } from "./harness.ts"
 
-t.test("with-weftd.sh", { skip: needsRoot, timeout: 60_000 }, async (t) => {
+t.test("with-weftd.sh", { skip: needsRoot, timeout: 600_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "weft-with-"))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const log = join(folder, "weftd.log")

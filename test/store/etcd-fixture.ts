@@ -34,7 +34,7 @@ export const freePort = async (): Promise<number> => {
 }
 
 /** Resolves when `holds`, rejects after `deadlineMs`. */
-export const until = async (what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 15_000): Promise<void> => {
+export const until = async (what: string, holds: () => boolean | Promise<boolean>, deadlineMs = 60_000): Promise<void> => {
   const end = performance.now() + deadlineMs
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`)
