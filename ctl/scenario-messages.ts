@@ -10,6 +10,10 @@ export interface ScenarioStart {
   readonly seed: string
   readonly speed: number
   readonly lookOnly: boolean
+  /** Recordings that its faults name, by these names. */
+  readonly files: Readonly<Record<string, Uint8Array>>
+  /** Why others could not be read. */
+  readonly unread: Readonly<Record<string, string>>
 }
 
 export interface ScenarioStep {

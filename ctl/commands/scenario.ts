@@ -16,6 +16,7 @@ import type { Context, InputOf } from "../command.ts"
 import { junit } from "../junit.ts"
 import type { CheckResult, Diagnostic, Topology } from "../messages.ts"
 import { inItsOwnLab, Interrupted, interruptedExit, interruption, type Interruption } from "../own-lab.ts"
+import { readFaultRecordings, type Recordings } from "../recordings.ts"
 import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
 import { momentLines, scheduleLines } from "../render/scenario.ts"
 import { printValue } from "../render/value.ts"
@@ -52,7 +53,8 @@ const readScenario = ({ file, lab = "", seed = "", speed = "1x" }: Input): Scena
     const content = readFileSync(filename === "-" ? 0 : filename)
     if (content.length > largest) throw new Failure(Exit.usage,
       `Cannot use scenario "${filename}": it has ${content.length} octets, at most ${largest} are accepted`)
-    return { filename: filename === "-" ? "<stdin>" : filename, content, lab, seed, speed: Number(factor), lookOnly: false }
+    const recordings = readFaultRecordings(content, filename === "-" ? "." : dirname(filename), "scenario")
+    return { filename: filename === "-" ? "<stdin>" : filename, content, ...recordings, lab, seed, speed: Number(factor), lookOnly: false }
   } catch (error) {
     if (error instanceof Failure) throw error
     const { code } = error as NodeJS.ErrnoException
@@ -138,14 +140,15 @@ const planningHere = async (request: ScenarioStart, input: Input): Promise<numbe
   const [{ readScenario: read, stepsOf }, { load }] = await Promise.all([
     import("../../daemon/checks/scenario.ts"), import("../../daemon/compiler/load.ts")
   ])
-  const seed = request.seed === "" ? {} : { seed: Number(request.seed) }
-  const first = read(request, seed)
+  const mapsOf = ({ files = {}, unread = {} }: Partial<Recordings>) =>
+    ({ files: new Map(Object.entries(files)), unread: new Map(Object.entries(unread)) })
+  const options = { ...mapsOf(request), ...(request.seed === "" ? {} : { seed: Number(request.seed) }) }
+  const first = read(request, options)
   const { topology: named = "" } = first.ok ? first.scenario : first
   const topology = named === "" ? undefined : await readTopology(join(dirname(request.filename), named))
-  const { files = {}, unread = {} } = topology ?? {}
-  const beside = { files: new Map(Object.entries(files)), unread: new Map(Object.entries(unread)) }
-  const loaded = topology === undefined ? undefined : load({ filename: topology.filename, content: topology.content, ...beside })
-  const result = loaded?.ok === true ? read(request, { ...seed, plan: loaded.plan }) : first
+  const loaded = topology === undefined ? undefined
+    : load({ filename: topology.filename, content: topology.content, ...mapsOf(topology) })
+  const result = loaded?.ok === true ? read(request, { ...options, plan: loaded.plan }) : first
   const found = [...(result.ok ? [] : result.diagnostics), ...(loaded === undefined || loaded.ok ? [] : loaded.diagnostics)]
   const diagnostics = found.map((one): Diagnostic =>
     ({ ...one, severity: one.severity === "error" ? "ERROR" : "WARNING", suggestion: one.suggestion ?? "" }))

@@ -10,7 +10,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { parse } from "yaml"
 import { Exit, Failure } from "../command.ts"
-import { readRecordings } from "../recordings.ts"
+import { readFaultRecordings, readRecordings } from "../recordings.ts"
 import type { RehearsalFile } from "./messages.ts"
 
 const suffix = ".rehearsal.yaml"
@@ -44,9 +44,7 @@ export const readBundle = (file: string | undefined): Bundle => {
 
 /** Recordings that faults name (`inject: {brownout: {link: dx-1, trace: bad-day.csv}}`): as those of topologies, in the folder or below. */
 const readTraces = (content: Uint8Array, folder: string): ReadonlyArray<readonly [string, RehearsalFile]> => {
-  const links = tracesIn(content).map((trace) => ({ trace }))
-  if (links.length === 0) return []
-  const { files, unread } = readRecordings(Buffer.from(JSON.stringify({ links })), folder)
+  const { files, unread } = readFaultRecordings(content, folder, "rehearsal")
   const read = Object.entries(files).map(([name, octets]) => [name, { filename: join(folder, name), content: octets }] as const)
   return [...read, ...Object.entries(unread).map(([name, missing]) => [name, { filename: name, missing }] as const)]
 }
@@ -88,8 +86,12 @@ const readNamed = (folder: string, name: string): RehearsalFile => {
     const { size } = statSync(filename)
     if (size > largest) throw new Error(`it has ${size} octets, at most ${largest} are accepted`)
     const content = bounded(readFileSync(filename))
-    // Topologies alone name recordings; in others there are no links.
-    return { filename, content, ...readRecordings(content, dirname(filename)) }
+    const here = dirname(filename)
+    // Links are in topologies alone, faults in scenarios.
+    const [ofLinks, ofFaults] = [readRecordings(content, here), readFaultRecordings(content, here, "scenario")]
+    return {
+      filename, content, files: { ...ofLinks.files, ...ofFaults.files }, unread: { ...ofLinks.unread, ...ofFaults.unread }
+    }
   } catch (error) {
     return { filename, missing: reasonOf(error as NodeJS.ErrnoException) }
   }
@@ -109,14 +111,6 @@ const understood = (content: Uint8Array): { readonly topology: unknown; readonly
     return { topology: undefined, steps: [] }
   }
 }
-
-const tracesIn = (content: Uint8Array): ReadonlyArray<string> =>
-  understood(content).steps.flatMap((step) => {
-    const { inject } = mapOf(step)
-    const faults: ReadonlyArray<unknown> = Array.isArray(inject) ? inject : [inject]
-    const traces = faults.flatMap((fault) => Object.values(mapOf(fault)).map((spec) => mapOf(spec)["trace"]))
-    return traces.filter((word) => typeof word === "string")
-  })
 
 /** The files that a rehearsal names, as it does. */
 export const namesIn = (content: Uint8Array): ReadonlySet<string> => {

@@ -1,4 +1,5 @@
 /** Scenarios with the checks in them: what `faults/scenario-parse.ts` reads, and suites' own words for what it checks. */
+import { fileIn, withoutFiles } from "../faults/files.ts"
 import type { Scenario, ScenarioResult, TimedFault } from "../faults/scenario.ts"
 import { parseScenario } from "../faults/scenario-parse.ts"
 import type { Plan } from "../plan/resource.ts"
@@ -11,20 +12,24 @@ export interface ScenarioOptions {
   readonly plan?: Plan
   /** In place of the file's own. */
   readonly seed?: number
+  /** Recordings that faults name, and why they could not be read, by name. */
+  readonly files?: ReadonlyMap<string, Uint8Array>
+  readonly unread?: ReadonlyMap<string, string>
 }
 
 /** Reads a scenario and takes its chances. Never throws. */
 export const readScenario = (source: Source, options: ScenarioOptions = {}): ScenarioResult<Check> => {
-  const { plan } = options
+  const { files = new Map<string, Uint8Array>(), plan, unread = new Map<string, string>() } = options
   const nodes = plan === undefined ? undefined : nodesOf(plan)
   let index = 0
   return parseScenario(source, {
     ...options,
+    fileOf: fileIn(files, unread),
     readCheck: (value, path, reporter) => readCheck(value, { path, index: index++, nodes, plan, reporter })
   })
 }
 
-const faultOf = ({ forMs = 0, kind, spec, title }: TimedFault) => ({ kind, title, spec: JSON.stringify(spec), forMs })
+const faultOf = ({ forMs = 0, kind, spec, title }: TimedFault) => ({ kind, title, spec: JSON.stringify(withoutFiles(kind, spec)), forMs })
 
 /** What happens, one row for each moment: plain data, the same for a daemon's answer and for who has none. */
 export const stepsOf = ({ moments }: Scenario<Check>): ReadonlyArray<ScenarioStep> =>

@@ -4,6 +4,7 @@ import { type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { doesOf, type EntryKeys } from "../topology/entry.ts"
 import { decoder } from "../topology/explain.ts"
 import { parseSpan } from "../topology/units.ts"
+import { type FileOf, withFiles, withoutFiles } from "./files.ts"
 import { kindOf } from "./kinds.ts"
 import { type ReadFault, readFault, readFaults } from "./read.ts"
 import type { TimedFault } from "./scenario.ts"
@@ -41,6 +42,7 @@ export interface Reading<C> {
   readonly reporter: Reporter
   /** Of the lab, without faults; absent: names are not looked up. */
   readonly plan: Plan | undefined
+  readonly fileOf: FileOf
   readonly readCheck: (value: unknown, path: Path) => C | undefined
   /** Names of entries so far, and where. */
   readonly names: Map<string, Path>
@@ -93,11 +95,13 @@ const readEntry = <C>(value: unknown, place: Place, reading: Reading<C>): Entry<
 
 /** An entry that is wrong already: what else is. */
 const inspect = <C>(does: Does, value: unknown, place: Place, reading: Reading<C>): void => {
-  const { plan, reporter } = reading
-  if (does === "inject") readFaults(value, place.path, reporter, plan)
+  if (does === "inject") readInjected(value, place.path, reading)
   else if (does === "check") reading.readCheck(value, place.path)
   else if (Array.isArray(value)) readEntries(value, { ...place, follows: does === "sequence" }, reading)
 }
+
+const readInjected = <C>(value: unknown, path: Path, { fileOf, plan, reporter }: Reading<C>): ReadonlyArray<ReadFault> | undefined =>
+  readFaults(withFiles(value, path, reporter, fileOf), path, reporter, plan)
 
 const register = <C>(name: string, path: Path, { names, reporter }: Reading<C>): void => {
   const earlier = names.get(name)
@@ -134,12 +138,12 @@ const rangeOf = (value: unknown): { readonly duration?: Range } =>
 const readAct = <C>(
   does: Does, decoded: Readonly<Record<string, unknown>>, { name, path }: Place, reading: Reading<C>
 ): Act<C> | undefined => {
-  const { plan, reporter } = reading
+  const { plan } = reading
   const value = decoded[does]
   const at = [...path, does]
   switch (does) {
     case "inject": {
-      const faults = readFaults(value, at, reporter, plan)
+      const faults = readInjected(value, at, reading)
       if (faults === undefined) return undefined
       return { kind: "inject", faults: faults.map((one) => titled(one, plan)), ...rangeOf(decoded["for"]) }
     }
@@ -173,11 +177,11 @@ const readAct = <C>(
 const titled = (fault: ReadFault, plan: Plan | undefined): TimedFault => {
   const { kind, spec } = fault
   const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
-  const words = Object.entries(spec as object).map(([key, value]) => `${key}=${plain(value)}`)
+  const words = Object.entries(withoutFiles(kind, spec)).map(([key, value]) => `${key}=${plain(value)}`)
   return { ...fault, title: plan === undefined ? [kind, ...words].join(" ") : kindOf(kind)!.title(spec, plan) }
 }
 
-const readRandom = <C>(spec: RandomSpec, path: Path, { plan, reporter }: Reading<C>): Act<C> | undefined => {
+const readRandom = <C>(spec: RandomSpec, path: Path, { fileOf, plan, reporter }: Reading<C>): Act<C> | undefined => {
   const { between, count, of, rate, targets } = spec
   const before = reporter.errors
   const [fromMs = 0, toMs = 0] = between.map((time) => parseSpan(time)!)
@@ -189,7 +193,8 @@ const readRandom = <C>(spec: RandomSpec, path: Path, { plan, reporter }: Reading
   const words = targets === undefined ? undefined : typeof targets === "string" ? [targets] : targets
   const aims = words?.map((word, index) => ({ word, path: [...path, "targets", ...(typeof targets === "string" ? [] : [index])] }))
   const candidates = aims?.flatMap((aim) => candidatesOf(aim.word, aim.path, plan, reporter))
-  const choices = of.map((value, index) => choicesOf(value, [...path, "of", index], candidates, plan, reporter))
+  const known = of.map((value, index) => withFiles(value, [...path, "of", index], reporter, fileOf))
+  const choices = known.map((value, index) => choicesOf(value, [...path, "of", index], candidates, plan, reporter))
   if (reporter.errors > before) return undefined
   return {
     kind: "random", choices: choices.map((each) => each.map((one) => titled(one, plan))), fromMs, toMs,

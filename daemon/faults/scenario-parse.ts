@@ -4,6 +4,7 @@ import { inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
 import { parseSpan } from "../topology/units.ts"
+import { fileIn, type FileOf } from "./files.ts"
 import type { Ending, ScenarioResult } from "./scenario.ts"
 import { readEntries, type Reading } from "./scenario-entries.ts"
 import { schedule } from "./scenario-schedule.ts"
@@ -14,6 +15,8 @@ export interface ParseOptions<C> {
   readonly plan?: Plan
   /** In place of the file's own. */
   readonly seed?: number
+  /** Files that faults name; absent: none came along. */
+  readonly fileOf?: FileOf
   /** Reads a check; what is wrong with it, it tells the reporter. */
   readonly readCheck: (value: unknown, path: Path, reporter: Reporter) => C | undefined
 }
@@ -24,7 +27,7 @@ const decodeOutline = decoder(Outline)
 
 /** Parses a scenario and takes its chances. Never throws. */
 export const parseScenario = <C>(source: Source, options: ParseOptions<C>): ScenarioResult<C> => {
-  const { plan, seed } = options
+  const { fileOf = fileIn(new Map(), new Map()), plan, seed } = options
   const read = readSource(source, { name: "scenario", least: "a timeline", whole: "scenario" })
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
@@ -37,7 +40,7 @@ export const parseScenario = <C>(source: Source, options: ParseOptions<C>): Scen
     reporter.error(["lab"], "a scenario with a topology has its lab from there: remove one of the two", { at: "key" })
   }
   const reading: Reading<C> = {
-    reporter, plan, names: new Map(), heals: [], readCheck: (value, path) => options.readCheck(value, path, reporter)
+    reporter, plan, fileOf, names: new Map(), heals: [], readCheck: (value, path) => options.readCheck(value, path, reporter)
   }
   const timeline = Array.isArray(raw["timeline"]) ? raw["timeline"] : undefined
   const entries = timeline === undefined ? [] : readEntries(timeline, { path: ["timeline"], name: "", follows: false }, reading)

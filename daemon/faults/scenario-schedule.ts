@@ -1,6 +1,7 @@
 /** Entries and a seed -> moments. No clock: the same entries and seed give the same moments on every machine. */
 import type { Reporter } from "../topology/diagnostic.ts"
 import { Random } from "../wire/random.ts"
+import { kindOf } from "./kinds.ts"
 import { happensOnce } from "./read.ts"
 import type { Moment, TimedFault } from "./scenario.ts"
 import type { Act, Entry } from "./scenario-entries.ts"
@@ -98,8 +99,12 @@ const perform = <C>(entry: Entry<C>, atMs: number, scheduling: Scheduling<C>): n
   }
 }
 
-const lasting = (fault: TimedFault, forMs: number | undefined): TimedFault =>
-  fault.forMs !== undefined || forMs === undefined || happensOnce(fault.kind) ? fault : { ...fault, forMs }
+/** As long as the fault says, or its entry, or what its kind does by itself: a recording has an end. */
+const lasting = (fault: TimedFault, ofEntryMs: number | undefined): TimedFault => {
+  if (fault.forMs !== undefined || happensOnce(fault.kind)) return fault
+  const forMs = ofEntryMs ?? kindOf(fault.kind)?.defaultForMs?.(fault.spec)
+  return forMs === undefined ? fault : { ...fault, forMs }
+}
 
 const inject = <C>(entry: Entry<C>, atMs: number, faults: ReadonlyArray<TimedFault>, scheduling: Scheduling<C>): number => {
   add(entry, { what: "inject", faults, atMs }, scheduling)

@@ -1,6 +1,7 @@
 /** The steps of a rehearsal: the file's lists -> `Step`s, with everything that is wrong told to the reporter. Pure. */
 import { readCheck } from "../checks/suite.ts"
 import { parseSuite, withLabels } from "../checks/suite.ts"
+import { fileIn, type FileOf, withFiles } from "../faults/files.ts"
 import { kindOf } from "../faults/kinds.ts"
 import { type ReadFault, readFaults } from "../faults/read.ts"
 import { parseScenario } from "../faults/scenario-parse.ts"
@@ -149,7 +150,8 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
       return version === undefined ? undefined : { kind: "deploy", version }
     }
     case "inject": {
-      const faults = readFaults(withFiles(value, at, walk), at, reporter, plan)
+      const fileOf: FileOf = (name, where) => walk.files.named(name, where, reporter)?.content
+      const faults = readFaults(withFiles(value, at, reporter, fileOf), at, reporter, plan)
       return faults === undefined ? undefined : { kind: "inject", faults }
     }
     case "heal":
@@ -169,24 +171,6 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
     default:
       return does satisfies never
   }
-}
-
-const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-/** Puts what files hold beside their names, where a kind of fault takes files. */
-const withFiles = (value: unknown, path: Path, walk: Walk): unknown => {
-  if (Array.isArray(value)) return value.map((one, index) => withFiles(one, [...path, index], walk))
-  if (!isMap(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([name, spec]) => {
-    if (!isMap(spec)) return [name, spec]
-    const contents = Object.entries(kindOf(name)?.files ?? {}).flatMap(([key, into]) => {
-      const file = spec[key]
-      const read = typeof file === "string" ? walk.files.named(file, [...path, name, key], walk.reporter) : undefined
-      return read === undefined ? [] : [[into, Buffer.from(read.content).toString("utf8")] as const]
-    })
-    return [name, { ...spec, ...Object.fromEntries(contents) }]
-  }))
 }
 
 const readHeal = (value: string | ReadonlyArray<string>, at: Path, { injects, reporter }: Walk): Action => {
@@ -259,6 +243,7 @@ const readScenario = (value: ScenarioSpec, at: Path, plan: Plan | undefined, { f
   const result = parseScenario(file, {
     ...(plan === undefined ? {} : { plan }),
     ...(seed === undefined ? {} : { seed }),
+    fileOf: fileIn(file.files, file.unread),
     readCheck: (check, path, of) => readCheck(check, { path, index: 0, nodes, plan, reporter: of })
   })
   if (!result.ok) return void addTo(files, result.diagnostics)

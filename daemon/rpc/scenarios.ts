@@ -30,6 +30,8 @@ interface ScenarioStart {
   readonly seed: string
   readonly speed: number
   readonly lookOnly: boolean
+  readonly files: Readonly<Record<string, Uint8Array>>
+  readonly unread: Readonly<Record<string, string>>
 }
 
 type Call = ServerDuplexStream<ScenarioRequest, object>
@@ -45,10 +47,12 @@ class CallError extends Error {
 
 const mostSpeed = 1000
 
-const parsed = ({ content, filename, seed }: ScenarioStart, plan: Plan | undefined): ScenarioResult<Check> =>
+const parsed = ({ content, filename, files, seed, unread }: ScenarioStart, plan: Plan | undefined): ScenarioResult<Check> =>
   readScenario({ filename: filename === "" ? "scenario" : filename, content }, {
     ...(plan === undefined ? {} : { plan }),
-    ...(seed === "" ? {} : { seed: Number(seed) })
+    ...(seed === "" ? {} : { seed: Number(seed) }),
+    files: new Map(Object.entries(files)),
+    unread: new Map(Object.entries(unread))
   })
 
 interface Found {

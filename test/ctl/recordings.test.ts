@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
-import { readRecordings } from "../../ctl/recordings.ts"
+import { readFaultRecordings, readRecordings } from "../../ctl/recordings.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "weft-recordings-"))
 t.teardown(() => rmSync(folder, { recursive: true }))
@@ -49,6 +49,23 @@ t.test("readRecordings reads nothing outside of the topology's folder, and says 
       "": outside
     }
   })
+})
+
+t.test("readFaultRecordings reads what brownouts name, wherever they stand", async (t) => {
+  const names = (text: string) => {
+    const { files, unread } = readFaultRecordings(Buffer.from(text), lab, "scenario")
+    return [Object.keys(files).sort(), unread]
+  }
+  t.strictSame(names(`timeline:
+  - { inject: { brownout: { link: a, trace: lte.down } } }
+  - sequence: [{ parallel: [{ inject: [{ loss: { link: a } }, { brownout: { link: b, trace: air/wan.csv } }] }] }]
+  - random: { of: [&same { brownout: { trace: inner } }, *same], targets: [a] }
+  - { check: { run: { trace: large } } }
+`), [["air/wan.csv", "inner", "lte.down"], {}])
+  t.strictSame(names("timeline: [{ inject: { brownout: { link: a, trace: ../secret } } }]"),
+    [[], { "../secret": "it is not in the scenario's folder" }])
+  const odd = ["", "trace: [", "brownout: trace", "brownout: { trace: 7 }", "- brownout: [trace]"]
+  for (const text of odd) t.strictSame(names(text), [[], {}])
 })
 
 t.test("readRecordings bounds what it reads in all", async (t) => {

@@ -14,9 +14,11 @@ steps:
 roll-back: [{ deploy: one.weft.yaml }]
 `
 
+const chaos = "timeline: [{ inject: { brownout: { link: a, trace: sub/wire.csv } } }]"
+
 t.test("readBundle reads what a rehearsal names, from its folder, and says why it could not", async (t) => {
   const here = {
-    "a.rehearsal.yaml": rehearsal, "one.weft.yaml": "name: one", "chaos.scenario.yaml": "timeline: []", "day.csv": "time,delay",
+    "a.rehearsal.yaml": rehearsal, "one.weft.yaml": "name: one", "chaos.scenario.yaml": chaos, "day.csv": "time,delay",
     sub: { "two.weft.yaml": "links: [{ trace: wire.csv }]", "wire.csv": "time,rate" }
   }
   const folder = join(t.testdir({ "secret.csv": "secret", here }), "here")
@@ -29,12 +31,13 @@ t.test("readBundle reads what a rehearsal names, from its folder, and says why i
     "one.weft.yaml": "name: one",
     "sub/two.weft.yaml": "links: [{ trace: wire.csv }]",
     "none.check.yaml": "missing: no such file",
-    "chaos.scenario.yaml": "timeline: []",
+    "chaos.scenario.yaml": chaos,
     "day.csv": "time,delay",
-    "../secret.csv": "missing: it is not in the topology's folder",
+    "../secret.csv": "missing: it is not in the rehearsal's folder",
     "/etc/passwd": "missing: it is no YAML file: its name ends in .yaml"
   })
   t.strictSame(Object.keys(files["sub/two.weft.yaml"]!.files!), ["wire.csv"], "a topology's recordings come from its own folder")
+  t.strictSame(Object.keys(files["chaos.scenario.yaml"]!.files!), ["sub/wire.csv"], "and those of a scenario from its own")
 })
 
 t.test("readBundle takes any octets, and says what is not there", async (t) => {

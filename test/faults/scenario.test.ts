@@ -1,7 +1,7 @@
 /** Scenarios: what they say about mistakes, that a seed fixes the schedule on every machine, and that the examples are right. */
 import { readdirSync, readFileSync } from "node:fs"
 import t from "tap"
-import { readScenario } from "../../daemon/checks/scenario.ts"
+import { readScenario, stepsOf } from "../../daemon/checks/scenario.ts"
 import { load } from "../../daemon/compiler/load.ts"
 import type { Plan } from "../../daemon/plan/resource.ts"
 import { render } from "../../daemon/topology/diagnostic.ts"
@@ -103,6 +103,33 @@ timeline:
   t.match(rows("timeline: [{ every: 1s, inject: { link-down: x } }]")[0], /never ends/)
   t.match(rows("until: 1h\ntimeline: [{ every: 1ms, inject: { link-down: x } }]")[0], /more than 10000 moments/)
   t.match(rows("until: 5s\ntimeline: [{ at: 6s, inject: { link-down: x } }]")[0], /comes after 5s/)
+})
+
+t.test("recordings that came along are with their faults, and last as long as they do", async (t) => {
+  const file = (name: string): string => `
+timeline:
+  - { inject: { brownout: { link: dx-1, trace: ${name} } } }
+  - { at: 1m, inject: { brownout: { link: dx-1, trace: ${name} } }, for: 2s }
+  - { random: { count: 1, between: [2m, 3m], of: [{ brownout: { trace: ${name} } }], targets: [dx-1] } }
+`
+  const files = new Map([["day.csv", Buffer.from("time,rate,delay,loss\n0s,5mbit,20ms,1%\n5s,1mbit,80ms,9%\n10s,5mbit,20ms,1%\n")]])
+  const unread = new Map([["gone.csv", "no such file"]])
+  const read = (name: string, more: object) => readScenario({ filename: "s", content: file(name) }, { plan: hybrid, ...more })
+  const result = read("day.csv", { files })
+  t.equal(result.ok ? "" : result.diagnostics.map(render).join("\n"), "")
+  if (!result.ok) return
+  t.match(result.scenario.moments.map((moment) => (moment.what === "inject" ? moment.faults : [])), [
+    [{ forMs: 15_000, spec: { recording: /^time,/ } }], [{ forMs: 2000 }], [{ forMs: 15_000, spec: { link: "dx-1", recording: /^time,/ } }]
+  ])
+  t.notMatch(JSON.stringify(stepsOf(result.scenario)), /time,rate/, "nobody is shown what the file holds")
+  const bare = readScenario({ filename: "s", content: file("day.csv") }, { files })
+  t.match(bare.ok ? stepsOf(bare.scenario)[0]!.faults : bare.diagnostics, [{ title: "brownout link=dx-1 trace=day.csv" }])
+  const told = (name: string, more: object): ReadonlyArray<string> => {
+    const wrong = read(name, more)
+    return wrong.ok ? [] : wrong.diagnostics.map(render)
+  }
+  t.match(told("gone.csv", { files, unread }), [/^s:3:48: .*trace: cannot read it: no such file$/, /^s:4:/, /^s:5:/])
+  t.match(told("day.csv", {}), [/it was not sent along$/, /^s:4:/, /^s:5:/])
 })
 
 t.test("the example of docs/scenarios.md is a scenario", async (t) => {
