@@ -65,6 +65,18 @@ export const referencesOf = (path: Path, value: Nodes | undefined, what: "node" 
   return value.group === undefined ? labels : [{ path: [...path, "group"], text: value.group, what: "group" }, ...labels]
 }
 
+/**
+ * What a value names that is not of its schema, as far as that can be read: so that one thing that is wrong does not hide the next.
+ * `references`: as for values that are right; it may throw here.
+ */
+export const legible = <Spec>(value: unknown, references: (spec: Spec) => ReadonlyArray<Reference>): ReadonlyArray<Reference> => {
+  try {
+    return references(value as Spec).filter(({ text }) => typeof text === "string" && text.trim() !== "")
+  } catch {
+    return []
+  }
+}
+
 const hasAll = (node: LabNode, { group, kind, labels = {} }: Choice): boolean =>
   (group === undefined || node.group === group)
   && (kind === undefined || node.kind === kind)

@@ -16,7 +16,7 @@ import { readSource, type Source } from "../topology/source.ts"
 import { type KindName, kindNames, kindOf } from "./kinds.ts"
 import type { Reference } from "./kind.ts"
 import type { LabNode } from "./lab.ts"
-import { msOf } from "./parts.ts"
+import { legible, msOf } from "./parts.ts"
 import { checkSchemas, Outline } from "./suite-schema.ts"
 
 export interface Check {
@@ -114,9 +114,12 @@ export const readCheck = (value: unknown, context: CheckContext): Check | undefi
   const decoded = decoders.get(kind)!(value, path, reporter) as (Modifiers & Readonly<Record<string, unknown>>) | undefined
   const { problems, references, title } = kindOf(kind)
   problems?.((value as Readonly<Record<string, unknown>>)[kind], { path: [...path, kind], plan, reporter })
+  if (nodes !== undefined) {
+    const among = decoded === undefined ? legible((value as Readonly<Record<string, unknown>>)[kind], references) : references(decoded[kind])
+    for (const reference of among) lookUp(reference, [...path, kind], nodes, reporter)
+  }
   if (decoded === undefined) return undefined
   const spec = decoded[kind]
-  if (nodes !== undefined) for (const reference of references(spec)) lookUp(reference, [...path, kind], nodes, reporter)
   const { always, eventually = defaults.eventually, expect, labels = defaults.labels, not, severity = defaults.severity } = decoded
   if (not !== undefined && expect !== undefined) reporter.error([...path, "expect"], 'says the same as "not": remove one of the two',
     { at: "key" })

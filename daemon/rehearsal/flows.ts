@@ -1,6 +1,6 @@
 /** The flows of a rehearsal: the file's entries, each of which may stand for many -> `Flow`s that live from step to step. Pure. */
 import { isIP } from "node:net"
-import { chosen, type Nodes as NodesSpec, placeOf, referencesOf } from "../checks/parts.ts"
+import { chosen, legible, type Nodes as NodesSpec, placeOf, referencesOf } from "../checks/parts.ts"
 import type { Plan } from "../plan/resource.ts"
 import { terms } from "../probes/protocols.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
@@ -79,10 +79,18 @@ const readEntry = (value: unknown, path: Path, { plans, reporter }: ReadingFlows
   const look = (spec: NodesSpec, key: string, what: "node" | "target"): void => {
     if (isComplete) for (const one of referencesOf([...path, key], spec, what)) lookUp(one, nodes, reporter)
   }
+  /** An entry that is wrong already: what else is. */
+  const inspect = (entry: unknown, keys: Readonly<Record<string, "node" | "target">>): undefined => {
+    if (!isComplete || typeof entry !== "object" || entry === null) return
+    for (const [key, what] of Object.entries(keys)) {
+      const value = (entry as Readonly<Record<string, unknown>>)[key]
+      for (const one of legible(value, (spec: NodesSpec) => referencesOf([...path, key], spec, what))) lookUp(one, nodes, reporter)
+    }
+  }
   const before = reporter.errors
   if (typeof value === "object" && value !== null && "all-pairs" in value) {
     const decoded = decodePairs(value, path, reporter)
-    if (decoded === undefined) return undefined
+    if (decoded === undefined) return inspect(value, { "all-pairs": "node" })
     look(decoded["all-pairs"], "all-pairs", "node")
     const names = chosen(decoded["all-pairs"], { nodes })
     const pairs = pairsOf(names, names, path, reporter)
@@ -91,7 +99,7 @@ const readEntry = (value: unknown, path: Path, { plans, reporter }: ReadingFlows
     return reporter.errors > before ? undefined : { path, options: decoded, pairs }
   }
   const decoded = decodeFlow(value, path, reporter)
-  if (decoded === undefined) return undefined
+  if (decoded === undefined) return inspect(value, { from: "node", to: "target" })
   look(decoded.from, "from", "node")
   look(decoded.to, "to", "target")
   const pairs = pairsOf(chosen(decoded.from, { nodes }), chosen(decoded.to, { nodes }), path, reporter)

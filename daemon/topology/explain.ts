@@ -72,7 +72,9 @@ const explain = (context: Context): void => {
       return
     case "AnyOf":
       if (issue.issues.length > 0) {
-        for (const child of issue.issues) explain({ ...context, issue: child })
+        // What a value is nearly is told before what it is not at all: "fast" is no time, rather than not "none".
+        const near = issue.issues.filter((one) => one._tag !== "InvalidType" && !(one._tag === "AnyOf" && one.issues.length === 0))
+        for (const child of near.length > 0 ? near : issue.issues) explain({ ...context, issue: child })
         return
       }
       return wrongType(context, issue.ast)

@@ -21,6 +21,7 @@ flows:
   - { from: pc, to: db, path: / }
   - { from: pc, to: db, from-step: nowhere }
   - { form: pc, to: db }
+  - { from: pc, to: db, budget: { max-outage: fast, max-loss: 200% } }
 budgets: { max-outage: 5 }
 steps:
   - { deploy: broken.weft.yaml }
@@ -46,6 +47,13 @@ t.test("a rehearsal without anything to start with, to probe or to do", async (t
     ...problems(""), ...problems("flows: []\nsteps: []\n"), ...problems("lab: two\nflows: [{ from: pc, to: db }]\nsteps: [{ wait: 1s }]"),
     ...problems("topology: missing.weft.yaml\nflows: [{ from: pc, to: db }]\nsteps: [{ wait: 1s }]")
   ].join("\n"))
+})
+
+t.test("a flow with a wrong value and a wrong name has both told", async (t) => {
+  const content = (flow: string): string => `topology: two.weft.yaml\nflows: [${flow}]\nsteps: [{ wait: 1s }]\n`
+  t.match(problems(content("{ from: pcc, to: [dbb], spacing: fast }")), [/no node "pcc"/, /no node "dbb"/, /"fast": expected a time/])
+  t.match(problems(content("{ all-pairs: { group: none }, spacing: fast }")), [/no node has the group "none"/, /"fast": expected a time/])
+  t.match(problems(content("{ from: { pc: pc }, to: 5, spacing: fast }")), [/from\.pc: unknown key/, /to: expected/, /"fast": expected a time/])
 })
 
 t.test("names are looked up in the version that is there then", async (t) => {
