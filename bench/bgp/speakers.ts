@@ -149,7 +149,7 @@ const cpuOf = (pid: number): number => {
 
 const measure = async (count: number, asOf: "pod" | "router", patienceMs: number): Promise<Sample> => {
   const weftd = await Weftd.start("speakers")
-  const counted = { lost: 0 }
+  const counted = { lost: 0, isOver: false }
   try {
     const name = weftd.name("speakers")
     const lab = build(name, count, asOf)
@@ -157,7 +157,11 @@ const measure = async (count: number, asOf: "pod" | "router", patienceMs: number
     const cpuBefore = cpuOf(weftd.pid)
     const events = weftd.client.events({ lab: name, follow: true, last: 0 })
     const listening = (async () => {
-      for await (const event of events) if (event.type === "bgp.down") counted.lost++
+      for await (const event of events) {
+        if (event.type !== "bgp.down") continue
+        counted.lost++
+        if (!counted.isOver) console.error(`lost: ${event.message}`)
+      }
     })().catch(() => undefined)
     const began = performance.now()
     let deployS = 0
@@ -177,6 +181,7 @@ const measure = async (count: number, asOf: "pod" | "router", patienceMs: number
     }
     console.error(`converged after ${convergedS.toFixed(1)} s; CPU by thread: ${threadsOf(weftd.pid)}`)
     await pause(2000)
+    counted.isOver = true
     const sample = { deployS, convergedS, cpuS, peakMiB: statusOf(weftd.pid, "VmHWM"), restMiB: statusOf(weftd.pid, "VmRSS"), lost }
     void listening
     return sample

@@ -40,7 +40,10 @@ export const ProbeCounter = {
   pendingNs: 13,
   blindNs: 14,
   wrong: 15,
-  noteCount: 16
+  noteCount: 16,
+  /** The slowest answer since it was read last, and when that came; 0: none. */
+  slowestNs: 17,
+  slowestAtNs: 18
 } as const
 
 /** What `probeFlow` sends. As in `src/probe_flow.h`. */
@@ -208,7 +211,7 @@ export interface Addon {
   // length of address, port and ifindex (of a link-local address), and then ours
   /** `device`: empty, or the interface that connections must come in by. */
   bgpListen(netns: number, address: Uint8Array, port: number, device: string): number
-  /** A connection or a negative errno. */
+  /** A connection or a negative errno; `numbers` tell after the ends how long ago it was made, in ms. */
   bgpAccept(listener: number, octets: Uint8Array, numbers: Uint32Array): number
   /** Connecting. `local`, `device` and `key` may be empty, `hops` and `minimum` 0. */
   bgpConnect(

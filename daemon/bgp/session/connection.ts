@@ -55,6 +55,8 @@ export class Connection {
   remote: Endpoint | undefined
   local: Endpoint | undefined
   #descriptor: number
+  /** When TCP had made it, by `performance.now()`. */
+  readonly #madeAt: number
   #poll: Poll | undefined
   #handler: Handler | undefined
   #isConnected: boolean
@@ -71,9 +73,10 @@ export class Connection {
   #isFlushDue = false
   #sentTotal = 0
 
-  /** Takes over a descriptor: one that is connecting, or one that was accepted, with its ends. */
-  constructor(descriptor: number, ends?: readonly [Endpoint, Endpoint]) {
+  /** Takes over a descriptor: one that is connecting, or one that was accepted, with its ends, and made at `madeAt`. */
+  constructor(descriptor: number, ends?: readonly [Endpoint, Endpoint], madeAt: number = performance.now()) {
     this.#descriptor = descriptor
+    this.#madeAt = madeAt
     this.origin = ends === undefined ? "local" : "remote"
     this.#isConnected = ends !== undefined
     this.remote = ends?.[0]
@@ -87,6 +90,11 @@ export class Connection {
 
   get isOpen(): boolean {
     return this.#descriptor >= 0
+  }
+
+  /** How long ago the peer connected, ms: one that was accepted may have waited for that. Of our own: when we began to connect. */
+  get ageMs(): number {
+    return performance.now() - this.#madeAt
   }
 
   /** From now on the handler is told. */

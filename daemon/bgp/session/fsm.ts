@@ -5,8 +5,7 @@
  * connection waits for its OPEN (6.8). Timers are named here and kept by `timers.ts`, which drops what fired too late.
  *
  * Optional parts: automatic start and stop, damping by an idle hold time that doubles with each failure, passive establishment
- * without waiting (events 4, 5), the FSM subcodes of RFC 6608, the send hold timer of RFC 9687, replacement of a connection by a
- * restarted peer's (RFC 4724, 5).
+ * without waiting (events 4, 5), the FSM subcodes of RFC 6608, the send hold timer of RFC 9687.
  *
  * Unsupported: DelayOpen (events 12, 20), and events 14 and 15 (the kernel tells of whole connections only).
  *
@@ -15,6 +14,8 @@
  *   Connecting is tried again after 1, 2, 4... s, at most ConnectRetryTime.
  * - a NOTIFICATION is never answered by one (6.4 says why), although 8.2.2 asks for that in OpenSent.
  * - an OPEN in OpenConfirm or Established is an FSM error at once; that of another connection meets another machine.
+ * - a restarted peer's connection does not take the place of an established one at once (RFC 4724, 5), but when its OPEN is there:
+ *   it meets another machine, too.
  * - ConnectRetryCounter becomes zero again when a session has lasted for a keepalive interval, too, so that the next failure is not
  *   punished for those of yesterday.
  */
@@ -41,7 +42,7 @@ interface Agreed {
   readonly counter: number
   readonly holdTimeS: number
   readonly keepaliveS: number
-  /** The peer restarts gracefully: its next connection replaces this one (RFC 4724, 5). */
+  /** The peer restarts gracefully: its next connection may replace this one (RFC 4724, 5). */
   readonly isReplaceable: boolean
 }
 
@@ -329,12 +330,6 @@ const established = (config: Config, state: State & { readonly _tag: "Establishe
     case "TcpConnectionFails":
       // A session that was up and that the peer ends says nothing against the next one: resets and restarts are not damped.
       return fail(config, { ...state, counter: 0 }, nothing)
-    case "TcpConnectionConfirmed":
-      if (!state.isReplaceable) return [state, nothing]
-      return [
-        { _tag: "OpenSent", counter: state.counter },
-        [stop("keepalive"), stop("sendHold"), close, sessionDown, accept, sendOpen, start("hold", openHoldTimeS)]
-      ]
     default:
       return connected(config, state, event)
   }

@@ -282,7 +282,6 @@ export class Machine implements Handler {
     const from = this.state
     const [to, actions] = transition(this.config, from, event)
     this.state = to
-    if (to._tag === "OpenSent" && from._tag === "Established") this.cause = { _tag: "Replaced" }
     for (const action of actions) {
       if (this.#isDisposed) return
       this.#perform(action, event)

@@ -12,7 +12,7 @@
  *
  * A connection that comes in while the machine waits for one is the machine's. At any other time it gets a machine of its own, and the
  * two are compared when an OPEN has come on the second of them (RFC 4271, 6.8). A restarting peer's connection replaces an established
- * session (RFC 4724, 5).
+ * session (RFC 4724, 5), when its OPEN is there: a peer that has thought better of a connection closes it without one.
  *
  * Speakers that connect to each other at once must come to the same verdict although each sees the messages in an order of its own. So
  * a connection of ours that is made after the peer's has been confirmed is closed before our OPEN is sent on it, and the peer's is not
@@ -77,8 +77,10 @@ const fullOctets = 256 * 1024
 /** ...and true again from here on. */
 const roomOctets = 64 * 1024
 
-/** A session younger than this is not replaced by its peer's next connection. */
+/** A connection that the peer made before the session was so old does not replace it. */
 const steadyMs = 3000
+/** How long our own connection, which is to win, is waited for after the peer's is there. */
+const awaitedMs = 10_000
 
 const noCounters = (): MessageCounters => ({ open: 0, update: 0, notification: 0, keepalive: 0, routeRefresh: 0, octets: 0 })
 
@@ -337,9 +339,7 @@ export class NeighborSession implements Session, Host {
     if (state._tag === "Established" && !state.isReplaceable) return this.#refuse(connection)
     this.#incoming?.close()
     this.#incoming = connection
-    // RFC 4724, 5. In a session that has just come up it is the other connection of both that were made, read late.
-    const isReplaced = state._tag === "Established" && state.isReplaceable && this.clock.now() - this.#since > steadyMs
-    if (state._tag === "Active" || state._tag === "Idle" || isReplaced) return this.#main.feed({ _tag: "TcpConnectionConfirmed" })
+    if (state._tag === "Active" || state._tag === "Idle") return this.#main.feed({ _tag: "TcpConnectionConfirmed" })
     this.#startSecond()
   }
 
@@ -348,6 +348,7 @@ export class NeighborSession implements Session, Host {
   connect(): Connection | string {
     const { neighbor, transport, port } = { ...this.#options, neighbor: this.neighbor }
     if (this.#address === undefined) return `no router advertisement on ${this.ifname ?? "the interface"} yet`
+    if (this.isSuperfluous(this.#main)) return "the peer has connected first"
     const [hops, minimumHops] = this.#hops()
     try {
       return transport.connect({
@@ -384,9 +385,9 @@ export class NeighborSession implements Session, Host {
     if (other?.state._tag === "OpenSent") return !this.#isAwaited(other, local, theirs)
     if (other === undefined || (other.state._tag !== "OpenConfirm" && other.state._tag !== "Established")) return true
     if (other.state._tag === "Established") {
-      // RFC 4724, 5: who says that it has restarted has no other session, unless that one began with the same words just now.
-      const isTwin = this.clock.now() - this.#since <= steadyMs && hasRestarted(other.peerOpen!)
-      if (machine !== this.#second || !other.state.isReplaceable || !hasRestarted(theirs) || isTwin) return false
+      // RFC 4724, 5: who says that it has restarted has no other session, unless that one began with the same words.
+      const isRestart = (hasRestarted(theirs) && !hasRestarted(other.peerOpen!)) || this.#isAfresh(machine.connection!)
+      if (machine !== this.#second || !other.state.isReplaceable || !isRestart) return false
       other.cause = { _tag: "Replaced" }
       this.#promote({ _tag: "TcpConnectionFails" })
       return true
@@ -549,7 +550,15 @@ export class NeighborSession implements Session, Host {
    * first, for the peer would take it for established, and close ours when we close its. After a while nothing is awaited any more.
    */
   #isAwaited(other: Machine, local: Party, theirs: Party): boolean {
-    return other.connection?.origin === "local" && survivor(local, theirs) === "local" && other.ageMs < steadyMs
+    return other.connection?.origin === "local" && survivor(local, theirs) === "local" && other.ageMs < awaitedMs
+  }
+
+  /**
+   * Whether the peer made the connection although there is a session: it has none, it has restarted (RFC 4724, 5). One that was made
+   * before the session was up is the other one of two that both sides made at once, however late it is looked at.
+   */
+  #isAfresh(connection: Connection): boolean {
+    return this.clock.now() - connection.ageMs - this.#since > steadyMs
   }
 
   #refuse(connection: Connection): void {

@@ -38,6 +38,7 @@ export interface ConnectOptions {
 }
 
 interface Listener {
+  readonly name: string
   readonly descriptor: number
   readonly poll: Poll
 }
@@ -50,6 +51,8 @@ const any: Readonly<Record<Ip.Family, Uint8Array>> = { ipv4: new Uint8Array(4), 
 const { EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno
 const shortages: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOBUFS, ENOMEM])
 const shortageMs = 200
+/** How many connections of a listener are taken in one turn of the event loop. */
+const acceptsPerTurn = 64
 
 const isLinkLocal = (address: string): boolean => /^fe[89ab]/i.test(address)
 
@@ -156,7 +159,7 @@ export class Transport {
     const known = this.#listeners.get(name)
     if (known !== undefined) return known
     const descriptor = addon.bgpListen(this.#netns, this.#address ?? any[family], this.#port, device)
-    const listener = { descriptor, poll: addon.pollStart(descriptor, 1, () => this.#accept(listener, device)) }
+    const listener = { name, descriptor, poll: addon.pollStart(descriptor, 1, () => this.#acceptAll(listener, device)) }
     if (this.#isFrozen) addon.pollChange(listener.poll, 0)
     this.#listeners.set(name, listener)
     return listener
@@ -189,22 +192,34 @@ export class Transport {
     }
   }
 
-  #accept(listener: Listener, device: string): void {
+  /** All that wait: one for each turn of the event loop would leave those of a router with many neighbours waiting for seconds. */
+  #acceptAll(listener: Listener, device: string): void {
+    for (let count = 0; count < acceptsPerTurn && this.#listeners.get(listener.name) === listener; count++) {
+      if (!this.#accept(listener, device)) return
+    }
+  }
+
+  /** False: nobody waits, or nobody can be let in. */
+  #accept(listener: Listener, device: string): boolean {
     const octets = new Uint8Array(32)
-    const numbers = new Uint32Array(6)
+    const numbers = new Uint32Array(7)
     const descriptor = addon.bgpAccept(listener.descriptor, octets, numbers)
     if (descriptor < 0) {
       // The peer has gone again; and out of descriptors or memory there is nothing to do but to wait for some.
       if (shortages.has(-descriptor)) this.#rest(listener)
       if (descriptor !== -constants.errno.EAGAIN) this.refused++
-      return
+      return false
     }
     const ends = endpointsOf(octets, numbers)
-    const connection = this.#follow(new Connection(descriptor, ends))
+    const connection = this.#follow(new Connection(descriptor, ends, performance.now() - numbers[6]!))
     const found = this.#find(device, ends[0].address, ends[0].ifindex)
-    if (found !== undefined) return found.accept(connection)
+    if (found !== undefined) {
+      found.accept(connection)
+      return true
+    }
     this.refused++
     connection.close()
+    return true
   }
 
   /** Does not look at a listener for a while: who waits there would be told of again and again. */

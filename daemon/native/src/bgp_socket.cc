@@ -134,17 +134,18 @@ napi_value bgpListen(napi_env env, napi_callback_info info) {
   // The answer to a SYN must pass a peer's GTSM (RFC 5082) already; who else is answered does not mind.
   setHops(descriptor, local.family(), 255, 0);
   if (bind(descriptor, local.get(), local.length) != 0) return refuse(env, descriptor, errno, "bind", "BGP listener");
-  if (listen(descriptor, 128) != 0) return refuse(env, descriptor, errno, "listen", "BGP listener");
+  // As many neighbours may connect at once; who finds no room tries again after a second.
+  if (listen(descriptor, 1024) != 0) return refuse(env, descriptor, errno, "listen", "BGP listener");
   return fromInteger(env, descriptor);
 }
 
 // bgpAccept(listener, octets, numbers): a connection, or a negative errno. `octets`: the peer's address, and from 16 on our own;
-// `numbers`: the peer's length of address, port and interface, then ours.
+// `numbers`: the peer's length of address, port and interface, then ours; then how long ago the connection was made, in ms.
 napi_value bgpAccept(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
-  size_t length = 0, size = 0;
+  size_t length = 0;
   uint8_t* octets = arguments.octets(1, &length);
-  auto* numbers = reinterpret_cast<uint32_t*>(arguments.octets(2, &size));
+  auto* numbers = reinterpret_cast<uint32_t*>(arguments.octets(2, &length));
   Endpoint remote, local;
   remote.length = local.length = sizeof(sockaddr_storage);
   const int descriptor = accept4(arguments.integer(0), remote.get(), &remote.length, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -153,6 +154,10 @@ napi_value bgpAccept(napi_env env, napi_callback_info info) {
   mark(descriptor, remote.family());
   remote.write(numbers, octets);
   local.write(numbers + 3, octets + 16);
+  // Nothing was sent on it yet: the kernel counts from the end of the handshake (tcp_create_openreq_child in tcp_minisocks.c).
+  tcp_info state = {};
+  socklen_t size = sizeof state;
+  numbers[6] = getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &state, &size) == 0 ? state.tcpi_last_data_sent : 0;
   return fromInteger(env, descriptor);
 }
 
