@@ -11,6 +11,12 @@ export interface Outage {
   readonly lasts: boolean
 }
 
+export interface Slowest {
+  /** When the answer came, in milliseconds since 1970. */
+  readonly atMs: number
+  readonly latencyMs: number
+}
+
 export interface FlowReport {
   readonly protocol: Protocol
   readonly port: number
@@ -31,6 +37,8 @@ export interface FlowReport {
   readonly wrong: number
   /** Milliseconds; all 0 without an answer. */
   readonly latency: { readonly min: number; readonly mean: number; readonly p50: number; readonly p99: number; readonly max: number }
+  /** The slowest answer since it was read last; absent: there was none. */
+  readonly slowest?: Slowest
   /** In order, from the one that was asked for on; 4096 at most. */
   readonly outages: ReadonlyArray<Outage>
   readonly outageCount: number

@@ -188,6 +188,8 @@ export class Flows {
         p99: p99!,
         max: count("latencyMaxNs") / nsPerMs
       },
+      ...(count("slowestAtNs") === 0 ? {}
+        : { slowest: { atMs: count("slowestAtNs") / nsPerMs, latencyMs: count("slowestNs") / nsPerMs } }),
       outages: Array.from({ length: copied }, (_, index) => outage(index * 3)),
       outageCount: count("outageCount"),
       pendingMs: count("pendingNs") / nsPerMs,

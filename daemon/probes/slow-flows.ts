@@ -7,7 +7,7 @@
  */
 import { existsSync } from "node:fs"
 import { pathMtu, trace, type Trace } from "../linux/path.ts"
-import type { FlowReport, Outage } from "./flow-report.ts"
+import type { FlowReport, Outage, Slowest } from "./flow-report.ts"
 import type { Change, Sample } from "./protocols.ts"
 
 export interface SlowOptions {
@@ -77,6 +77,7 @@ export class SlowFlow {
   #changes: Array<Change> = []
   #samples: Array<Sample> = []
   #counts = { sent: 0, received: 0, lost: 0, unsent: 0, unreachable: 0, outages: 0, changes: 0 }
+  #slowest: Slowest | undefined
   #isBusy = false
   #isEnded = false
   #isGone = false
@@ -100,8 +101,10 @@ export class SlowFlow {
   read(from: number): FlowReport {
     const { lost, outages, changes, received, sent, unreachable, unsent } = this.#counts
     const [told, samples] = [this.#changes, this.#samples]
+    const slowest = this.#slowest
     this.#changes = []
     this.#samples = []
+    this.#slowest = undefined
     const sorted = this.#latencies.toSorted((a, b) => a - b)
     const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
     const mean = sorted.length === 0 ? 0 : sorted.reduce((sum, one) => sum + one, 0) / sorted.length
@@ -110,6 +113,7 @@ export class SlowFlow {
       protocol: this.#options.protocol, port: this.#options.port, sent, received, lost, unsent, unreachable,
       duplicates: 0, reordered: 0, late: 0, refused: 0, wrong: 0,
       latency: { min: at(0), mean, p50: at(0.5), p99: at(0.99), max: at(1) },
+      ...(slowest === undefined ? {} : { slowest }),
       outages: this.#outages.slice(from).map(({ endMs, lost: these, startMs }): Outage =>
         ({ startMs, lengthMs: (endMs === 0 ? now : endMs) - startMs, lost: these, lasts: endMs === 0 })),
       outageCount: outages,
@@ -185,7 +189,9 @@ export class SlowFlow {
     counts.received++
     if (lasting !== undefined) lasting.endMs = startMs
     if (this.#latencies.length === mostKept) this.#latencies.shift()
-    this.#latencies.push(nowMs() - startMs)
+    const atMs = nowMs()
+    this.#latencies.push(atMs - startMs)
+    if (atMs - startMs >= (this.#slowest?.latencyMs ?? 0)) this.#slowest = { atMs, latencyMs: atMs - startMs }
     if (value !== undefined && this.#samples.length < mostKept) this.#samples.push({ atMs: startMs, value })
     const isPath = this.#options.protocol === "traceroute"
     const isSame = this.#detail === this.#words && (isPath ? samePath(this.#words, words) : this.#words === words)

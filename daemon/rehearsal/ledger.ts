@@ -14,7 +14,9 @@ export interface Seen {
   readonly sent: number
   readonly received: number
   readonly lost: number
-  readonly latency: Readonly<Record<"p99" | "max", number>> | null
+  readonly latency: Readonly<Record<"p99", number>> | null
+  /** Of the answers since the report before; null: there were none. */
+  readonly slowest: { readonly atMs: number; readonly latencyMs: number } | null
   /** Those that ended since the report before, and the one that lasts. */
   readonly outages: ReadonlyArray<{ readonly startMs: number; readonly lengthMs: number; readonly lost: number; readonly lasts: boolean }>
   readonly pendingMs: number
@@ -110,12 +112,12 @@ export class Ledger {
     const outages = seen.outages.map((outage) => this.#outage(flow, outage, seen))
     const step = this.#begins.at(-1)?.step ?? 0
     const cell = this.#cell(flow, step)
-    if ((seen.latency?.max ?? 0) > (account.last?.latency?.max ?? 0)) cell.maxLatencyMs = seen.latency!.max
+    const slow = this.#slowest(flow, seen)
     cell.sent = seen.sent - cell.sentBefore
     account.last = seen
     account.lastAtMs = atMs
     account.works ||= seen.received > 0
-    const steps = new Set([step, ...outages.map((outage) => outage.step)])
+    const steps = new Set([step, ...(slow === undefined ? [] : [slow]), ...outages.map((outage) => outage.step)])
     return { outages, broken: [...steps].flatMap((each) => this.#judge(flow, each, each !== step)) }
   }
 
@@ -204,6 +206,15 @@ export class Ledger {
       cell.lost += lost
     }
     return outage
+  }
+
+  /** Puts the slowest answer to the step in which it came, and returns that. */
+  #slowest(flow: number, { slowest }: Seen): number | undefined {
+    if (slowest === null) return undefined
+    const step = this.#begins.findLast(({ atMs }) => slowest.atMs >= atMs)?.step ?? 0
+    const cell = this.#cell(flow, step)
+    cell.maxLatencyMs = Math.max(cell.maxLatencyMs, slowest.latencyMs)
+    return step
   }
 
   /** The step in which an outage began. */

@@ -116,8 +116,10 @@ const toSpec = ({ afterAction: _, fromStep: __, title: ___, untilStep: ____, ...
   port: 0, path: "", host: "", expect: "", name: "", type: "", answeredBy: "", rate: 0, ...spec
 })
 
+type FlowMessage = object & { readonly flow: number; readonly error?: string; readonly slowest?: Report["slowest"] }
+
 /** Of a flow that could not even begin. */
-const never = { sent: 0, received: 0, lost: 0, latency: null, outages: [], pendingMs: 0, blindMs: 0 }
+const never = { sent: 0, received: 0, lost: 0, latency: null, slowest: null, outages: [], pendingMs: 0, blindMs: 0 }
 
 const worldOf = (dependencies: RehearsalsDependencies, faults: FaultControl, caller: string): World => {
   const { control, watch } = dependencies
@@ -147,12 +149,12 @@ const worldOf = (dependencies: RehearsalsDependencies, faults: FaultControl, cal
     inspect: (lab) => control.inspect(lab),
     probe: async (lab, flows, told) => {
       const ended = new AbortController()
-      const toReport = (message: object & { readonly flow: number; readonly error?: string }): Report =>
-        ({ ...never, ...message, error: message.error ?? "", flow: flows[message.flow]!.index })
+      const toReport = (message: FlowMessage): Report =>
+        ({ ...never, ...message, slowest: message.slowest ?? null, error: message.error ?? "", flow: flows[message.flow]!.index })
       const order = {
         request: { lab, flows: flows.map(toSpec), reportMs: 0 },
         caller,
-        take: async (reports: { readonly flows: ReadonlyArray<object & { readonly flow: number; readonly error?: string }> }) => {
+        take: async (reports: { readonly flows: ReadonlyArray<FlowMessage> }) => {
           if (!ended.signal.aborted) told(reports.flows.map(toReport))
         }
       }

@@ -66,6 +66,8 @@ export type Happening = () => unknown
 
 export class FakeWorld implements World {
   nowMs = 1_000_000
+  /** What answers take. */
+  latencyMs = 1
   /** Every call, in order. */
   readonly calls: Array<string> = []
   readonly events: Array<Told> = []
@@ -209,7 +211,7 @@ export class FakeWorld implements World {
     const sent = Math.round((now - sinceMs) / spacingMs)
     return {
       flow: flow.index, error: "", sent, lost: Math.round(lostMs / spacingMs), received: sent - Math.round(lostMs / spacingMs), outages,
-      latency: { p99: 1, max: 1 }, blindMs: 0, pendingMs: Math.max(1, ...pending.map(({ fromMs }) => Math.min(now - fromMs, timeoutMs)))
+      latency: { p99: 1 }, slowest: { atMs: now, latencyMs: this.latencyMs }, blindMs: 0, pendingMs: Math.max(1, ...pending.map(({ fromMs }) => Math.min(now - fromMs, timeoutMs)))
     }
   }
 

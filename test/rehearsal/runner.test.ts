@@ -92,6 +92,21 @@ t.test("budgets of steps go before those of flows, and those before all", async 
   }
 })
 
+t.test("an answer is slow in the step in which it came, however slow others were before", async (t) => {
+  const world = new FakeWorld()
+  const slow: ReadonlyMap<number, number> = new Map([[1, 80], [2, 40], [3, 2]])
+  world.happenings.set("stepBegun told", () => {
+    world.latencyMs = slow.get(told(world, "stepBegun").at(-1)!.step) ?? 1
+  })
+  const what = rehearsal(`${start}\nbudgets: { max-latency: 20ms }\nsteps:
+  - { name: worst, wait: 2s, budget: { max-latency: none } }
+  - { name: bad, wait: 2s }
+  - { name: fine, wait: 2s }`)
+  t.equal(await world.run(what), "failed")
+  t.match(told(world, "done")[0]!.reasons, ["flow orders, step bad: an answer took 40 ms, max-latency is 20ms"])
+  t.match(told(world, "stepEnded").flatMap(({ flows }) => flows.map(({ maxLatencyMs }) => maxLatencyMs)), [1, 80, 40])
+})
+
 t.test("a step that fails ends it and rolls back; one that may fail does not", async (t) => {
   for (const goesOn of [false, true]) {
     const world = new FakeWorld()

@@ -1,5 +1,6 @@
 /** Flows of probes between namespaces: what they count when nothing happens, and what they see of a cut. */
 import t from "tap"
+import type { FlowReport } from "../../daemon/probes/flow-report.ts"
 import { Flows } from "../../daemon/probes/flows.ts"
 import { descriptorCount, ipBatch, needsRoot, until, World } from "./harness.ts"
 
@@ -36,9 +37,18 @@ t.test("flows", { skip: needsRoot }, async (t) => {
       { ...base, address: "10.0.2.1", port: v4.port }, { ...base, address: "fd02::1", port: v6.port },
       { ...base, address: "10.0.2.1", port: 0 }, { ...base, address: "fd02::1", port: 0 }
     ].map((options) => flows.add(options))
-    await until("each has sent a thousand", () => all.every((flow) => flows.read(flow).received >= 1000))
-    for (const flow of all) {
+    const slowest: Array<number> = all.map(() => 0)
+    const read = (flow: number): FlowReport => {
       const report = flows.read(flow)
+      const place = all.indexOf(flow)
+      slowest[place] = Math.max(slowest[place]!, report.slowest?.latencyMs ?? 0)
+      return report
+    }
+    await until("each has sent a thousand", () => all.map(read).every(({ received }) => received >= 1000))
+    for (const [place, flow] of all.entries()) {
+      const report = read(flow)
+      t.equal(slowest[place], report.latency.max, "the slowest of all is the slowest between two readings")
+      await until("it tells when that was", () => Math.abs((read(flow).slowest?.atMs ?? 0) - Date.now()) < 60_000)
       // The first may wait for the neighbour's address, none is lost.
       t.match(report, { lost: 0, duplicates: 0, reordered: 0, late: 0, refused: 0, unreachable: 0, outages: [], outageCount: 0 })
       t.ok(report.latency.min > 0 && report.latency.min <= report.latency.p50 * 1.03 && report.latency.p50 <= report.latency.p99)

@@ -234,7 +234,8 @@ napi_value probeEnd(napi_env env, napi_callback_info info) {
   return undefinedValue(env);
 }
 
-// probeRead(handle, id, counters, histogram, outages, from): copies what a flow has seen: counters, latencies, and
+// probeRead(handle, id, counters, histogram, outages, from): copies what a flow has seen: counters (of the slowest answer: the one since
+// it was read last), latencies, and
 // outages from number `from` on as [startNs, endNs, lost]; of one that lasts endNs is 0, or negative: it is over by then at the latest,
 // but some of its probes may still come. Returns how many outages were copied, -1 without such a flow.
 napi_value probeRead(napi_env env, napi_callback_info info) {
@@ -254,6 +255,7 @@ napi_value probeRead(napi_env env, napi_callback_info info) {
   const bool waits = flow.tail < flow.next;
   flow.counters[pendingNs] = waits ? std::max(0.0, clockNs(CLOCK_MONOTONIC) - flow.slot(flow.tail).sentNs()) : 0;
   memcpy(counters, flow.counters, std::min(counterRoom, sizeof flow.counters));
+  flow.counters[slowestNs] = flow.counters[slowestAtNs] = 0;
   memcpy(histogram, flow.histogram, std::min(histogramRoom, sizeof flow.histogram));
   const size_t left = from < flow.outages.size() ? flow.outages.size() - from : 0;
   const size_t copied = std::min(left, outageRoom / sizeof(Outage));

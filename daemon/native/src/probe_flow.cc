@@ -62,6 +62,10 @@ bool Flow::answer(Loop& loop, uint64_t sequence, double at, double dwellNs) {
   const double latency = std::max(0.0, at - its.sentNs() - dwellNs);
   counters[latencyMinNs] = counters[received] == 0 ? latency : std::min(counters[latencyMinNs], latency);
   counters[latencyMaxNs] = std::max(counters[latencyMaxNs], latency);
+  if (latency >= counters[slowestNs]) {
+    counters[slowestNs] = latency;
+    counters[slowestAtNs] = at + loop.realOffsetNs;
+  }
   counters[latencySumNs] += latency;
   counters[received]++;
   histogram[bucketOf(latency)]++;

@@ -80,7 +80,7 @@ struct Slot {
 // As `ProbeCounter` in index.ts.
 enum Counter {
   sent, received, lost, unsent, duplicates, reordered, late, refused, unreachable, latencySumNs, latencyMinNs, latencyMaxNs, outageCount,
-  pendingNs, blindNs, wrong, noteCount, counterCount
+  pendingNs, blindNs, wrong, noteCount, slowestNs, slowestAtNs, counterCount
 };
 
 struct Target {
