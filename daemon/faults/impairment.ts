@@ -40,11 +40,11 @@ export const impairmentProblems = (impairment: Impairment, plan: Plan): Readonly
   if (given !== undefined && direction !== undefined && direction !== "both") {
     error(["direction"], `${given} says itself what holds for which direction`)
   }
-  return problems.length > 0 ? problems : useless(impairment, plan)
+  return problems
 }
 
-/** Somebody expects something of these. */
-const useless = ({ keys, link }: Impairment, plan: Plan): ReadonlyArray<Problem> => {
+/** Somebody expects something of these. `plan`: with the faults that are in force. */
+export const uselessKeys = ({ keys, link }: Impairment, plan: Plan): ReadonlyArray<Problem> => {
   const { aToB = {}, bToA = {} } = find(plan, link)?.segment.spec.profiles ?? {}
   const both = [aToB, bToA]
   const hasRate = keys.rate !== undefined || both.some((profile) => profile.rateBps !== undefined || hasPace(profile.trace))
@@ -52,7 +52,7 @@ const useless = ({ keys, link }: Impairment, plan: Plan): ReadonlyArray<Problem>
   return [
     ...(["queue", "aqm"] as const).filter((key) => keys[key] !== undefined && !hasRate).map((key) => [key, "rate"] as const),
     ...(keys.reorder !== undefined && !hasDelay ? [["reorder", "delay"] as const] : [])
-  ].map(([key, needed]) => ({ path: [key], message: `does nothing on a link without "${needed}": give it, too (impair takes both)` }))
+  ].map(([key, needed]) => ({ path: [key], message: `does nothing on a link without "${needed}": give it, too (impair takes both, or inject it before)` }))
 }
 
 /** The link with the impairment on its wire. */

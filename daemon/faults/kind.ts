@@ -38,6 +38,11 @@ export interface FaultKind<Spec> {
   readonly schema: Schema.Codec<Spec, unknown, never, never>
   /** What of it the lab does not have. `plan` is the base plan: what other faults took away is there. */
   readonly check: (spec: Spec, plan: Plan) => ReadonlyArray<Problem>
+  /**
+   * What it would do nothing without. `plan`: with the faults that are in force before it, for one may give what another needs. A
+   * fault that needs another's delay stays when that is healed, and does nothing until there is one again.
+   */
+  readonly useless?: (spec: Spec, plan: Plan) => ReadonlyArray<Problem>
   /** One line, for people. */
   readonly title: (spec: Spec, plan: Plan) => string
   /**

@@ -10,7 +10,7 @@ import { baseOf, type Fault, type Faulted, type FaultOrder } from "../plan/fault
 import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, formatPath } from "../topology/diagnostic.ts"
 import { applyFaults } from "./apply.ts"
-import type { Action } from "./kind.ts"
+import type { Action, Problem } from "./kind.ts"
 import { kindOf } from "./kinds.ts"
 
 /** What became of a fault: it is lost when the lab has no such target any more. */
@@ -53,7 +53,8 @@ export const inject = (
   nowMs: number
 ): { readonly ok: true; readonly value: Injected } | { readonly ok: false; readonly diagnostics: ReadonlyArray<Diagnostic> } => {
   const base = baseOf(lab)
-  const diagnostics = orders.flatMap((order) => problemsOf(order, base))
+  const wrong = orders.flatMap((order) => problemsOf(order, base))
+  const diagnostics = wrong.length > 0 ? wrong : uselessOf(lab.plan, orders, new Date(nowMs).toISOString())
   if (diagnostics.length > 0) return { ok: false, diagnostics }
   const count = lab.faultCount ?? 0
   const faults = orders.map((order, index) => faultOf(order, `f${count + index + 1}`, base, nowMs))
@@ -73,10 +74,23 @@ const passing = (now: Plan, added: ReadonlyArray<Fault>): Plan | undefined => {
 
 const problemsOf = ({ kind: name, spec }: FaultOrder, base: Plan): ReadonlyArray<Diagnostic> => {
   const kind = kindOf(name)
-  const problems = kind === undefined ? [{ path: [], message: `there is no fault "${name}"` }] : kind.check(spec, base)
-  return problems.map(({ message, path }) => ({
+  return diagnosticsOf(name, kind === undefined ? [{ path: [], message: `there is no fault "${name}"` }] : kind.check(spec, base))
+}
+
+const diagnosticsOf = (name: string, problems: ReadonlyArray<Problem>): ReadonlyArray<Diagnostic> =>
+  problems.map(({ message, path }) => ({
     severity: "error", filename: "inject", line: 1, column: 1, path: formatPath([name, ...path]), message
   }))
+
+/** What each order would do nothing without, in the lab as it is with the orders before it. */
+const uselessOf = (now: Plan, orders: ReadonlyArray<FaultOrder>, injectedAt: string): ReadonlyArray<Diagnostic> => {
+  let plan = now
+  return orders.flatMap(({ kind: name, spec }) => {
+    const kind = kindOf(name)!
+    const found = diagnosticsOf(name, kind.useless?.(spec, plan) ?? [])
+    plan = kind.apply?.(spec, plan, 0, { id: "", injectedAt }) ?? plan
+    return found
+  })
 }
 
 const faultOf = (order: FaultOrder, id: string, base: Plan, nowMs: number): Fault => {

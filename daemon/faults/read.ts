@@ -106,6 +106,10 @@ export const readSpec = (name: string, value: unknown, path: Path, reporter: Rep
   if (plan === undefined) return decoded
   const problems = kind.check(decoded, plan)
   for (const problem of problems) report(problem, decoded, path, shortened?.reporter ?? reporter)
+  // Another fault may give it by then: whoever injects judges (ledger.ts).
+  for (const { message, path: at } of problems.length > 0 ? [] : kind.useless?.(decoded, plan) ?? []) {
+    (shortened?.reporter ?? reporter).warning([...path, ...at], `${message}, unless another fault gives it`)
+  }
   return problems.length > 0 ? undefined : decoded
 }
 

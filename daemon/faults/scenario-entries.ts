@@ -240,8 +240,13 @@ const choicesOf = (
     const fault = readFault(map, path, reporter, plan)
     return fault === undefined ? [] : [fault]
   }
-  const silent = new Reporter("", () => ({ line: 0, column: 0 }))
-  const read = candidates!.flatMap(({ isOneOfMany, word }) => readFault(open(word), path, isOneOfMany ? silent : reporter, plan) ?? [])
+  const read = candidates!.flatMap(({ isOneOfMany, word }) => {
+    if (!isOneOfMany) return readFault(open(word), path, reporter, plan) ?? []
+    const silent = new Reporter("", () => ({ line: 0, column: 0 }))
+    const fault = readFault(open(word), path, silent, plan)
+    // What would do nothing there does not suit, either.
+    return fault === undefined || silent.diagnostics.length > 0 ? [] : fault
+  })
   if (read.length > 0 || candidates!.length === 0 || candidates!.some(({ isOneOfMany }) => !isOneOfMany)) return read
   // Is it the fault itself, whatever its target? Then its first target shows it.
   readFault(open(candidates![0]!.word), path, reporter, plan)

@@ -33,6 +33,25 @@ t.test("orders that the lab cannot follow: all that is wrong with them, and noth
   t.match(result, { ok: false, diagnostics: [{ message: /nowhere/ }, { message: /there is no fault "gone"/ }] })
 })
 
+t.test("what needs another fault is judged by the faults in force, and healing in any order is exact", async (t) => {
+  const of = (kind: string, value: string): FaultOrder => ({ kind, spec: { link: "wan", value }, by: "test" })
+  const [late, early] = [of("reorder", "5%"), of("delay", "20ms")]
+  const wan = ({ plan: { resources } }: Faulted) => resources.find(({ kind, spec }) => kind === "segment" && spec.name === "wan")
+  const alone = inject({ plan }, [late], t0)
+  t.match(alone, { ok: false, diagnostics: [{ path: "reorder.value", message: /does nothing on a link without "delay"/ }] })
+  t.equal(inject({ plan }, [late, early], t0).ok, false, "in the order of the orders")
+  const both = injected({ plan }, early, late)
+  t.match(wan(both), { spec: { profiles: { aToB: { delayMs: 20, reorder: 0.05 } } } })
+  t.strictSame(injected(injected({ plan }, early), late).plan, both.plan, "one after the other")
+  const idle = heal(both, ({ kind }) => kind === "delay").book
+  t.match(wan(idle), { spec: { profiles: { aToB: { delayMs: undefined, reorder: 0.05 } } } }, "it stays, and waits")
+  t.strictSame(injected(idle, early).faults?.map(({ id }) => id), ["f2", "f3"])
+  for (const first of ["delay", "reorder"]) {
+    const none = heal(heal(both, ({ kind }) => kind === first).book, () => true).book
+    t.equal(none.plan, plan, `${first} first`)
+  }
+})
+
 t.test("a fault ends at its time, and not before", async (t) => {
   const book = injected({ plan }, down("wan", { forMs: 1000 }), down("alt"))
   t.equal(nextDueMs(book, t0), t0 + 1000)

@@ -183,7 +183,6 @@ t.test("what the lab has not, or what cannot be, is said with what there is", as
     ["loss bc 130%", /from 0% to 100%/],
     ["loss bc", /expected a share such as 30%, or p and r/],
     ["loss bc p=1%", /bursts of loss need "r"/],
-    ["reorder bc 5%", /does nothing on a link without "delay"/],
     ["impair bc", /says nothing of the link/],
     ["impair bc colour=red", /unknown key/],
     [`one-way ${lan["d"]} a-to-b`, /has no a and b/],

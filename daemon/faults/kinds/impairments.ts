@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import { optional } from "../../topology/schema-parts.ts"
 import { Aqm, Distribution, Limit, profileKeys, Rate, type RawProfile, Share, Time } from "../../topology/link-schema.ts"
-import { type Impairment, impair as apply, impairmentProblems } from "../impairment.ts"
+import { type Impairment, impair as apply, impairmentProblems, uselessKeys } from "../impairment.ts"
 import { type FaultKind, faultKind, type Problem } from "../kind.ts"
 import { Direction, Link, wayTitle } from "../targets.ts"
 
@@ -44,6 +44,7 @@ const kindOf = <Spec extends Place>({ key, keys, more = "", schema, summary }: S
     words: ["link", "value"],
     schema,
     check: (spec, plan) => impairmentProblems(of(spec), plan).map(toSpec(key)),
+    useless: (spec, plan) => uselessKeys(of(spec), plan).map(toSpec(key)),
     title: (spec, plan) => `${wayTitle(plan, spec)}: ${words(keys(spec))}`,
     apply: (spec, plan) => apply(of(spec), plan)
   })
@@ -124,6 +125,7 @@ export const impair = faultKind<ImpairSpec>({
   words: ["link"],
   schema: ImpairSpec,
   check: (spec, plan) => impairmentProblems(impairmentOf(spec), plan),
+  useless: (spec, plan) => uselessKeys(impairmentOf(spec), plan),
   title: (spec, plan) => `${wayTitle(plan, spec)}: ${words(impairmentOf(spec).keys)}`,
   apply: (spec, plan) => apply(impairmentOf(spec), plan)
 })
