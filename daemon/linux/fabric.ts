@@ -6,7 +6,7 @@
  * `weft-vxlan.<port>`. No addresses, no IPv6: nothing in here answers a node.
  */
 import { addon } from "../native/index.ts"
-import { attempt } from "./errors.ts"
+import { attempt, KernelError } from "./errors.ts"
 import { dump, Batch } from "./rtnetlink.ts"
 import * as Link from "../wire/rtnetlink/link.ts"
 import * as Tc from "../wire/rtnetlink/tc.ts"
@@ -62,6 +62,19 @@ export const open = (instance: string): Netns.Netns => {
 /** All interfaces of a namespace. */
 export const links = (netns: number): ReadonlyArray<Link.Link> =>
   Array.from(dump(netns, Link.dumpLinks), (message) => Link.decode(message.body))
+
+/** Some interfaces of a namespace; undefined when one of them is not there. @throws KernelError */
+export const linksAt = (netns: number, indexes: Iterable<number>): ReadonlyArray<Link.Link> | undefined => {
+  try {
+    const asked = dump(netns, (out) => {
+      for (const index of indexes) Link.getLink(out, index)
+    })
+    return Array.from(asked, (message) => Link.decode(message.body))
+  } catch (error) {
+    if (error instanceof KernelError && error.code === "ENODEV") return undefined
+    throw error
+  }
+}
 
 export interface FabricPorts {
   readonly marked: ReadonlyArray<FabricPort>

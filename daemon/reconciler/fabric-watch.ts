@@ -39,6 +39,9 @@ export const decide = (a: Link.Link, b: Link.Link): { readonly index: number; re
   return open.carrier ? { index: held.index, up: true } : undefined
 }
 
+/** Up to so many links, what has changed is read one by one: traffic is lost meanwhile, and a fabric may have thousands. */
+const few = 8
+
 /** Starts watching; returns what ends it. */
 export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() => void) => {
   let someWent = false
@@ -46,6 +49,18 @@ export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() =>
   const troubled = new Set<number>()
 
   const readLinks = (): LinksByIndex => new Map(Fabric.links(fabric.fd).map((link) => [link.index, link]))
+
+  /** These, and the other ends of their links, as they are now; perhaps more. */
+  const readAround = (indexes: ReadonlySet<number>): LinksByIndex => {
+    if (indexes.size > few) return readLinks()
+    const both = new Set(indexes)
+    for (const index of indexes) {
+      const far = links.farEnd(index) ?? index
+      if (!isTunnelEnd(far)) both.add(far)
+    }
+    const found = Fabric.linksAt(fabric.fd, both)
+    return found === undefined ? readLinks() : new Map(found.map((link) => [link.index, link]))
+  }
 
   const setUp = (index: number, up: boolean): void => {
     const batch = new Batch(fabric.fd)
@@ -96,7 +111,7 @@ export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() =>
       if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)
     }
     if (suspects.size === 0 && lowered.size === 0 && !someWent) return
-    const now = readLinks()
+    const now = someWent ? readLinks() : readAround(new Set([...suspects, ...lowered]))
     // A device that is new is up by now.
     for (const index of lowered) if (now.get(index)?.up === false) tunnels.lowered(index)
     if (someWent) forgetGone(now)

@@ -2,10 +2,11 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import t from "tap"
+import * as Fabric from "../../daemon/linux/fabric.ts"
 import { decide } from "../../daemon/reconciler/fabric-watch.ts"
 import type { Link } from "../../daemon/wire/rtnetlink/link.ts"
 import { sh, type TopologyObject, Weftd } from "./daemon-harness.ts"
-import { needsRoot, until } from "./harness.ts"
+import { ipBatch, needsRoot, until, World } from "./harness.ts"
 
 const wire = (name: string, subnet: string): TopologyObject => ({
   name,
@@ -31,6 +32,19 @@ t.test("fabricWatch.decide never leaves a link that nobody can wake", async (t) 
   t.same(decide(end(1, true, true), end(2, false, false)), { index: 2, up: true })
   t.equal(decide(end(1, true, false), end(2, false, false)), undefined)
   t.equal(decide(end(1, true, true), end(2, true, true)), undefined)
+})
+
+t.test("linksAt reads those it is asked for, and says when one is not there", { skip: needsRoot }, (t) => {
+  const world = new World("links-at")
+  t.teardown(() => world.close())
+  const namespace = world.namespace("n")
+  const { fd } = namespace
+  ipBatch(namespace, ["link add name a index 10 type veth peer name b index 11", "link add name c index 12 type veth"])
+  const all = Fabric.links(fd)
+  t.same(Fabric.linksAt(fd, [10, 12]), all.filter(({ index }) => index === 10 || index === 12), "as in the list of all")
+  t.same(Fabric.linksAt(fd, []), [])
+  t.equal(Fabric.linksAt(fd, [10, 77]), undefined)
+  t.end()
 })
 
 t.test("fabric watch", { skip: needsRoot }, async (t) => {

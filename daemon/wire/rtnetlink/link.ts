@@ -183,6 +183,14 @@ export const dumpLinks = (out: Writer): void => {
   out.end()
 }
 
+/** Asks for one interface. */
+export const getLink = (out: Writer, index: number): void => {
+  out.begin(RTM_GETLINK, 0)
+  header(out, index, 0, 0)
+  out.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+  out.end()
+}
+
 /** Whether the kernel has told everybody that there is a carrier (net/core/link_watch.c): somewhat later than it is there. */
 export const isRunning = (body: Uint8Array): boolean => (u32(body, 8) & IFF_RUNNING) !== 0
 
