@@ -13,7 +13,7 @@ import { descriptorCount, ipBatch, type Namespace, needsRoot, until, World } fro
 
 const fast = { minTxMs: 50, minRxMs: 50, multiplier: 3 } as const
 /** How much later than computed a busy machine may notice. */
-const slackMs = 150
+const slackMs = 1000
 
 interface Rig {
   readonly world: World

@@ -170,7 +170,7 @@ t.test("restarts with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     const mend = (node: string): string => nft(node, "delete table ip cut")
     cut("f1")
     await until("weft's session ends", async () => (await lab.neighbor(f1))!.state !== "Established", patienceMs)
-    t.ok(performance.now() - began < 5000, "long before the hold timer")
+    t.ok(performance.now() - began < 30_000, "long before the hold timer")
     t.match((await lab.neighbor(f1))!.lastReset, /BFD/i)
     await lab.inKernel("weft", "10.2.0.0/24", /^$/)
     await until("FRR's, too", async () => (await lab.frrNeighbor("f1", w1)).bgpState !== "Established", patienceMs)

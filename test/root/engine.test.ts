@@ -57,10 +57,11 @@ class Pair {
     }
   }
 
-  async ping(count: number): Promise<{ readonly received: number; readonly average: number }> {
+  async ping(count: number): Promise<{ readonly received: number; readonly fastest: number }> {
     const { stdout } = await this.world.run(this.a, ["ping", "-q", "-c", `${count}`, "-i", "0.01", "-W", "1", "10.98.0.2"])
     const received = Number(/(\d+) received/.exec(stdout)?.[1])
-    return { received, average: Number(/= [\d.]+\/([\d.]+)\//.exec(stdout)?.[1]) }
+    // What a busy machine adds is not the engine's.
+    return { received, fastest: Number(/= ([\d.]+)\//.exec(stdout)?.[1]) }
   }
 
   /** A program for Node in a namespace; its standard output. */
@@ -94,13 +95,13 @@ t.test("Engine passes frames without a profile, and delays by direction", option
   const pair = await Pair.start(t, "first", both({}))
   const plain = await pair.ping(20)
   t.equal(plain.received, 20)
-  t.ok(plain.average < 10, `${plain.average} ms without a delay`)
+  t.ok(plain.fastest < 10, `${plain.fastest} ms without a delay`)
   pair.engine.setProfiles("link", { aToB: { delayMs: 30 }, bToA: { delayMs: 10 }, seed: 7 })
   const delayed = await pair.ping(20)
   t.equal(delayed.received, 20)
-  t.ok(delayed.average >= 40 && delayed.average < 50, `${delayed.average} ms with 40 ms of delay`)
+  t.ok(delayed.fastest >= 40 && delayed.fastest < 50, `${delayed.fastest} ms with 40 ms of delay`)
   pair.engine.setProfiles("link", both({}))
-  t.ok((await pair.ping(20)).average < 10, "reset")
+  t.ok((await pair.ping(20)).fastest < 10, "reset")
   const { aToB, bToA } = await pair.counters()
   t.match([aToB, bToA], [{ packets: 60, queued: 0 }, { packets: 60, queued: 0 }])
   t.equal(aToB.octets, 60 * 98)

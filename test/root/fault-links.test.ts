@@ -67,6 +67,14 @@ t.test("faults of links", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     const { code, stdout } = await weftd.inNode(lab, from, "ping", "-c", "1", "-W", "0.5", ...more, to)
     return code === 0 ? Number(/time=([\d.]+)/.exec(stdout)?.[1]) : undefined
   }
+  /** Whether anything is answered within seconds: a busy machine may be late. */
+  const passes = async (from: string, to: string, ...more: ReadonlyArray<string>): Promise<boolean> =>
+    (await weftd.inNode(lab, from, "ping", "-c", "1", "-w", "10", ...more, to)).code === 0
+  /** The best of five: what a busy machine adds is not the link's. */
+  const fastest = async (from: string, to: string): Promise<number> => {
+    const { stdout } = await weftd.inNode(lab, from, "ping", "-c", "5", "-i", "0.1", "-W", "5", to)
+    return Math.min(...[...stdout.matchAll(/time=([\d.]+)/g)].map((match) => Number(match[1])))
+  }
   const carrier = async (node: string, ifname: string): Promise<string> =>
     (await weftd.inNode(lab, node, "cat", `/sys/class/net/${ifname}/carrier`)).stdout.trim()
 
@@ -113,7 +121,7 @@ t.test("faults of links", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     t.equal(await ping("pc", srv), undefined)
     t.equal(await ping("a", "10.3.0.2"), undefined)
     t.equal(await ping("b", "10.3.0.3"), undefined)
-    t.type(await ping("a", "10.3.0.3"), "number", "others of the network do not notice")
+    t.ok(await passes("a", "10.3.0.3"), "others of the network do not notice")
     await cured(t)
     await until("a reaches b again", async () => (await ping("a", "10.3.0.2")) !== undefined)
   })
@@ -130,8 +138,8 @@ t.test("faults of links", { skip: needsRoot, timeout: 600_000 }, async (t) => {
 
   await t.test("impairments hold in their direction and leave the rest of the link as it is", async (t) => {
     await inject(weftd, lab, "delay r1:wan 60ms direction=out")
-    const slow = await ping("pc", srv)
-    t.ok(slow! >= 60 && slow! < 110, `60 ms and the link's own ms back: ${slow}`)
+    const slow = await fastest("pc", srv)
+    t.ok(slow >= 60 && slow < 110, `60 ms and the link's own ms back: ${slow}`)
     await healAll(weftd, lab)
     await inject(weftd, lab, "loss alt 100%")
     t.equal(await ping("r1", "10.9.1.2"), undefined, "a plain wire has become one that loses everything")
@@ -142,16 +150,16 @@ t.test("faults of links", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     await until("the addresses are resolved again", async () => (healed = await ping("r1", "10.9.1.2")) !== undefined)
     t.ok(healed! >= 60, `and when the loss has gone the delay stays: ${healed}`)
     await cured(t)
-    t.ok((await ping("r1", "10.9.1.2"))! < 30)
+    t.ok((await fastest("r1", "10.9.1.2")) < 30)
   })
 
   await t.test("mtu: a black hole lets small packets pass and says nothing of large ones", async (t) => {
     await inject(weftd, lab, "mtu wan 1000")
-    t.type(await ping("pc", srv), "number")
+    t.ok(await passes("pc", srv))
     const { stdout } = await weftd.inNode(lab, "pc", "ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1200", srv)
     t.match(stdout, /0 received/)
     t.notMatch(stdout, /Frag|mtu/)
-    t.type(await ping("pc", srv, "-M", "do", "-s", "972"), "number", "1000 octets pass")
+    t.ok(await passes("pc", srv, "-M", "do", "-s", "972"), "1000 octets pass")
     t.equal(await ping("pc", srv, "-M", "do", "-s", "973"), undefined, "1001 do not")
     // What TCP sends in one go is cut into segments of 1448 octets: none passes. The handshake and the request do.
     const server = weftd.startIn(lab, "srv", ["python3", "-c", tcpServer])
@@ -172,13 +180,13 @@ t.test("faults of links", { skip: needsRoot, timeout: 600_000 }, async (t) => {
 
   await t.test("partition: links are shut, networks divided", async (t) => {
     await inject(weftd, lab, "partition label:side=left r2,srv rest")
-    t.type(await ping("a", "10.3.0.2"), "number", "a and b are together")
+    t.ok(await passes("a", "10.3.0.2"), "a and b are together")
     for (const to of ["10.3.0.3", "fd03::3"]) t.equal(await ping("a", to), undefined, `a does not reach ${to}`)
     const { stdout } = await weftd.inNode(lab, "a", "ping", "-c", "2", "-i", "0.3", "-W", "1", "-6", "-I", "eth0", "ff02::1")
     t.notMatch(stdout, "fe80::.*DUP", "only one other answers a multicast")
     t.equal(await ping("pc", srv), undefined, "r1 and r2 are in different sets")
     t.equal(await ping("r1", "10.9.1.2"), undefined)
-    t.type(await ping("r2", srv), "number")
+    t.ok(await passes("r2", srv))
     await cured(t)
     for (const to of ["10.3.0.3", "fd03::3"]) await until(`a reaches ${to} again`, async () => (await ping("a", to)) !== undefined)
   })

@@ -56,13 +56,15 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
   })
 
   await t.test("etcd stops", async (t) => {
+    await until("h2 has etcd", async () => (await fleet.client(2).hosts()).error === "")
+    const logged = fleet.weftd(2).log.length
     await fleet.stopEtcd()
     await until("it is noticed", async () => (await fleet.client(1).hosts()).error.includes("etcd cannot be reached since"), 120_000)
     t.match((await fleet.weft(2, ["list"])).stderr, /etcd cannot be reached since/)
     const startedMs = performance.now()
     t.match(await fleet.deploy(pair(fleet.name("late"), ["h1", "h2"])).catch(String), /Cannot reach etcd since/)
     t.match(await fleet.destroy(lab).catch(String), /Cannot reach etcd since/)
-    t.ok(performance.now() - startedMs < 20_000, "and fails fast")
+    t.ok(performance.now() - startedMs < 60_000, "and fails fast")
     t.ok(await fleet.pings(lab, "a", "10.8.0.2"))
     t.match(await fleet.weft(1, ["exec", "b", "--", "hostname"]), { code: 0, stdout: "b\n" })
     t.match((await fleet.inspect(lab, 3)).nodes, [{ state: "ready" }, { state: "ready" }])
@@ -70,12 +72,12 @@ t.test("faults of three hosts", { skip: needsRoot }, async (t) => {
     await fleet.kill(1)
     await fleet.weftd(1).start()
     t.match((await fleet.inspect(lab, 1)).nodes, [{ name: "a", state: "ready" }], "a daemon that starts now knows its own part")
+    t.equal(fleet.weftd(2).log.slice(logged).match(/etcd\.lost/g)?.length, 1, "it is said once")
     fleet.startEtcd()
     await fleet.etcdReady()
     await fleet.complete()
     t.match((await fleet.inspect(lab, 1)).nodes, [{ state: "ready" }, { state: "ready" }])
     t.equal((await fleet.make(pair(lab, ["h1", "h2"]))).changed, 0)
-    t.equal(fleet.weftd(2).log.match(/etcd\.lost/g)?.length, 1, "it is said once")
   })
 
   await t.test("etcd stops in the middle of a deploy", async (t) => {

@@ -1,5 +1,6 @@
 /** One lab over three hosts, used from any of them: commands, captures, live changes, a cut underlay, a drained host. */
 import { once } from "node:events"
+import { text } from "node:stream/consumers"
 import { setTimeout as wait } from "node:timers/promises"
 import t, { type Test } from "tap"
 import { run, Connection, type TopologyObject } from "./daemon-harness.ts"
@@ -63,7 +64,7 @@ t.test("a lab over three hosts", { skip: needsRoot }, async (t) => {
 
   t.test("captures come from where the port is", async (t) => {
     for (const via of [1, 2, 3]) {
-      const capturing = fleet.weft(via, ["capture", "b:eth0", "--filter", "icmp", "--count", "2", "--duration", "20s"])
+      const capturing = fleet.weft(via, ["capture", "b:eth0", "--filter", "icmp", "--count", "2", "--duration", "120s"])
       let ended = false
       void capturing.then(() => (ended = true))
       await until("the capture has two packets", async () => ended || ((await fleet.pings(lab, "a", addresses.b)) && ended))
@@ -98,7 +99,9 @@ t.test("a lab over three hosts", { skip: needsRoot }, async (t) => {
 const profileChanges = async (t: Test, fleet: Fleet, lab: string): Promise<void> => {
   const server = fleet.weftd(2).startIn(lab, "b", ["iperf3", "-s", "-1", "--forceflush"])
   await once(server.stdout!, "data")
-  const measuring = fleet.inNode(lab, "a", "iperf3", "-c", "10.2.0.2", "-t", "7", "-i", "1", "-J")
+  // For as long as it takes: it is interrupted at the end.
+  const client = fleet.weftd(1).startIn(lab, "a", ["iperf3", "-c", "10.2.0.2", "-t", "300", "-i", "1", "-J"])
+  const measured = text(client.stdout!)
   const rtt = async (): Promise<number> => {
     const { stdout } = await fleet.inNode(lab, "a", "ping", "-c", "1", "-W", "2", "10.2.0.2")
     return Number(/time=([\d.]+)/.exec(stdout)?.[1] ?? -1)
@@ -114,11 +117,15 @@ const profileChanges = async (t: Test, fleet: Fleet, lab: string): Promise<void>
     const now = await rtt()
     return now > 0 && now < 3
   })
-  const { code, stdout } = await measuring
-  t.equal(code, 0, stdout.slice(-500))
-  const { intervals } = JSON.parse(stdout) as { readonly intervals: ReadonlyArray<{ readonly sum: { readonly bits_per_second: number } }> }
+  await wait(2500)
+  client.kill("SIGINT")
+  const { error, intervals } = JSON.parse(await measured) as {
+    readonly error: string
+    readonly intervals: ReadonlyArray<{ readonly sum: { readonly bits_per_second: number } }>
+  }
+  t.match(error, /^interrupt/, "it has not ended by itself")
   const rates = intervals.map(({ sum }) => sum.bits_per_second / 1e6)
-  t.ok(intervals.length >= 7 && rates.at(-1)! > 100, "the same connection goes on at full speed", { rates })
+  t.ok(rates.at(-1)! > 100, "the same connection goes on at full speed", { rates })
   t.ok(Math.min(...rates) < 100, "and was slow meanwhile", { rates })
 }
 
@@ -135,7 +142,7 @@ const underlayCut = async (t: Test, fleet: Fleet, lab: string): Promise<void> =>
   fleet.join(1, 2)
   const mended = performance.now()
   await until("frames pass again", () => fleet.pings(lab, "a", addresses.b))
-  t.ok(performance.now() - mended < 3000, "soon")
+  t.ok(performance.now() - mended < 20_000, "soon")
   await until("inspect shows it up", async () => (await stateOf("h1", "h2")) === "up")
 
   // A host that is cut off from everything, etcd included, and comes back.

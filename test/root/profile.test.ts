@@ -19,7 +19,7 @@ const roundTrips = async (weftd: Weftd, lab: string, from: string, to: string, c
 
 /** The smallest: what the machine adds while it is busy is not the link's. The first one waits for ARP, too. */
 const fastest = async (weftd: Weftd, lab: string): Promise<number> =>
-  Math.min(...(await roundTrips(weftd, lab, "a", addressOfB, 6)).slice(1))
+  Math.min(...(await roundTrips(weftd, lab, "a", addressOfB, 12)).slice(1))
 
 const taps = (weftd: Weftd): number => sh("ip", "-n", weftd.fabric, "-o", "link").match(/weft-tap\./g)?.length ?? 0
 
@@ -31,7 +31,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     const lab = weftd.name("delay")
     await weftd.make(withLink(lab, { delay: { "a-to-b": "4ms", "b-to-a": "6ms" } }))
     const slow = await fastest(weftd, lab)
-    t.ok(slow >= 10 && slow < 11, `there and back in ${slow} ms`)
+    t.ok(slow >= 10 && slow < 14, `there and back in ${slow} ms`)
     t.strictSame(await weftd.drift(lab), [])
     t.equal((await weftd.make(withLink(lab, { delay: { "a-to-b": "4ms", "b-to-a": "6ms" } }))).changed, 0, "the same file changes nothing")
 
@@ -43,7 +43,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     t.match(step, /^~ segment\/link\/wire .*profiles\.aToB\.delayMs: 4 -> 6.*profiles\.aToB\.rateBps: .*-> 100000000/)
     await weftd.make(longer)
     const longest = await fastest(weftd, lab)
-    t.ok(longest >= 20 && longest < 21, `there and back in ${longest} ms`)
+    t.ok(longest >= 20 && longest < 24, `there and back in ${longest} ms`)
     t.ok(await connection.exchange("longer"))
 
     const shown = (await weftd.inspect(lab)).segments[0]!
@@ -52,7 +52,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 600_000 }, async (t) => {
 
     await weftd.make(withLink(lab, {}))
     const direct = await fastest(weftd, lab)
-    t.ok(direct < 1, `there and back in ${direct} ms`)
+    t.ok(direct < 4, `there and back in ${direct} ms`)
     t.ok(await connection.exchange("direct"))
     await until("the TAPs are gone", () => taps(weftd) === 0)
     t.strictSame(await weftd.drift(lab), [])
@@ -227,7 +227,7 @@ t.test("a link's profile", { skip: needsRoot, timeout: 600_000 }, async (t) => {
     await weftd.start()
     await until("the link is back", () => weftd.pings(lab, "a", addressOfB))
     const back = await fastest(weftd, lab)
-    t.ok(back >= 10 && back < 11, `there and back in ${back} ms`)
+    t.ok(back >= 10 && back < 14, `there and back in ${back} ms`)
     t.ok(await connection.exchange("survived"))
     t.strictSame(await weftd.drift(lab), [])
     t.strictSame(identities(await weftd.inspect(lab)), before)

@@ -9,7 +9,7 @@ import { render } from "../../daemon/topology/diagnostic.ts"
 import { matchesGolden } from "./golden.ts"
 
 const folder = new URL("bad/", import.meta.url)
-const deadlineMs = 2000
+const deadlineMs = 8000
 
 const refusal = (filename: string, content: string | Uint8Array): { readonly text: string; readonly ms: number } => {
   // Time of this process alone: what else the machine does must not fail a topology.
