@@ -21,6 +21,8 @@ const routeOf = async (lab: Lab, node: string, address: string): Promise<RouteSe
 /** Why a node does not pass a packet on, as far as its routes tell. */
 const obstacle = (node: string, address: string, route: RouteSeen | null | undefined): string | undefined => {
   if (route === null) return `${node} has no route to ${address}`
+  const used = route?.ways.filter(({ backup }) => !backup) ?? []
+  if (used.length > 0 && used.every(({ down }) => down)) return `${node} has only a way that is down: ${routeText(route!)}`
   return route === undefined || route.type === "unicast" ? undefined : `${node} discards it by its route ${routeText(route)}`
 }
 

@@ -115,8 +115,9 @@ export const readCheck = (value: unknown, context: CheckContext): Check | undefi
   const { problems, references, title } = kindOf(kind)
   problems?.((value as Readonly<Record<string, unknown>>)[kind], { path: [...path, kind], plan, reporter })
   if (nodes !== undefined) {
-    const among = decoded === undefined ? legible((value as Readonly<Record<string, unknown>>)[kind], references) : references(decoded[kind])
-    for (const reference of among) lookUp(reference, [...path, kind], nodes, reporter)
+    const written = (value as Readonly<Record<string, unknown>>)[kind]
+    const named = decoded === undefined ? legible(written, references) : references(decoded[kind])
+    for (const reference of named) lookUp(reference, [...path, kind], nodes, reporter)
   }
   if (decoded === undefined) return undefined
   const spec = decoded[kind]

@@ -66,3 +66,25 @@ t.test("runChecks turns a check round, but not what could not be tried", async (
 t.test("runChecks begins nothing after the signal", async (t) => {
   t.equal(await runOne("", [true], AbortSignal.abort()), undefined)
 })
+
+t.test("where names the next node whose way is down, and not just that it is silent", async (t) => {
+  const way = (gateway: string, down: boolean) => [{
+    prefix: "0.0.0.0/0", table: 254, metric: 0, protocol: "static", type: "unicast", selected: true,
+    ways: [{ gateway, ifname: "wan", backup: false, down }]
+  }]
+  const suite = parseSuite({ filename: "f", content: "checks: [{ reachable: { from: a, to: 192.0.2.1 } }]" }, nodes)
+  if (!suite.ok) throw new Error(JSON.stringify(suite))
+  const down: Lab = {
+    ...lab([false]),
+    ask: (async (node: string, what: string) => {
+      if (what === "trace") return { hops: [], arrived: false }
+      if (what === "routes") return node === "a" ? way("10.0.0.2", false) : way("192.0.2.254", true)
+      if (what !== "ping") throw new Error("nobody knows")
+      return { ok: false, reason: "timed out" }
+    }) as Lab["ask"]
+  }
+  const results: Array<Result> = []
+  const told = (result: Result): void => void results.push(result)
+  await runChecks(suite.suite.checks, down, { parallel: 1, signal: new AbortController().signal, told })
+  t.match(results[0]?.verdict?.where, /so b is next, and b has only a way that is down: 0\.0\.0\.0\/0 via 192\.0\.2\.254 dev wan \(down\)/)
+})

@@ -39,7 +39,7 @@ roll-back: none
 `
   const more = files({ "broken.weft.yaml": "name: x\nnodes: { a: { kind: hots } }\n", "suite.check.yaml": "checks: [{ reachable: {} }]\n" })
   // Kinds of faults come and go.
-  t.matchSnapshot(problems(content, { files: more }).join("\n").replace(/(kind of fault: expected one of )[^(]*/, "$1... "))
+  t.matchSnapshot(problems(content, { files: more }).join("\n").replace(/shows all \d+/, "shows all"))
 })
 
 t.test("a rehearsal without anything to start with, to probe or to do", async (t) => {
@@ -53,7 +53,8 @@ t.test("a flow with a wrong value and a wrong name has both told", async (t) => 
   const content = (flow: string): string => `topology: two.weft.yaml\nflows: [${flow}]\nsteps: [{ wait: 1s }]\n`
   t.match(problems(content("{ from: pcc, to: [dbb], spacing: fast }")), [/no node "pcc"/, /no node "dbb"/, /"fast": expected a time/])
   t.match(problems(content("{ all-pairs: { group: none }, spacing: fast }")), [/no node has the group "none"/, /"fast": expected a time/])
-  t.match(problems(content("{ from: { pc: pc }, to: 5, spacing: fast }")), [/from\.pc: unknown key/, /to: expected/, /"fast": expected a time/])
+  t.match(problems(content("{ from: { pc: pc }, to: 5, spacing: fast }")),
+    [/from\.pc: unknown key/, /to: expected/, /"fast": expected a time/])
 })
 
 t.test("names are looked up in the version that is there then", async (t) => {

@@ -9,26 +9,31 @@
  */
 import { Schema } from "effect"
 import { oneOrMore, optional } from "../../topology/schema-parts.ts"
-import { parseTime } from "../../topology/units.ts"
 import { Reporter } from "../../topology/diagnostic.ts"
 import { type ReadFault, readFaults } from "../../faults/read.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind, type Verdict } from "../kind.ts"
 import type { FlowProgress, Injected, Lab } from "../lab.ts"
-import { Flag, msOf, NodeName, placeOf, referencesOf, Target, Time } from "../parts.ts"
+import { exactMs, Flag, Measure, msOf, NodeName, placeOf, referencesOf, Spacing, Target, Time } from "../parts.ts"
 
 const Flow = Schema.Struct({
   from: NodeName,
   to: Target,
   protocol: optional(Schema.Literals(["icmp", "udp"])),
-  spacing: optional(Time.annotate({ description: "From one probe to the next: outages are known to within it; 5ms unless given" })),
+  spacing: optional(Spacing.annotate({ description: "From one probe to the next: outages are known to within it; 5ms unless given" })),
   ipv6: optional(Flag)
 }).annotate({ expected: "a flow such as {from: pc, to: db}" })
+
+const outageTerms = "a time such as 500ms, or 0"
+const Zero = Schema.Finite.check(Schema.makeFilter((value: number) => value === 0, { expected: outageTerms }))
+const MaxOutage = Schema.Union([Measure, Zero]).annotate({ expected: outageTerms })
 
 const Failover = Schema.Struct({
   flows: oneOrMore(Flow, "a flow such as {from: pc, to: db}"),
   inject: Schema.Unknown.annotate({ description: "A fault, or a list of faults that come at once: {link-down: fw:wan}" }),
-  "max-outage": optional(Time.annotate({ description: "No flow is out for longer at a stretch; without it, they have only to come back" })),
+  "max-outage": optional(MaxOutage.annotate({
+    description: "No flow is out for longer at a stretch; without it, they have only to come back"
+  })),
   within: optional(Time.annotate({ description: "All flows are back so long after the fault, and after it is healed; 10s unless given" })),
   recovers: optional(Flag.annotate({ description: "false: what happens after it is healed does not matter" }))
 }).annotate({ expected: "a map such as {flows: {from: pc, to: db}, inject: {link-down: fw:wan}, max-outage: 500ms}" })
@@ -39,7 +44,7 @@ type Flow = typeof Flow.Type
 const defaultWithinMs = 10_000
 /** The ports that answer probes are shut after five minutes. */
 const longestWithinMs = 120_000
-const defaultSpacingMs = 5
+const defaultSpacing = "5ms"
 /** A probe without an answer for so long is lost. */
 const timeoutMs = 1000
 /** Longer than that: then whatever was lost is known. */
@@ -80,7 +85,7 @@ const begin = async (lab: Lab, flow: Flow): Promise<Running> => {
   if (flow.protocol === "udp" && node === undefined) throw new Error(`${flow.to} is nobody's address: nothing answers probes by UDP there`)
   const door = flow.protocol === "udp" && node !== undefined
     ? { node, ...(await lab.ask(node, "open", { protocol: "udp", port: 0, ipv6 })) } : undefined
-  const question = { address, port: door?.port ?? 0, spacingMs: msOf(flow.spacing, defaultSpacingMs), timeoutMs }
+  const question = { address, port: door?.port ?? 0, spacingMs: exactMs(flow.spacing ?? defaultSpacing)!, timeoutMs }
   try {
     const { id } = await lab.ask(flow.from, "flow-begin", question)
     return { ...flow, name: nameOf(flow), address, id, ...(door === undefined ? {} : { door }) }
@@ -194,7 +199,7 @@ const measure = async (spec: Spec, lab: Lab, flows: ReadonlyArray<Running>, sign
   const fault = await lab.inject(faults, "weft check")
   const broken = await whileBroken(lab, flows, fault, { withinMs, before, signal })
   const told = expectation(spec, fault.titles.join(" and "))
-  const most = spec["max-outage"] === undefined ? Infinity : parseTime(spec["max-outage"])!
+  const most = spec["max-outage"] === undefined ? Infinity : exactMs(`${spec["max-outage"]}`) ?? 0
   const tooLong = broken.costs.filter(({ lasts, longestMs }) => lasts || longestMs > most)
   const details = [...(flows.length === 1 ? [] : broken.costs.map(costText)), ...blindness(broken.seen)]
   if (tooLong.length > 0) {
@@ -248,7 +253,7 @@ export const failover: Kind<Spec> = kind({
     const { flows, inject, within } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>
     if (inject !== undefined) readFaults(inject, [...path, "inject"], reporter, plan)
     if (Array.isArray(flows) && flows.length === 0) reporter.error([...path, "flows"], "the list is empty: there is nothing to measure")
-    const withinMs = typeof within === "string" ? parseTime(within) : undefined
+    const withinMs = typeof within === "string" ? exactMs(within) : undefined
     if (withinMs !== undefined && withinMs > longestWithinMs) reporter.error([...path, "within"], "at most 120s")
   },
   title: (spec) => expectation(spec, faultsOf(spec).map(faultText).join(" and ")),

@@ -1,23 +1,23 @@
 /** `latency` (with jitter and loss) and `throughput`: real traffic for a while, and what became of it. */
 import { Schema } from "effect"
 import { optional } from "../../topology/schema-parts.ts"
-import { parseRate, parseShare, parseTime } from "../../topology/units.ts"
+import { parseRate, parseShare } from "../../topology/units.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind } from "../kind.ts"
-import { Flag, msOf, NodeName, placeOf, randomToken, Rate, referencesOf, Share, Target, Time } from "../parts.ts"
+import { exactMs, Flag, Measure, msOf, NodeName, placeOf, randomToken, Rate, referencesOf, Share, Spacing, Target, Time } from "../parts.ts"
 
 const Latency = Schema.Struct({
   from: NodeName,
   to: Target,
   for: optional(Time.annotate({ description: "How long probes are sent; 1s unless given" })),
-  spacing: optional(Time.annotate({ description: "From one probe to the next; 5ms unless given" })),
+  spacing: optional(Spacing.annotate({ description: "From one probe to the next; 5ms unless given" })),
   protocol: optional(Schema.Literals(["icmp", "udp"])),
-  min: optional(Time.annotate({ description: "No round trip is shorter" })),
-  mean: optional(Time.annotate({ description: "The mean of round trips is this or less" })),
-  p50: optional(Time),
-  p99: optional(Time),
-  max: optional(Time),
-  jitter: optional(Time.annotate({ description: "The 99th percentile is at most this much above the median" })),
+  min: optional(Measure.annotate({ description: "No round trip is shorter" })),
+  mean: optional(Measure.annotate({ description: "The mean of round trips is this or less" })),
+  p50: optional(Measure),
+  p99: optional(Measure),
+  max: optional(Measure),
+  jitter: optional(Measure.annotate({ description: "The 99th percentile is at most this much above the median" })),
   loss: optional(Share.annotate({ description: "At most so many are lost" })),
   ipv6: optional(Flag)
 }).annotate({ expected: "a map such as {from: pc, to: db, p99: 20ms, loss: 0%}" })
@@ -48,15 +48,16 @@ export const latency: Kind<typeof Latency.Type> = kind({
     const door = spec.protocol === "udp" && node !== undefined
       ? { node, ...(await lab.ask(node, "open", { protocol: "udp", port: 0, ipv6: spec.ipv6 === true })) }
       : undefined
-    const question = { address, port: door?.port ?? 0, spacingMs: msOf(spec.spacing, 5), forMs: msOf(spec.for, 1000), timeoutMs: 1000 }
+    const spacingMs = exactMs(spec.spacing ?? "5ms")!
+    const question = { address, port: door?.port ?? 0, spacingMs, forMs: msOf(spec.for, 1000), timeoutMs: 1000 }
     const flow = await lab.ask(spec.from, "flow", question)
       .finally(() => (door === undefined ? null : lab.ask(door.node, "shut", { id: door.id }).catch(() => null)))
     if (flow.received === 0) return { passed: false, expected, seen: `none of ${flow.sent} probes came back`,
       where: await explain(lab, spec.from, address) }
     const found = { ...flow.latency, jitter: flow.latency.p99 - flow.latency.p50 }
     const loss = flow.sent === 0 ? 1 : flow.lost / flow.sent
-    const wrong = bounds.some((key) => spec[key] !== undefined && found[key] > parseTime(spec[key]!)!)
-      || (spec.min !== undefined && found.min < parseTime(spec.min)!)
+    const wrong = bounds.some((key) => spec[key] !== undefined && found[key] > exactMs(spec[key]!)!)
+      || (spec.min !== undefined && found.min < exactMs(spec.min)!)
       || (spec.loss !== undefined && loss > parseShare(spec.loss)!)
     const figures = (["min", "mean", "p50", "p99", "max", "jitter"] as const).map((key) => `${key} ${ms(found[key])}`).join(", ")
     const unsent = flow.unsent === 0 ? "" : `, ${flow.unsent} could not be sent in time`

@@ -1,0 +1,58 @@
+/** Bounds of what is measured, with a lab that is made up: fractions of a millisecond, and minutes, are bounds like others. */
+import t from "tap"
+import type { Lab } from "../../daemon/checks/lab.ts"
+import { runChecks, type Result } from "../../daemon/checks/runner.ts"
+import { parseSuite } from "../../daemon/checks/suite.ts"
+import { render } from "../../daemon/topology/diagnostic.ts"
+
+const nodes: Lab["nodes"] = new Map(["a", "b"].map((name, index) => [
+  name,
+  { name, kind: "host", forwards: false, group: "", labels: {}, addresses: [{ ifname: "eth0", address: `10.0.0.${index + 1}` }] }
+]))
+
+/** Round trips take 0.2 to 1.4 ms. */
+const latency = { min: 0.2, mean: 0.4, p50: 0.3, p99: 1.2, max: 1.4 }
+
+/** What comes out of one check, and how far apart its probes were. */
+const run = async (check: string): Promise<{ readonly result: Result; readonly spacingMs: number }> => {
+  const suite = parseSuite({ filename: "f", content: `checks: [${check}]` }, nodes)
+  if (!suite.ok) throw new Error(suite.diagnostics.map(render).join("\n"))
+  let [result, spacingMs]: [Result | undefined, number] = [undefined, 0]
+  const lab: Lab = {
+    nodes,
+    ask: (async (_node: string, what: string, question: { readonly spacingMs: number }) => {
+      if (what !== "flow") throw new Error("nobody knows")
+      spacingMs = question.spacingMs
+      return { sent: 200, received: 200, lost: 0, unsent: 0, latency }
+    }) as unknown as Lab["ask"],
+    inject: () => Promise.reject(new Error("nothing to inject here"))
+  }
+  await runChecks(suite.suite.checks, lab, { parallel: 1, signal: new AbortController().signal, told: (one) => void (result = one) })
+  return { result: result!, spacingMs }
+}
+
+t.test("latency takes bounds below a millisecond, and above a minute", async (t) => {
+  for (const [bound, passed] of [
+    ["p50: 300us", true], ["p50: 250us", false], ["p50: 0.25ms", false], ["p99: 1.2ms", true], ["p99: 1.1ms", false],
+    ["max: 2m", true], ["min: 0.1ms", true], ["min: 1m", false], ["jitter: 900us", true], ["jitter: 800us", false]
+  ] as const) {
+    const { result } = await run(`{ latency: { from: a, to: b, ${bound} } }`)
+    t.equal(result.verdict?.passed, passed, bound)
+  }
+})
+
+t.test("latency sends at the spacing that it was given", async (t) => {
+  t.equal((await run("{ latency: { from: a, to: b } }")).spacingMs, 5)
+  t.equal((await run("{ latency: { from: a, to: b, spacing: 500us } }")).spacingMs, 0.5)
+  t.equal((await run("{ latency: { from: a, to: b, spacing: 1.5ms } }")).spacingMs, 1.5)
+  await t.rejects(run("{ latency: { from: a, to: b, spacing: 50us } }"), /100us at least/)
+})
+
+t.test("failover takes no outage at all as a bound, and minutes", async (t) => {
+  const parse = (more: string) => {
+    const failover = `{ flows: { from: a, to: b }, inject: { link-down: "a:eth0" }, ${more} }`
+    return parseSuite({ filename: "f", content: `checks: [{ failover: ${failover} }]` }, nodes)
+  }
+  for (const bound of ["max-outage: 0", "max-outage: 0ms", "max-outage: 2m", "max-outage: 2.5ms, within: 1m"]) t.ok(parse(bound).ok, bound)
+  for (const bound of ["max-outage: 5", "max-outage: fast", "within: 3m"]) t.notOk(parse(bound).ok, bound)
+})
