@@ -7,6 +7,7 @@
 import { readdirSync } from "node:fs"
 import type { CommandSpec, Completion, Flag } from "./command.ts"
 import { sharedFlags, specs } from "./commands/table.ts"
+import { whenSilentFor } from "./silence.ts"
 
 export interface Candidate {
   readonly value: string
@@ -24,10 +25,12 @@ const suffixes: Readonly<Partial<Record<Completion, string>>> =
 
 /** Prints the candidates for the words. Always 0: a shell has nowhere to show an error. */
 export const complete = async (words: ReadonlyArray<string>): Promise<number> => {
+  let stopWaiting: (() => void) | undefined
   const candidates = await Promise.race([
     candidatesFor(words, sourceFor(words)).catch(() => []),
-    new Promise<ReadonlyArray<Candidate>>((resolve) => setTimeout(() => resolve([]), patienceMs).unref())
+    new Promise<ReadonlyArray<Candidate>>((resolve) => (stopWaiting = whenSilentFor(patienceMs, () => resolve([]))))
   ])
+  stopWaiting?.()
   for (const { about, value } of candidates) process.stdout.write(about === "" ? `${value}\n` : `${value}\t${about}\n`)
   return 0
 }

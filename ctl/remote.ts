@@ -12,6 +12,7 @@ import type { PeerCertificate, TLSSocket } from "node:tls"
 import type * as Grpc from "@grpc/grpc-js"
 import { Exit, Failure } from "./command.ts"
 import type { Endpoint } from "./endpoint.ts"
+import { whenSilentFor } from "./silence.ts"
 
 /** What the client shows and whom it believes, from a folder with `ca.pem`, `cert.pem` and `key.pem`. */
 export interface Identity {
@@ -151,27 +152,6 @@ interface Knock {
   readonly host: string
   readonly identity: Identity
   readonly patience: Patience
-}
-
-/**
- * Calls `silent` when this process has listened for `ms` in vain; returns what calls it off. A timer alone would be
- * unjust: in a process that could not run for a while it comes before the answer that lies in the socket. So the time is
- * counted in parts, of which one that was slept through counts once, and at the end what has come is read first.
- */
-const whenSilentFor = (ms: number, silent: () => void): (() => void) => {
-  let left = 5
-  let reading: NodeJS.Immediate | undefined
-  const next = (): NodeJS.Timeout =>
-    setTimeout(() => {
-      left -= 1
-      if (left > 0) timer = next()
-      else reading = setImmediate(silent)
-    }, ms / 5)
-  let timer = next()
-  return () => {
-    clearTimeout(timer)
-    clearImmediate(reading)
-  }
 }
 
 /** A server of TLS 1.3 looks at the client's certificate last: only its first octets show that it has accepted it. */

@@ -33,10 +33,10 @@ const drawing = "./weft-demo.svg"
 const topologyFile = fileURLToPath(new URL("../../topologies/hybrid-idc-aws-office.weft.yaml", import.meta.url))
 
 /** How long the clean-up waits for the daemon to remove the lab, also after a deploy that the user interrupted. */
-const settlePatienceMs = 60_000
+const settlePatienceMs = 180_000
 
 /** How soon after the deploy tunnels are known to be up. */
-const tunnelPatienceMs = 5000
+const tunnelPatienceMs = 20_000
 
 /** How soon another demo, whose daemon answers, deploys. */
 const otherDemoPatienceMs = 1500

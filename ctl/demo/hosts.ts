@@ -26,7 +26,7 @@ const directory = "/var/lib/weft/demo-hosts"
 const endScript = join(directory, "end")
 const listenPort = 7443
 const etcdPort = 2379
-const gatherPatienceMs = 30_000
+const gatherPatienceMs = 90_000
 
 const instanceOf = (host: string): string => `demo-${host}`
 const socketOf = (host: string): string => `unix:/run/weft/${instanceOf(host)}/weftd.sock`

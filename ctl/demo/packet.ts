@@ -6,7 +6,7 @@ import type { InspectResponse } from "../messages.ts"
 import { print, styleOf } from "../terminal.ts"
 import { hostsIn, indent, siteOf } from "./show.ts"
 
-const patienceMs = 5000
+const patienceMs = 20_000
 /** What VXLAN over IPv4 adds: Ethernet, IPv4, UDP and VXLAN headers (RFC 7348 5). */
 const vxlanOctets = 14 + 20 + 8 + 8
 

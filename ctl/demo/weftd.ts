@@ -36,8 +36,8 @@ export interface Options {
   readonly netns?: string
 }
 
-const startPatienceMs = 60_000
-const stopPatienceMs = 20_000
+const startPatienceMs = 180_000
+const stopPatienceMs = 60_000
 const pollMs = 40
 
 export const startWeftd = ({ address, instance, logFile, netns, stateDirectory, words = [] }: Options): Weftd => {

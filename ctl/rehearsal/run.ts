@@ -30,7 +30,7 @@ const tickMs = 100
 /** What a daemon that was told to stop may take for healing and destroying, before it is left alone with it. */
 const endingMs = 120_000
 /** For how long a daemon that is gone is asked for. */
-const comebackMs = 20_000
+const comebackMs = 60_000
 const knockMs = 500
 
 export const followRun = async (client: Client, start: RehearsalStart, following: Following): Promise<RunOutcome> => {

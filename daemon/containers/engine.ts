@@ -167,7 +167,7 @@ export interface Listed extends Place {
   readonly running: boolean
 }
 
-const listPatienceMs = 10_000
+const listPatienceMs = 30_000
 
 /** A GET that needs no dockerode: a weftd without containers does not load it. */
 const get = (engine: Engine, path: string): Promise<unknown> =>
@@ -227,7 +227,7 @@ export const removeContainer = async (engine: Engine, id: string): Promise<void>
   }
 }
 
-const removalPatienceMs = 10_000
+const removalPatienceMs = 30_000
 
 const gone = async (engine: Engine, id: string): Promise<void> => {
   const deadline = performance.now() + removalPatienceMs

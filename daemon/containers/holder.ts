@@ -23,7 +23,7 @@ import {
 } from "./engine.ts"
 
 const program = fileURLToPath(new URL("../../.weft/native/weft-hold", import.meta.url))
-const enterPatienceMs = 5000
+const enterPatienceMs = 30_000
 
 const readProgram = (): Buffer => {
   try {

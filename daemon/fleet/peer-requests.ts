@@ -12,9 +12,9 @@ import { type PeerClients, PeerError } from "./peer-clients.ts"
 const notFound = 5
 
 /** A host that is down is found out by then, and the others are shown. */
-const inspectPatienceMs = 4000
-const planPatienceMs = 20_000
-const pastPatienceMs = 3000
+const inspectPatienceMs = 8000
+const planPatienceMs = 60_000
+const pastPatienceMs = 8000
 const againMs = 1000
 /** Events remembered of each host as given: more than its log keeps (observe/events.ts), so none comes twice. */
 const maxGiven = 2000

@@ -15,7 +15,7 @@ export interface Patience {
   readonly awayMs: number
 }
 
-export const usualPatience: Patience = { lostMs: 5000, silentMs: 60_000, awayMs: 90_000 }
+export const usualPatience: Patience = { lostMs: 10_000, silentMs: 60_000, awayMs: 90_000 }
 
 const lookMs = 250
 /** Hosts are given up on one by one; this ends what nobody thought of, and no deploy that goes on. */

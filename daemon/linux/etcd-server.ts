@@ -44,7 +44,7 @@ export interface EtcdServer {
 }
 
 const program = "etcd"
-const readyMs = 20_000
+const readyMs = 60_000
 const graceMs = 5000
 const watchMs = 1000
 const backOffMs = { first: 200, most: 10_000 }

@@ -30,7 +30,7 @@ type Reasons = ReadonlyArray<string>
 
 const fine: Reasons = []
 /** A fault whose time is over is healed by the daemon: how long that may take it. */
-const healingMs = 15_000
+const healingMs = 60_000
 const pollMs = 50
 const shownLines = 3
 

@@ -78,7 +78,7 @@ type Waiter = (address: string) => void
 const keyOf = (token: Uint8Array): string => Buffer.from(token).toString("hex")
 
 /** How long another host may take to open its listeners. */
-const readyPatienceMs = 5000
+const readyPatienceMs = 15_000
 
 /**
  * Listeners in nodes wherever they are: `probes/reach.ts` uses them alike.

@@ -104,7 +104,7 @@ export const respondEverywhere =
   }
 
 /** How long another host may take to open its responder. */
-const readyPatienceMs = 5000
+const readyPatienceMs = 15_000
 
 const respondThere = async (peers: PeerClients, host: string, request: RespondRequest, signal: AbortSignal): Promise<Answerer> => {
   const ending = new AbortController()
