@@ -6,6 +6,8 @@
 import type { CheckResult } from "./messages.ts"
 
 export interface Report {
+  /** What has run: `weft check`, `weft scenario`. */
+  readonly program: string
   readonly suite: string
   readonly filename: string
   readonly lab: string
@@ -54,7 +56,7 @@ const caseOf = (result: CheckResult, { filename, lab }: Report): ReadonlyArray<s
 
 /** The whole document. */
 export const junit = (report: Report): string => {
-  const { durationMs, filename, lab, missing, reason, results, startedAt, suite } = report
+  const { durationMs, filename, lab, missing, program, reason, results, startedAt, suite } = report
   const ordered = results.toSorted((a, b) => a.index - b.index)
   const count = (is: (result: CheckResult) => boolean): number => results.filter(is).length
   const failures = count(({ error, outcome }) => outcome === "failed" && !error)
@@ -65,7 +67,7 @@ export const junit = (report: Report): string => {
   const broken = `${missing} ${missing === 1 ? "check was" : "checks were"} not run${reason === undefined ? "" : `: ${reason}`}`
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
-    `<testsuites${attributes({ name: "weft check", ...totals })}>`,
+    `<testsuites${attributes({ name: program, ...totals })}>`,
     `  <testsuite${attributes({ name: suite, ...totals, skipped, timestamp: startedAt.replace(/\.\d+Z$/, "") })}>`,
     "    <properties>",
     `      <property${attributes({ name: "lab", value: lab })}/>`,

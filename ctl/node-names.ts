@@ -1,6 +1,8 @@
 /** The nodes that a user can name, for suggestions and shell completion. */
 
 import type { Client } from "./client.ts"
+import { closest } from "./closest.ts"
+import { NotFound } from "./command.ts"
 
 /** More labs than this are not looked into: completion must answer at once. */
 const labsLookedInto = 8
@@ -42,5 +44,21 @@ export const portNames = async (client: Client): Promise<ReadonlyArray<Name>> =>
         return labs.length === 1 ? [{ name: `${node.name}:${port.name}`, about, qualified: false }, full] : [full]
       })
     )
+  )
+}
+
+/** That there is no such node, with the name that was probably meant, or those that there are. */
+export const withSuggestion = async (client: Client, node: string, error: NotFound): Promise<NotFound> => {
+  const names = (await nodeNames(client).catch(() => []))
+    .filter(({ qualified }) => qualified === node.includes("/"))
+    .map(({ name }) => name)
+  if (error.message.includes("did you mean")) return error
+  const meant = closest(node, names)
+  if (meant !== undefined) return new NotFound(`${error.message} (did you mean ${meant}?)`)
+  return new NotFound(
+    error.message,
+    names.length === 0
+      ? "See: weft list, weft inspect LAB"
+      : `Nodes: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`
   )
 }

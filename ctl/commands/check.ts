@@ -171,7 +171,7 @@ const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome,
         `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
     }
   }
-  write(input.junit, () => junit({ suite, filename, lab, startedAt, ...outcome }))
+  write(input.junit, () => junit({ program: "weft check", suite, filename, lab, startedAt, ...outcome }))
   write(input["code-quality"], () => {
     const notes = outcome.results.toSorted((a, b) => a.index - b.index).flatMap((result) => noteOf(result, filename) ?? [])
     const broken = { level: "error" as const, file: filename, line: 1, title: "the suite runs to its end",

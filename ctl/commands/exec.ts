@@ -6,13 +6,12 @@
  */
 
 import { once } from "node:events"
-import { closest } from "../closest.ts"
 import { connect } from "../client.ts"
 import type { Client, ExecCall } from "../client.ts"
 import { Exit, Failure, NotFound } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import type { ExecStart, TerminalSize } from "../messages.ts"
-import { nodeNames } from "../node-names.ts"
+import { withSuggestion } from "../node-names.ts"
 import { printError } from "../terminal.ts"
 import type { specs } from "./table.ts"
 
@@ -120,19 +119,4 @@ const restoreTerminal = (): void => {
 const terminalSize = (): TerminalSize | undefined => {
   const { columns, isTTY, rows } = process.stdout
   return isTTY ? { columns, rows } : undefined
-}
-
-const withSuggestion = async (client: Client, node: string, error: NotFound): Promise<Failure> => {
-  const names = (await nodeNames(client).catch(() => []))
-    .filter(({ qualified }) => qualified === node.includes("/"))
-    .map(({ name }) => name)
-  if (error.message.includes("did you mean")) return error
-  const meant = closest(node, names)
-  if (meant !== undefined) return new NotFound(`${error.message} (did you mean ${meant}?)`)
-  return new NotFound(
-    error.message,
-    names.length === 0
-      ? "See: weft list, weft inspect LAB"
-      : `Nodes: ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`
-  )
 }

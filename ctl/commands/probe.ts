@@ -4,11 +4,12 @@
  */
 
 import { setTimeout as wait } from "node:timers/promises"
-import { withClient } from "../client.ts"
-import { Exit, Failure } from "../command.ts"
+import { type Client, withClient } from "../client.ts"
+import { Exit, Failure, NotFound } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { answers, type FlowState, outagesOf, watchFlows } from "../flows.ts"
 import type { FlowRequest, FlowSpec } from "../flow-messages.ts"
+import { withSuggestion } from "../node-names.ts"
 import { flowLines, liveLine } from "../render/flows.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
@@ -28,18 +29,28 @@ export const run = async (input: Input, context: Context): Promise<number> => {
     const interrupted = interruption()
     const elapsed = (): number => performance.now() - started
     const isShown = process.stderr.isTTY === true && process.env["TERM"] !== "dumb"
-    await watched.until((states) => {
+    const ended = watched.until((states) => {
       if (isShown) process.stderr.write(`\r${liveLine(states, elapsed(), style)}\u001b[K`)
       if (states.every(({ report }) => report !== undefined && report.error !== "")) return true
       const late = elapsed() - durationMs
       // What is under way at the end is worth waiting for: it may be lost.
       return interrupted() || (late >= 0 && (states.every(isDecided) || late > timeoutMs + reportMs))
     })
+    await ended.catch(async (error: unknown) => {
+      throw error instanceof NotFound ? await wrongName(client, input, error) : error
+    })
     if (isShown) process.stderr.write("\r\u001b[K")
     // A daemon that is slow to hang up is not waited for.
     await Promise.race([watched.end(), wait(1000, undefined, { ref: false })])
     return show(input, watched.states)
   })
+}
+
+/** A name that is not there is a mistake of whoever typed it, not something that probes have found out. */
+const wrongName = async (client: Client, { from, to }: Input, error: NotFound): Promise<Failure> => {
+  const word = [from, to].find((name) => error.message.includes(`"${name.replace(/^.*\//, "")}"`)) ?? from
+  const { hint, message } = await withSuggestion(client, word, error)
+  return new Failure(Exit.usage, message, hint)
 }
 
 const isDecided = (state: FlowState): boolean => answers(state) || state.lasting !== undefined

@@ -278,7 +278,8 @@ const report = ({ junit: file }: Input, { filename, lab }: ScenarioStart, story:
   const startedAt = new Date(Date.now() - durationMs).toISOString()
   const more = stopped === undefined ? {} : { reason: stopped }
   try {
-    writeFileSync(file, junit({ suite: planned?.name ?? filename, filename, lab, startedAt, durationMs, results, missing, ...more }))
+    const report = { suite: planned?.name ?? filename, filename, lab, startedAt, durationMs, results, missing, ...more }
+    writeFileSync(file, junit({ program: "weft scenario", ...report }))
   } catch (error) {
     throw new Failure(Exit.failed,
       `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)

@@ -86,9 +86,9 @@ export const joined = (value: string | ReadonlyArray<string>): string => (typeof
 const problemOfPrefix = (value: string): string | undefined => {
   if (value === "default") return undefined
   const prefix = parsePrefix(value)
-  if (prefix === undefined) return `${quote(value)}: expected a prefix such as 10.0.0.0/24, or default`
+  if (prefix === undefined) return `expected a prefix such as 10.0.0.0/24, or default`
   const whole = network(prefix)
-  return whole.bits === prefix.bits ? undefined : `${value} has host bits set: the prefix of this length is ${formatPrefix(whole)}`
+  return whole.bits === prefix.bits ? undefined : `host bits are set: the prefix of this length is ${formatPrefix(whole)}`
 }
 
 export const PrefixText = text({ description: "a prefix such as 10.0.0.0/24, or default", problem: problemOfPrefix })

@@ -52,7 +52,10 @@ export const uselessKeys = ({ keys, link }: Impairment, plan: Plan): ReadonlyArr
   return [
     ...(["queue", "aqm"] as const).filter((key) => keys[key] !== undefined && !hasRate).map((key) => [key, "rate"] as const),
     ...(keys.reorder !== undefined && !hasDelay ? [["reorder", "delay"] as const] : [])
-  ].map(([key, needed]) => ({ path: [key], message: `does nothing on a link without "${needed}": give it, too (impair takes both, or inject it before)` }))
+  ].map(([key, needed]) => {
+    const message = `does nothing on a link without "${needed}": give it, too (impair takes both, or inject it before)`
+    return { path: [key], message }
+  })
 }
 
 /** The link with the impairment on its wire. */

@@ -10,6 +10,7 @@ import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, formatPath, inOrder, type Locate, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { kindNames, kindOf } from "./kinds.ts"
+import { unknownKind } from "./near-kinds.ts"
 import { happensOnce, type ReadFault, readFor, readSpec } from "./read.ts"
 
 export interface WordOrder {
@@ -59,7 +60,7 @@ const read = (reading: Reading, plan: Plan): ReadFault | undefined => {
   const forMs = time === "" ? undefined : readFor(time, ["for"], reporter)
   places.set(formatPath([name]), 0)
   if (kindOf(name) === undefined) {
-    const message = name === "" ? "no kind of fault is given" : `unknown kind of fault ${quote(name)}: weft inject --list shows all`
+    const message = name === "" ? "no kind of fault is given" : `unknown kind of fault ${quote(name)}${unknownKind(name)}`
     reporter.error([name], message, { meant: { word: name, among: kindNames } })
     return undefined
   }

@@ -15,6 +15,7 @@ import { text } from "../topology/schema-parts.ts"
 import { parseSpan } from "../topology/units.ts"
 import type { Problem } from "./kind.ts"
 import { kindNames, kindOf } from "./kinds.ts"
+import { unknownKind } from "./near-kinds.ts"
 
 export interface ReadFault extends FaultRequest {
   /** `for: 30s`; absent: until it is healed. */
@@ -159,16 +160,15 @@ const kindIn = (map: Readonly<Record<string, unknown>>, path: Path, reporter: Re
   const [first, ...others] = keys.filter((key) => kindOf(key) !== undefined)
   for (const key of keys) {
     if (known.has(key) || kindOf(key) !== undefined) continue
-    const list = first === undefined ? `: expected one of ${kindNames.join(", ")}` : ""
-    const what = first === undefined ? "unknown kind of fault" : "unknown key"
+    const what = first === undefined ? `unknown kind of fault${unknownKind(key)}` : "unknown key"
     const among = first === undefined ? kindNames : [...known, ...kindNames]
-    reporter.error([...path, key], `${what}${list}`, { meant: { word: key, among }, at: "key" })
+    reporter.error([...path, key], what, { meant: { word: key, among }, at: "key" })
   }
   for (const other of others) {
     reporter.error([...path, other], `is a second fault: ${quote(first!)} is here already, make it a list`, { at: "key" })
   }
   if (first === undefined && keys.every((key) => known.has(key))) {
-    reporter.error(path, `names no kind of fault: one of ${kindNames.join(", ")}`)
+    reporter.error(path, "names no kind of fault, such as link-down or loss; weft inject --list shows all")
   }
   return others.length > 0 ? undefined : first
 }

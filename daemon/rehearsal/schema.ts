@@ -43,7 +43,7 @@ const limitTime = (description: string) => Schema.Union([
 ]).annotate({ expected: "a time such as 500ms, 0 or none", description })
 const LossText = text({
   description: "a share such as 0.1%",
-  problem: (value) => (parseShare(value) === undefined ? "expected a share such as 0.1%, or a number of probes" : undefined)
+  problem: (value) => (parseShare(value) === undefined ? "expected a share such as 0.1%, a number of probes such as 5, or none" : undefined)
 })
 const Loss = Schema.Union([Schema.Literals(["none"]), LossText, integer(0, 1_000_000_000, "How many probes")])
   .annotate({ expected: "a share such as 0.1%, a number of probes, or none", description: "Probes of a step that are lost" })

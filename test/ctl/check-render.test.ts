@@ -24,8 +24,8 @@ const results = [
   result({ index: 3, outcome: "failed", error: true, seen: "no such node" })
 ]
 const report: Report = {
-  suite: "hy<brid", filename: "hybrid.check.yaml", lab: "hybrid", startedAt: "2026-01-02T03:04:05.678Z", durationMs: 1234, results,
-    missing: 0
+  program: "weft check", suite: "hy<brid", filename: "hybrid.check.yaml", lab: "hybrid", startedAt: "2026-01-02T03:04:05.678Z",
+  durationMs: 1234, results, missing: 0
 }
 
 /** Reads it with Python's parser and holds it against what Jenkins and others take. */

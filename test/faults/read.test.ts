@@ -31,8 +31,11 @@ t.test("files: all errors at once, with position and suggestion", async (t) => {
     'f.yaml:1:12: link-down: the lab has no link "fw:wam" (did you mean "fw:wan"?)',
     'f.yaml:2:6: for: expected a time such as 500ms, 30s or 5m, not the number 30'
   ])
-  t.match(file("linkdown: alt").errors, [/^f.yaml:1:1: linkdown: unknown kind of fault: .*did you mean "link-down"/])
+  t.match(file("linkdown: alt").errors, [/^f.yaml:1:1: linkdown: unknown kind of fault; .*did you mean "link-down"/])
   t.match(file("link-down: fw:wan\nfor: 5m").value, [{ forMs: 300_000 }])
+  t.match(file("dwn-link: alt").errors, [/^f.yaml:1:1: dwn-link: unknown kind of fault; link-down is near; weft inject --list .*$/])
+  t.match(file("bgp: alt").errors, [/unknown kind of fault; bgp-\w+, bgp-\w+ and bgp-\w+ are near;/])
+  t.match(file("xyzzy: alt").errors, [/unknown kind of fault; weft inject --list shows all/])
   t.match(file("for: 3s").errors, [/names no kind of fault/])
   t.match(file("link-down: alt\nloss: { link: alt, value: 1% }").errors, [/is a second fault: "link-down" is here already, make it a list/])
   t.match(file("[]").errors, [/the list is empty/])
@@ -61,6 +64,7 @@ t.test("words: all errors at once, at the word", async (t) => {
     '24: "3": expected a time such as 500ms, 30s or 5m|'
   ])
   t.match(words("link-dwn fw:wan"), [/^1: unknown kind of fault "link-dwn".*\|link-down$/])
+  t.match(words("blackhole fw nonsense"), [/^14: "nonsense": expected a prefix such as [^"]*\|$/], "the value is quoted once")
   t.match(words("link-down alt more"), [/^15: unexpected word "more": link-down takes /])
   t.match(words("link-down alt carrier=lots"), [/^15: .*"lots"/])
   t.match(words("link-down alt colour=red"), [/^15: unknown key/])

@@ -168,7 +168,7 @@ t.test("what is changed inside", async (t) => {
 t.test("what the lab has not is refused, with what was probably meant", async (t) => {
   const refusals: ReadonlyArray<readonly [string, RegExp]> = [
     ["blackhole fv 10.0.0.0/8", /no node "fv" \(fw\?\)/],
-    ["blackhole fw 10.0.0.1/8", /host bits set: the prefix of this length is 10\.0\.0\.0\/8/],
+    ["blackhole fw 10.0.0.1/8", /host bits are set: the prefix of this length is 10\.0\.0\.0\/8/],
     ["blackhole fw 10.1.0.0/24", /fw is in 10\.1\.0\.0\/24 itself, by office/],
     ["blackhole fw", /"to" is missing/],
     ["route-missing fw 10.9.0.0/24", /no static route to 10\.9\.0\.0\/24: it has 10\.9\.0\.0\/16, 10\.8\.0\.0\/16 \(10\.9\.0\.0\/16\?\)/],

@@ -211,7 +211,8 @@ export class FakeWorld implements World {
     const sent = Math.round((now - sinceMs) / spacingMs)
     return {
       flow: flow.index, error: "", sent, lost: Math.round(lostMs / spacingMs), received: sent - Math.round(lostMs / spacingMs), outages,
-      latency: { p99: 1 }, slowest: { atMs: now, latencyMs: this.latencyMs }, blindMs: 0, pendingMs: Math.max(1, ...pending.map(({ fromMs }) => Math.min(now - fromMs, timeoutMs)))
+      latency: { p99: 1 }, slowest: { atMs: now, latencyMs: this.latencyMs }, blindMs: 0,
+      pendingMs: Math.max(1, ...pending.map(({ fromMs }) => Math.min(now - fromMs, timeoutMs)))
     }
   }
 

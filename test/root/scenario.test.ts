@@ -87,7 +87,7 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
     t.equal(code, 0, `${stdout}${stderr}`)
     t.match(stdout, /inject .*one.*\n.*inject .*two/)
     t.match(stdout, /✓ passed: 2 faults injected and healed/)
-    t.match(readFileSync(report, "utf8"), /tests="4" failures="0" errors="0"/)
+    t.match(readFileSync(report, "utf8"), /<testsuites name="weft scenario" tests="4" failures="0" errors="0"/)
     await nothingLeft()
   })
 

@@ -21,11 +21,11 @@ test.rehearsal.yaml:6:25: flows[3].path: is for http, and this flow is udp
 test.rehearsal.yaml:7:36: flows[4].from-step: no step has the name "nowhere"
 test.rehearsal.yaml:8:7: flows[5].form: unknown key (did you mean "from"?)
 test.rehearsal.yaml:9:47: flows[6].budget.max-outage: "fast": expected a time such as 500ms, or none
-test.rehearsal.yaml:9:63: flows[6].budget.max-loss: "200%": expected a share such as 0.1%, or a number of probes
+test.rehearsal.yaml:9:63: flows[6].budget.max-loss: "200%": expected a share such as 0.1%, a number of probes such as 5, or none
 test.rehearsal.yaml:10:24: budgets.max-outage: 5: expected a time such as 500ms, 0 or none
 test.rehearsal.yaml:13:7: steps[1].depoly: unknown key: expected one of deploy, inject, heal, exec, wait, check, scenario, pause, probe-only (did you mean "deploy"?)
 test.rehearsal.yaml:14:15: steps[2].deploy: cannot read it: it was not sent along
-test.rehearsal.yaml:15:26: steps[3].inject.link-dwon: unknown kind of fault: expected one of ... (did you mean "link-down"?)
+test.rehearsal.yaml:15:26: steps[3].inject.link-dwon: unknown kind of fault; weft inject --list shows all (did you mean "link-down"?)
 test.rehearsal.yaml:16:13: steps[4].name: the name "a" is taken: line 15 has it
 test.rehearsal.yaml:17:13: steps[5].heal: no step of that name injects: expected all or a (did you mean "a"?)
 test.rehearsal.yaml:18:34: steps[6].exec.command: "'": a single quote is not closed
