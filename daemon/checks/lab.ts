@@ -157,8 +157,8 @@ export interface LabNode {
   readonly forwards: boolean
   readonly group: string
   readonly labels: Readonly<Record<string, string>>
-  /** Loopback's first, then the ports' in order; without prefix lengths. */
-  readonly addresses: ReadonlyArray<{ readonly ifname: string; readonly address: string }>
+  /** Loopback's first, then the ports' in order; without prefix lengths. `segment`: the link or network of the port. */
+  readonly addresses: ReadonlyArray<{ readonly ifname: string; readonly address: string; readonly segment?: string }>
 }
 
 export interface Lab {

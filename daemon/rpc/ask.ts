@@ -54,8 +54,12 @@ export const answersFor = ({ bfd, readRoutes, resolveNode, routing, spawn }: Kno
   bgpRoutes: async ({ lab, node }, { neighbor, prefix, table }) => {
     const more = neighbor === undefined ? {} : { neighbor }
     const answer = await routing.ask({ kind: "routes", lab, node, table, vrf: "", prefix, limit: mostPrefixes, ...more })
-    if (answer.kind !== "routes") throw new Error(answer.kind === "nothing" ? answer.reason : `nothing is known of BGP in ${node}`)
-    return answer.paths
+    if (answer.kind === "routes") return answer.paths
+    const known = await routing.ask({ kind: "speaker", lab, node })
+    // A speaker without such a route is an answer; a node without a speaker, or a speaker without such a neighbour, is none.
+    const isKnown = known.kind === "speaker" && (table === "rib" || known.speaker.neighbors.some(({ name }) => name === neighbor))
+    if (answer.kind === "nothing" && isKnown) return []
+    throw new Error(answer.kind === "nothing" ? answer.reason : `nothing is known of BGP in ${node}`)
   },
   bfd: async ({ lab, node }) =>
     (await bfd.states(lab, node)).map(({ diagnostic, ifname = "", peer, state }) => ({ peer, ifname, state, diagnostic })),

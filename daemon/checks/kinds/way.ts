@@ -36,22 +36,38 @@ const Mtu = Schema.Struct({
   )
 )
 
-/** Whether a hop is what a word means: a node, one of its ports, or an address. */
-const isPassing = (lab: Lab, word: string) => ({ address }: Hop): boolean => {
+/**
+ * Whether a hop is what a word means: a node, one of its ports, or an address. A port is passed by what comes in there, which is the
+ * address that answers, and by what leaves there: then the next to answer is on the same wire.
+ */
+const isPassing = (lab: Lab, word: string) => ({ address }: Hop, index: number, hops: ReadonlyArray<Hop>): boolean => {
   if (address === undefined) return false
   if (address === word || ownerOf(lab, address) === word) return true
   const [node = "", ifname] = word.split(":")
-  return ifname !== undefined && lab.nodes.get(node)?.addresses.some((one) => one.ifname === ifname && one.address === address) === true
+  const ports = lab.nodes.get(node)?.addresses.filter((one) => one.ifname === ifname) ?? []
+  if (ports.some((one) => one.address === address)) return true
+  const next = hops[index + 1]?.address
+  const wires = next === undefined || ownerOf(lab, address) !== node ? [] : wiresOf(lab, next)
+  return ports.some(({ segment }) => segment !== undefined && wires.includes(segment))
 }
+
+/** The segments of the port that has an address. */
+const wiresOf = (lab: Lab, address: string): ReadonlyArray<string> =>
+  [...lab.nodes.values()].flatMap(({ addresses }) =>
+    addresses.flatMap((one) => (one.address === address && one.segment !== undefined ? [one.segment] : [])))
 
 const traceOf = (lab: Lab, { from, ipv6, timeout, to }: { from: string; to: string; ipv6?: boolean; timeout?: string }): Promise<Trace> =>
   lab.ask(from, "trace", { address: placeOf(to, lab, ipv6 === true).address, timeoutMs: msOf(timeout, 1000) })
 
 const passesInOrder = (lab: Lab, hops: ReadonlyArray<Hop>, words: ReadonlyArray<string>): boolean => {
   let at = 0
-  for (const hop of hops) if (at < words.length && isPassing(lab, words[at]!)(hop)) at++
+  for (const [index, hop] of hops.entries()) if (at < words.length && isPassing(lab, words[at]!)(hop, index, hops)) at++
   return at === words.length
 }
+
+/** What is between the two, also where they stand in the list themselves. */
+const betweenEnds = (words: ReadonlyArray<string>, { from, to }: { readonly from: string; readonly to: string }): ReadonlyArray<string> =>
+  words.slice(words[0] === from ? 1 : 0, words.length > 0 && words.at(-1) === to ? -1 : undefined)
 
 const wayTitle = ({ avoids, exactly, from, through, to }: typeof Way.Type): string =>
   [
@@ -82,9 +98,9 @@ export const path: Kind<typeof Way.Type> = kind({
       return { passed: false, expected, seen: `${seen}, which does not arrive`, where: await explain(lab, spec.from, address) }
     }
     const between = trace.hops.slice(0, -1)
-    const exactly = spec.exactly === undefined ? undefined : wordsOf(spec.exactly)
+    const exactly = spec.exactly === undefined ? undefined : betweenEnds(wordsOf(spec.exactly), spec)
     const isExact = exactly === undefined
-      || (exactly.length === between.length && between.every((hop, index) => isPassing(lab, exactly[index]!)(hop)))
+      || (exactly.length === between.length && between.every((hop, index) => isPassing(lab, exactly[index]!)(hop, index, trace.hops)))
     const passed = isExact && passesInOrder(lab, trace.hops, wordsOf(spec.through))
       && !wordsOf(spec.avoids).some((word) => trace.hops.some(isPassing(lab, word)))
     return { passed, expected, seen }
