@@ -24,15 +24,17 @@ export interface PeerSetting {
 
 const familyPart = (family: BgpFamilySpec | undefined, { policies }: PeerSetting): RibPeerFamily | undefined => {
   if (family === undefined) return undefined
-  const { addPath, defaultOriginate = false, exportPolicy, importPolicy, maxPrefix, nextHopSelf = false } = family
+  const { addPath, defaultPolicy, defaultWhen, exportPolicy, importPolicy, maxPrefix } = family
   const policy = (name: string | undefined): CompiledPolicy | undefined => (name === undefined ? undefined : policies.get(name))
-  const [taken, told] = [policy(importPolicy), policy(exportPolicy)]
+  const [taken, told, originated] = [policy(importPolicy), policy(exportPolicy), policy(defaultPolicy)]
   return {
     ...(taken === undefined ? {} : { importPolicy: taken }),
     ...(told === undefined ? {} : { exportPolicy: told }),
     ...(maxPrefix === undefined ? {} : { maxPrefix: maxPrefix.count }),
-    defaultOriginate,
-    nextHopSelf,
+    defaultOriginate: family.defaultOriginate ?? false,
+    ...(originated === undefined ? {} : { defaultPolicy: originated }),
+    ...(defaultWhen === undefined ? {} : { defaultWhen }),
+    nextHopSelf: family.nextHopSelf ?? false,
     addPathSend: addPath?.send ?? 0
   }
 }
@@ -48,10 +50,12 @@ export const ribPeerOf = (spec: BgpNeighborSpec, setting: PeerSetting, remoteAs?
     remoteAs: theirs,
     localAs,
     localAsPrepend: spec.localAs?.prepend ?? false,
+    ...(spec.localAs?.onlyOut === true ? { localAsOnlyOut: true } : {}),
     routeReflectorClient: spec.routeReflectorClient,
     allowAsIn: spec.allowAsIn,
     refusesOwnAs: spec.refusesOwnAs === true,
     removePrivateAs: spec.removePrivateAs,
+    ...(spec.replacePrivateAs === true ? { replacePrivateAs: true } : {}),
     asOverride: spec.asOverride,
     sendCommunities: spec.sendCommunities,
     mraiMs: spec.timers.mraiMs,

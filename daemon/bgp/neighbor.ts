@@ -77,7 +77,7 @@ export class Neighbor implements SessionCallbacks {
   attach(session: Session): void {
     this.#session = session
     this.#followLink()
-    if (this.#spec.shutdown) session.shutdown("")
+    if (this.#spec.shutdown) session.shutdown(this.#spec.shutdownMessage ?? "")
     else session.start()
     this.#watchPath()
   }
@@ -128,7 +128,7 @@ export class Neighbor implements SessionCallbacks {
     // Whoever was turned away for a limit may try again under another one at once.
     if (!this.isEstablished && !same(limitsOf(before), limitsOf(spec))) this.#session?.reset("configuration")
     if (before.shutdown !== spec.shutdown) {
-      if (spec.shutdown) this.#session?.shutdown("")
+      if (spec.shutdown) this.#session?.shutdown(spec.shutdownMessage ?? "")
       else this.#session?.start()
     }
     if (before.shutdown !== spec.shutdown || !same(before.bfd, spec.bfd)) {

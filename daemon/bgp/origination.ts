@@ -71,7 +71,11 @@ export class Origination {
       const routes = new Map(Array.from(this.#redistributable(source), (route) => [route.prefix, route]))
       this.#replace(Source[source], routes.keys(), (prefix) => this.#redistribute(routes.get(prefix)!, source))
     }
-    this.#rib.setAggregates(spec.aggregates)
+    this.#rib.setAggregates(spec.aggregates.map(({ policy: name, ...aggregate }) => {
+      const policy = name === undefined ? undefined : policies.get(name)
+      const change = (attributes: PathAttributes) => applied(policy!, aggregate.prefix, Source.aggregate, attributes)
+      return policy === undefined ? aggregate : { ...aggregate, change }
+    }))
   }
 
   close(): void {

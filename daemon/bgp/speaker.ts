@@ -63,6 +63,8 @@ const settingOf = (spec: BgpSpec): RibSetting => ({
   clusterId: dottedNumber(spec.clusterId ?? spec.routerId),
   multipath: spec.multipath,
   alwaysCompareMed: spec.alwaysCompareMed,
+  ...(spec.missingMedIsWorst === true ? { missingMedIsWorst: true } : {}),
+  ...(spec.compareRouterId === true ? { compareRouterId: true } : {}),
   gracefulShutdown: spec.gracefulShutdown
 })
 

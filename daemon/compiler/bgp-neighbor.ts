@@ -99,12 +99,12 @@ const entriesOf = (end: End, other: End, remote: BgpRemote): ReadonlyArray<Sessi
     .map(({ entry }) => asLayer(entry))
 }
 
-const asOf = ({ end, layers }: Side): { readonly asn: number; readonly prepend: boolean } | undefined => {
+const asOf = ({ end, layers }: Side): BgpNeighborSpec["localAs"] => {
   const local = nearest(layers, "local-as")?.value
   if (local === undefined) return undefined
   const { as, prepend = true } = typeof local === "object" ? local : { as: local }
   const asn = parseAs(as)!
-  return asn === end.bgp.as.value ? undefined : { asn, prepend }
+  return asn === end.bgp.as.value ? undefined : { asn, prepend: prepend !== false, ...(prepend === "out" ? { onlyOut: true } : {}) }
 }
 
 /** The setting of this side, or of the other where this one says nothing. */
@@ -124,8 +124,9 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
   const password = passwordOf(mine, theirs, context.reporter)
   const bfd = bfdOf(mine, theirs, isExternal, hops)
   const updateSource = updateSourceOf(mine, context)
-  const flag = (key: "passive" | "shutdown" | "next-hop-self" | "default-originate" | "remove-private-as" | "as-override"): boolean =>
-    nearest(layers, key)?.value ?? false
+  const shutdown = nearest(layers, "shutdown")?.value ?? false
+  const privateAs = nearest(layers, "remove-private-as")?.value ?? false
+  const flag = (key: "passive" | "as-override"): boolean => nearest(layers, key)?.value ?? false
   const allowed = nearest(layers, "allow-as-in")?.value ?? 0
   return {
     name,
@@ -138,7 +139,8 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
     families: spoken.map((family) => familyOf(family, layers, policies)),
     timers: timersOf(layers, context.reporter),
     passive: flag("passive"),
-    shutdown: flag("shutdown"),
+    shutdown: shutdown !== false,
+    ...(typeof shutdown === "string" ? { shutdownMessage: shutdown } : {}),
     ...(updateSource === undefined ? {} : { updateSource }),
     ...hops,
     ...(password === undefined ? {} : { password }),
@@ -146,7 +148,8 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
     gracefulRestart: gracefulRestartOf(layers),
     allowAsIn: allowed === true ? 3 : allowed === false ? 0 : allowed,
     ...(isExternal && refusesOwnAs(theirs) ? { refusesOwnAs: true } : {}),
-    removePrivateAs: flag("remove-private-as"),
+    removePrivateAs: privateAs !== false,
+    ...(privateAs === "replace" ? { replacePrivateAs: true } : {}),
     asOverride: flag("as-override"),
     sendCommunities: nearest(layers, "send-communities")?.value ?? true,
     ...(bfd === undefined ? {} : { bfd })
@@ -155,7 +158,7 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
 
 const isExpected = (mine: Side, theirs: Side | undefined): boolean => {
   if (theirs === undefined || mine.end.bgp.external || theirs.end.bgp.external) return false
-  const isOff = ({ layers }: Side): boolean => nearest(layers, "shutdown")?.value === true
+  const isOff = ({ layers }: Side): boolean => (nearest(layers, "shutdown")?.value ?? false) !== false
   const isPassive = ({ layers }: Side): boolean => nearest(layers, "passive")?.value === true
   return !isOff(mine) && !isOff(theirs) && !(isPassive(mine) && isPassive(theirs))
 }
@@ -211,17 +214,35 @@ const familyOf = (family: Family, layers: ReadonlyArray<SessionLayer>, policies:
   const [importPolicy, exportPolicy] = [policy("import"), policy("export")]
   const most = nearest(layers, "max-prefix")?.value
   const paths = nearest(layers, "add-path")?.value
-  const flags = { defaultOriginate: nearest(layers, "default-originate")?.value, nextHopSelf: nearest(layers, "next-hop-self")?.value }
+  const nextHopSelf = nearest(layers, "next-hop-self")?.value
   return {
     family,
     ...(importPolicy === undefined ? {} : { importPolicy }),
     ...(exportPolicy === undefined ? {} : { exportPolicy }),
     ...(most === undefined ? {} : { maxPrefix: maxPrefix(most) }),
-    ...(flags.defaultOriginate === true ? { defaultOriginate: true } : {}),
-    ...(flags.nextHopSelf === true ? { nextHopSelf: true } : {}),
+    ...defaultOf(family, layers, policies),
+    ...(nextHopSelf === true ? { nextHopSelf: true } : {}),
     ...(paths === undefined || paths === false
       ? {}
       : { addPath: paths === true ? { receive: true, send: 8 } : { receive: paths.receive ?? true, send: paths.send ?? 0 } })
+  }
+}
+
+const defaultOf = (
+  family: Family,
+  layers: ReadonlyArray<SessionLayer>,
+  policies: Policies
+): Pick<BgpFamilySpec, "defaultOriginate" | "defaultPolicy" | "defaultWhen"> => {
+  const given = nearest(layers, "default-originate")
+  if (given === undefined || given.value === false) return {}
+  if (given.value === true) return { defaultOriginate: true }
+  const { policy, when } = given.value
+  if (policy !== undefined) policies.use(policy, [...given.path, "policy"], [family])
+  const prefixes = when === undefined ? undefined : (typeof when === "string" ? [when] : when).map((text) => Ip.parsePrefix(text)!)
+  return {
+    defaultOriginate: true,
+    ...(policy === undefined ? {} : { defaultPolicy: policy }),
+    ...(prefixes === undefined ? {} : { defaultWhen: prefixes.filter((one) => one.family === family).map(Ip.formatPrefix) })
   }
 }
 

@@ -52,7 +52,7 @@ export class Policies {
       const action = value.deny === undefined ? "permit" : "deny"
       const raw = value.permit ?? value.deny ?? "any"
       const match = raw === "any" ? {} : this.match(raw, [...path, action], `${name}#${index + 1}`)
-      return { action, match, set: changes(value.set ?? {}), ...(value.continue === true ? { continue: true } : {}) }
+      return { action, match, set: changes(value.set ?? {}, this.bgp.as.value), ...(value.continue === true ? { continue: true } : {}) }
     })
   }
 
@@ -95,15 +95,20 @@ const entries = (texts: ReadonlyArray<string>): ReadonlyArray<PrefixListEntry> =
     return typeof parsed === "string" ? [] : parsed
   })
 
-const changes = (raw: RawChanges): PolicySet => {
+/** `asn`: the speaker's own. */
+const changes = (raw: RawChanges, asn: number): PolicySet => {
   const { origin, med, weight, prepend } = raw
   const nextHop = raw["next-hop"]
+  const excluded = raw["exclude-as"]
+  const replaced = raw["replace-as"]
   return {
     ...(raw["local-preference"] === undefined ? {} : { localPref: raw["local-preference"] }),
     ...(med === undefined ? {} : { med }),
     ...(weight === undefined ? {} : { weight }),
     ...(origin === undefined ? {} : { origin }),
-    ...(prepend === undefined ? {} : { prepend: prepended(prepend) }),
+    ...(prepend === undefined ? {} : prepended(prepend)),
+    ...(excluded === undefined ? {} : { excludeAs: asNumbers(excluded) }),
+    ...(replaced === undefined ? {} : { replaceAs: replacement(replaced, asn) }),
     ...(nextHop === undefined ? {} : { nextHop: Ip.parseAddress(nextHop) === undefined ? nextHop : canonical(nextHop) }),
     ...(raw.community === undefined ? {} : { communities: asList(raw.community) }),
     ...(raw["add-community"] === undefined ? {} : { addCommunities: asList(raw["add-community"]) }),
@@ -111,7 +116,14 @@ const changes = (raw: RawChanges): PolicySet => {
   }
 }
 
-const prepended = (raw: NonNullable<RawChanges["prepend"]>): ReadonlyArray<number> => {
-  if (typeof raw === "object" && "times" in raw) return Array<number>(raw.times).fill(parseAs(raw.as)!)
-  return asList(raw as number | string | ReadonlyArray<number | string>).map((one) => parseAs(one)!)
+const prepended = (raw: NonNullable<RawChanges["prepend"]>): Pick<PolicySet, "prepend" | "prependLast"> => {
+  if (typeof raw === "object" && "last-as" in raw) return { prependLast: raw["last-as"] }
+  if (typeof raw === "object" && "times" in raw) return { prepend: Array<number>(raw.times).fill(parseAs(raw.as)!) }
+  return { prepend: asList(raw as number | string | ReadonlyArray<number | string>).map((one) => parseAs(one)!) }
 }
+
+const asNumbers = (raw: NonNullable<RawChanges["exclude-as"]>): ReadonlyArray<number> | "all" =>
+  raw === "all" ? raw : asList(raw as number | string | ReadonlyArray<number | string>).map((one) => parseAs(one)!)
+
+const replacement = (raw: NonNullable<RawChanges["replace-as"]>, asn: number): NonNullable<PolicySet["replaceAs"]> =>
+  typeof raw === "object" && "from" in raw ? { from: asNumbers(raw.from), to: parseAs(raw.to)! } : { from: asNumbers(raw), to: asn }

@@ -121,11 +121,15 @@ const originated = (table: BgpTable, policies: Policies, all: ReadonlyArray<Fami
       const prefix = Ip.parsePrefix(value.prefix)!
       return { prefix: Ip.formatPrefix(prefix), ...named(value.policy, path, [prefix.family]) }
     }), ({ prefix }) => prefix),
-    aggregates: unique(table.aggregates.map(({ value }) => ({
-      prefix: Ip.formatPrefix(Ip.parsePrefix(value.prefix)!),
-      summaryOnly: value["summary-only"] ?? false,
-      asSet: value["as-set"] ?? false
-    })), ({ prefix }) => prefix),
+    aggregates: unique(table.aggregates.map(({ value, path }) => {
+      const prefix = Ip.parsePrefix(value.prefix)!
+      return {
+        prefix: Ip.formatPrefix(prefix),
+        summaryOnly: value["summary-only"] ?? false,
+        asSet: value["as-set"] ?? false,
+        ...named(value.policy, path, [prefix.family])
+      }
+    }), ({ prefix }) => prefix),
     redistribute: unique(
       table.redistribute.map(({ value, path }) => ({ source: value.source, ...named(value.policy, path, all) })),
       ({ source }) => source

@@ -53,6 +53,8 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
       prefixLists: policies.prefixLists,
       multipath: bgp.multipath,
       alwaysCompareMed: bgp.alwaysCompareMed,
+      ...(bgp.missingMedIsWorst ? { missingMedIsWorst: true } : {}),
+      ...(bgp.compareRouterId ? { compareRouterId: true } : {}),
       gracefulShutdown: bgp.gracefulShutdown,
       state: "running"
     }

@@ -35,13 +35,19 @@ export interface PolicyMatch {
 
 /** What a term changes, before it permits. */
 export interface PolicySet {
-  readonly localPref?: number
   /** A number, or a change of what is there: `+10`, `-10`. */
+  readonly localPref?: number | string
   readonly med?: number | string
   readonly weight?: number
   readonly origin?: "igp" | "egp" | "incomplete"
   /** ASNs to put in front, the first is the leftmost. */
   readonly prepend?: ReadonlyArray<number>
+  /** How often the leftmost AS of the path is to be put in front once more. */
+  readonly prependLast?: number
+  /** ASNs that leave the path. */
+  readonly excludeAs?: ReadonlyArray<number> | "all"
+  /** In place of these ASNs in the path stands another. */
+  readonly replaceAs?: { readonly from: ReadonlyArray<number> | "all"; readonly to: number }
   /** An address, `self`, `peer` or `unchanged`. */
   readonly nextHop?: string
   /** Replaces all of the same sorts. */
@@ -85,6 +91,10 @@ export interface BgpFamilySpec {
   readonly exportPolicy?: string
   readonly maxPrefix?: { readonly count: number; readonly action: "reset" | "warn"; readonly restartS?: number }
   readonly defaultOriginate?: boolean
+  /** What is changed of the default route that is originated, or refuses it. */
+  readonly defaultPolicy?: string
+  /** The default route is announced while there is a route to one of these prefixes; absent: always. */
+  readonly defaultWhen?: ReadonlyArray<string>
   readonly nextHopSelf?: boolean
   readonly addPath?: { readonly receive: boolean; /** Paths per prefix, best first; 0: none. */ readonly send: number }
 }
@@ -106,13 +116,15 @@ export interface BgpNeighborSpec {
   /** `external`: any AS but ours. */
   readonly remoteAs: number | "external" | "internal"
   /** Instead of the speaker's own, towards this neighbour. */
-  readonly localAs?: { readonly asn: number; readonly prepend: boolean }
+  readonly localAs?: { readonly asn: number; readonly prepend: boolean; /** Not in paths that come in. */ readonly onlyOut?: true }
   /** The table that the session belongs to: a name in `vrfs`. */
   readonly vrf: string
   readonly families: ReadonlyArray<BgpFamilySpec>
   readonly timers: BgpTimers
   readonly passive: boolean
   readonly shutdown: boolean
+  /** What the neighbour is told at shutdown (RFC 9003). */
+  readonly shutdownMessage?: string
   readonly updateSource?: string
   /** TTL of what we send to an external neighbour; 1: directly connected. */
   readonly multihop: number
@@ -133,6 +145,8 @@ export interface BgpNeighborSpec {
   /** The other end is a speaker of weft's that takes no route with its AS, `remoteAs`, in the path: it need not be sent such. */
   readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
+  /** Our AS takes the place of private ones that are removed. */
+  readonly replacePrivateAs?: true
   readonly asOverride: boolean
   readonly sendCommunities: boolean
   readonly bfd?: BfdTimers & { readonly multihop: boolean }
@@ -142,6 +156,8 @@ export interface BgpAggregateSpec {
   readonly prefix: string
   readonly summaryOnly: boolean
   readonly asSet: boolean
+  /** What is changed of it, or refuses it. */
+  readonly policy?: string
 }
 
 /** A routing table of the speaker. The first of a `BgpSpec` has the name `default`. */
@@ -175,6 +191,10 @@ export interface BgpSpec {
   /** How many equal paths go into the kernel. */
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
+  /** A path without MED counts as if it had the highest, not the lowest. */
+  readonly missingMedIsWorst?: true
+  /** Of equal external paths the lower router id wins, not the path that is best already. */
+  readonly compareRouterId?: true
   /** RFC 8326: announce everything with GRACEFUL_SHUTDOWN and least preference. */
   readonly gracefulShutdown: boolean
   /** Wanted: `running`, or `paused`: it says nothing and hears nothing. Observed: the same, or what is wrong. */

@@ -88,8 +88,9 @@ const PrependOne = As
 const Prepend = Schema.Union([
   PrependOne,
   Schema.Array(PrependOne),
-  Schema.Struct({ as: As, times: integer(1, 64, "How often") })
-]).annotate({ expected: "an AS number, a list of them, or {as, times}", description: "Put in front of the AS path" })
+  Schema.Struct({ as: As, times: integer(1, 64, "How often") }),
+  Schema.Struct({ "last-as": integer(1, 64, "How often the AS that is leftmost already comes again") })
+]).annotate({ expected: "an AS number, a list of them, {as, times} or {last-as}", description: "Put in front of the AS path" })
 
 const SetNextHop = text({
   description: "an address, self, peer or unchanged",
@@ -98,20 +99,28 @@ const SetNextHop = text({
     : "expected an address, self, peer or unchanged"
 })
 
-const SetMed = Schema.Union([
-  integer(0, 4294967295, "This value"),
+const Adjusted = (description: string) => Schema.Union([
+  integer(0, 4294967295, description),
   text({
     description: 'a change such as "+10"',
     problem: (value) => (/^[+-]\d{1,10}$/.test(value) ? undefined : 'expected a number, or a change such as "+10"')
   })
 ]).annotate({ expected: 'a number, or a change such as "+10"' })
 
+const AsList = Schema.Union([Schema.Literal("all"), As, Schema.Array(As)]).annotate({ expected: 'an AS number, a list of them, or "all"' })
+const ReplaceAs = Schema.Union([AsList, Schema.Struct({ from: AsList, to: As })]).annotate({
+  expected: 'an AS number, a list of them, "all", or {from, to}',
+  description: "These AS numbers of the path become ours, or the one given"
+})
+
 const Changes = Schema.Struct({
-  "local-preference": optional(integer(0, 4294967295, "The higher wins, 100 is usual")),
-  med: optional(SetMed),
+  "local-preference": optional(Adjusted("The higher wins, 100 is usual")),
+  med: optional(Adjusted("This value")),
   weight: optional(integer(0, 65535, "The higher wins, before all else; never leaves this router")),
   origin: optional(Schema.Literals(["igp", "egp", "incomplete"])),
   prepend: optional(Prepend),
+  "exclude-as": optional(AsList.annotate({ description: "These AS numbers leave the path" })),
+  "replace-as": optional(ReplaceAs),
   "next-hop": optional(SetNextHop),
   community: optional(oneOrMore(Community, "a community", "Instead of what is there of the same sort")),
   "add-community": optional(oneOrMore(Community, "a community")),

@@ -97,7 +97,10 @@ const GracefulRestart = Schema.Union([
   description: "Forwarding goes on while the speaker restarts (RFC 4724); on unless false"
 })
 
-const Prepend = Truth("Both numbers are in the path, of routes in both directions: true unless given")
+const Prepend = Schema.Union([Schema.Boolean, Schema.Literal("out")]).annotate({
+  expected: "true, false or out",
+  description: "Both numbers are in the path, of routes in both directions: true unless given; out: only on the way out"
+})
 const LocalAs = Schema.Union([As, Schema.Struct({ as: As, prepend: optional(Prepend) })])
   .annotate({ expected: "an AS number, or {as, prepend}", description: "Another AS towards this neighbour" })
 
@@ -106,6 +109,20 @@ const passwordProblem = (value: string): string | undefined => {
   const octets = Buffer.byteLength(value)
   return octets >= 1 && octets <= 80 ? undefined : `has ${octets} octets: a password has 1 to 80`
 }
+
+// RFC 9003 2.
+const messageProblem = (value: string): string | undefined => {
+  const octets = Buffer.byteLength(value)
+  return octets >= 1 && octets <= 255 ? undefined : `has ${octets} octets: what a neighbour is told has 1 to 255`
+}
+
+const DefaultOriginate = Schema.Union([
+  Schema.Boolean,
+  Schema.Struct({
+    policy: optional(Reference("a policy")),
+    when: optional(oneOrMore(Prefix, "a prefix", "Only while there is a route to one of these"))
+  })
+]).annotate({ expected: "true, or {policy, when}", description: "Announce a default route to the neighbour" })
 
 /** Of one session: a neighbour's own, or for all of a node, link, network or port. */
 export const sessionKeys = {
@@ -125,19 +142,25 @@ export const sessionKeys = {
   "ttl-security": optional(Schema.Union([Schema.Boolean, integer(1, 254, "Hops")])
     .annotate({ expected: "true, or a number of hops", description: "Take only packets from so few hops away (RFC 5082)" })),
   passive: optional(Truth("Wait for the neighbour to connect")),
-  shutdown: optional(Truth("Configured, and not connected")),
+  shutdown: optional(Schema.Union([Schema.Boolean, text({ description: "what the neighbour is told", problem: messageProblem })]).annotate({
+    expected: "true, or what the neighbour is told",
+    description: "Configured, and not connected; a text is sent (RFC 9003)"
+  })),
   "update-source": optional(
     Schema.String.annotate({ expected: "an address or interface of the node", description: "Address that sessions come from" })
   ),
   "local-as": optional(LocalAs),
   "next-hop-self": optional(Truth("Routes of others are announced with our own address as next hop")),
-  "default-originate": optional(Truth("Announce a default route to the neighbour")),
+  "default-originate": optional(DefaultOriginate),
   "max-prefix": optional(MaxPrefix),
   "add-path": optional(AddPath),
   "graceful-restart": optional(GracefulRestart),
   "allow-as-in": optional(Schema.Union([Schema.Boolean, integer(1, 10, "Times")])
     .annotate({ expected: "true, or how often", description: "Take routes with our own AS in their path, so often" })),
-  "remove-private-as": optional(Truth("Leave private AS numbers out of the path to external neighbours")),
+  "remove-private-as": optional(Schema.Union([Schema.Boolean, Schema.Literal("replace")]).annotate({
+    expected: "true, false or replace",
+    description: "Leave private AS numbers out of the path to external neighbours; replace: ours stands in their place"
+  })),
   "as-override": optional(Truth("Put our AS in place of the neighbour's own in the path")),
   "send-communities": optional(Truth("true unless given"))
 }
@@ -181,9 +204,10 @@ const Aggregate = Schema.Union([
   Schema.Struct({
     prefix: Prefix,
     "summary-only": optional(Truth("Do not announce what it is made of")),
-    "as-set": optional(Truth("Keep the AS numbers of what it is made of, as a set"))
+    "as-set": optional(Truth("Keep the AS numbers of what it is made of, as a set")),
+    policy: optional(Reference("a policy"))
   })
-]).annotate({ expected: "a prefix, or {prefix, summary-only, as-set}" })
+]).annotate({ expected: "a prefix, or {prefix, summary-only, as-set, policy}" })
 const SourceWord = Schema.Literals(["connected", "static"])
 const Redistribute = Schema.Union([SourceWord, Schema.Struct({ source: SourceWord, policy: optional(Reference("a policy")) })])
   .annotate({ expected: "connected, static or {source, policy}" })
@@ -193,7 +217,7 @@ const tableKeys = {
     oneOrMore(Originated, "a prefix, or {prefix, policy}", "Prefixes to announce, whether or not there is a route to them")
   ),
   aggregates: optional(
-    oneOrMore(Aggregate, "a prefix, or {prefix, summary-only, as-set}", "Announced while there is a more specific route")
+    oneOrMore(Aggregate, "a prefix, or {prefix, summary-only, as-set, policy}", "Announced while there is a more specific route")
   ),
   redistribute: optional(oneOrMore(Redistribute, "connected, static or {source, policy}", "Routes of the kernel to announce"))
 }
@@ -248,6 +272,8 @@ export const bgpKeys = {
   ),
   multipath: optional(Multipath),
   "always-compare-med": optional(Truth("Compare MED between paths of different neighbour AS, too")),
+  "missing-med-is-worst": optional(Truth("A path without MED counts as if it had the highest, not the lowest")),
+  "compare-router-id": optional(Truth("Of equal external paths the lower router id wins, not the one that is best already")),
   "graceful-shutdown": optional(Truth("Announce everything as a last resort (RFC 8326), before maintenance"))
 }
 

@@ -216,7 +216,9 @@ export interface SessionLayer {
 /** What one routing table originates. */
 export interface BgpTable {
   readonly networks: ReadonlyArray<Located<{ readonly prefix: string; readonly policy?: string }>>
-  readonly aggregates: ReadonlyArray<Located<{ readonly prefix: string; readonly "summary-only"?: boolean; readonly "as-set"?: boolean }>>
+  readonly aggregates: ReadonlyArray<
+    Located<{ readonly prefix: string; readonly "summary-only"?: boolean; readonly "as-set"?: boolean; readonly policy?: string }>
+  >
   readonly redistribute: ReadonlyArray<Located<{ readonly source: "connected" | "static"; readonly policy?: string }>>
 }
 
@@ -246,6 +248,8 @@ export interface Bgp extends BgpTable {
   readonly prefixLists: ReadonlyMap<string, Located<ReadonlyArray<string>>>
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
+  readonly missingMedIsWorst: boolean
+  readonly compareRouterId: boolean
   readonly gracefulShutdown: boolean
   readonly path: Path
 }

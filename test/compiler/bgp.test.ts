@@ -25,6 +25,43 @@ links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }, { endpoints: [a, c], cidr: 10.
   t.equal(specs.get("a")!.neighbors.length, 1)
 })
 
+t.test("what routers have further words for", async (t) => {
+  const { specs } = compiled(`
+nodes:
+  a:
+    kind: router
+    bgp:
+      as: 1
+      missing-med-is-worst: true
+      compare-router-id: true
+      aggregates: { prefix: 10.0.0.0/8, policy: p }
+      neighbors:
+        - peer: b
+          local-as: { as: 9, prepend: out }
+          remove-private-as: replace
+          shutdown: maintenance
+          default-originate: { policy: p, when: [10.1.0.0/16, "2001:db8::/32"] }
+          import: p
+      policies:
+        p: { permit: any, set: { local-preference: "+5", prepend: { last-as: 2 }, exclude-as: [7, "0.8"], replace-as: all } }
+  b: { kind: router, bgp: { as: 2, import: q, policies: { q: { permit: any, set: { replace-as: { from: 7, to: 8 } } } } } }
+links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }]`)
+  const a = specs.get("a")!
+  t.match(a, { missingMedIsWorst: true, compareRouterId: true, vrfs: [{ aggregates: [{ prefix: "10.0.0.0/8", policy: "p" }] }] })
+  t.match(a.neighbors[0], {
+    localAs: { asn: 9, prepend: true, onlyOut: true },
+    removePrivateAs: true,
+    replacePrivateAs: true,
+    shutdown: true,
+    shutdownMessage: "maintenance",
+    families: [{ defaultOriginate: true, defaultPolicy: "p", defaultWhen: ["10.1.0.0/16"] }]
+  })
+  t.notOk("expected" in a.neighbors[0]!, "it is shut down")
+  const set = { localPref: "+5", prependLast: 2, excludeAs: [7, 8], replaceAs: { from: "all", to: 1 } }
+  t.same(a.policies["p"], [{ action: "permit", match: {}, set }])
+  t.same(specs.get("b")!.policies["q"]![0]!.set, { replaceAs: { from: [7], to: 8 } })
+})
+
 t.test("VRFs may have neighbours with one address", async (t) => {
   const text = `
 overlap: allow

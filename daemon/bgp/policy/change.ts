@@ -5,7 +5,7 @@ import { parsePattern } from "../../wire/bgp/community-text.ts"
 import { Origin, SegmentType } from "../../wire/bgp/iana.ts"
 import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import type { PolicyResult } from "../rib/types.ts"
-import { extendedFits, largeFits, standardFits } from "./match.ts"
+import { defaultLocalPref, extendedFits, largeFits, standardFits } from "./match.ts"
 
 export type Change = (result: PolicyResult) => PolicyResult
 
@@ -36,26 +36,46 @@ type AttributeChange = (attributes: PathAttributes) => PathAttributes
 
 const isWord = (nextHop: string): nextHop is "self" | "peer" | "unchanged" => ["self", "peer", "unchanged"].includes(nextHop)
 
-const attributeChanges = ({ localPref, med, nextHop, origin, prepend }: PolicySet): ReadonlyArray<AttributeChange> => {
+/** `100`, or with a change such as `+10` what is there, or else `usual`, so much more or less. */
+const adjusted = (given: number | string, here: number | undefined, usual: number): number =>
+  typeof given === "number" ? given : Math.min(max32, Math.max(0, (here ?? usual) + Number(given)))
+
+const attributeChanges = ({ localPref, med, nextHop, origin, ...set }: PolicySet): ReadonlyArray<AttributeChange> => {
   const changes: Array<AttributeChange> = []
-  if (localPref !== undefined) changes.push((attributes) => ({ ...attributes, localPref }))
-  if (med !== undefined) {
-    const change = typeof med === "string" ? Number(med) : undefined
-    const value = typeof med === "number" ? med : 0
-    changes.push((attributes) => ({
-      ...attributes,
-      med: change === undefined ? value : Math.min(max32, Math.max(0, (attributes.med ?? 0) + change))
-    }))
+  if (localPref !== undefined) {
+    changes.push((attributes) => ({ ...attributes, localPref: adjusted(localPref, attributes.localPref, defaultLocalPref) }))
   }
+  if (med !== undefined) changes.push((attributes) => ({ ...attributes, med: adjusted(med, attributes.med, 0) }))
   if (origin !== undefined) changes.push((attributes) => ({ ...attributes, origin: Origin[origin] }))
-  if (prepend !== undefined && prepend.length > 0) {
-    changes.push((attributes) => ({ ...attributes, asPath: prepended(attributes.asPath, prepend) }))
-  }
+  changes.push(...pathChanges(set).map((change): AttributeChange => (attributes) => ({ ...attributes, asPath: change(attributes.asPath) })))
   if (nextHop !== undefined && !isWord(nextHop)) {
     changes.push(({ linkLocalNextHop: _, ...attributes }) => ({ ...attributes, nextHop }))
   }
   return changes
 }
+
+/** First AS numbers leave, then others take their place, then come those in front. */
+const pathChanges = ({ excludeAs, prepend = [], prependLast = 0, replaceAs }: PolicySet): ReadonlyArray<(path: AsPath) => AsPath> => {
+  const changes: Array<(path: AsPath) => AsPath> = []
+  if (excludeAs === "all") changes.push(() => [])
+  else if (excludeAs !== undefined) changes.push((path) => without(path, new Set(excludeAs)))
+  if (replaceAs !== undefined) {
+    const { from, to } = replaceAs
+    const isMeant = from === "all" ? () => true : (asn: number) => from.includes(asn)
+    changes.push((path) => path.map(({ asns, type }) => ({ type, asns: asns.map((asn) => (isMeant(asn) ? to : asn)) })))
+  }
+  if (prepend.length > 0) changes.push((path) => prepended(path, prepend))
+  if (prependLast > 0) {
+    changes.push((path) => {
+      const last = path[0]?.type === SegmentType.asSequence ? path[0].asns[0] : undefined
+      return last === undefined ? path : prepended(path, new Array<number>(prependLast).fill(last))
+    })
+  }
+  return changes
+}
+
+const without = (path: AsPath, excluded: ReadonlySet<number>): AsPath =>
+  path.map(({ asns, type }) => ({ type, asns: asns.filter((asn) => !excluded.has(asn)) })).filter(({ asns }) => asns.length > 0)
 
 /** RFC 4271 5.1.2: into the first segment if it is a sequence with room for them, else into one of their own. */
 export const prepended = (path: AsPath, asns: ReadonlyArray<number>): AsPath => {

@@ -29,12 +29,17 @@ const matchLines = (match: PolicyMatch): ReadonlyArray<string> => [
   ...(match.origin === undefined ? [] : [`origin ${match.origin}`])
 ]
 
+const numbers = (asns: ReadonlyArray<number> | "all"): string => (asns === "all" ? asns : asns.join(" "))
+
 const setLines = (set: PolicySet): ReadonlyArray<string> => [
   ...(set.localPref === undefined ? [] : [`local-preference ${set.localPref}`]),
   ...(set.med === undefined ? [] : [`metric ${set.med}`]),
   ...(set.weight === undefined ? [] : [`weight ${set.weight}`]),
   ...(set.origin === undefined ? [] : [`origin ${set.origin}`]),
+  ...(set.excludeAs === undefined ? [] : [`as-path exclude ${numbers(set.excludeAs)}`]),
+  ...(set.replaceAs === undefined ? [] : [`as-path replace ${numbers(set.replaceAs.from)} by ${set.replaceAs.to}`]),
   ...(set.prepend === undefined ? [] : [`as-path prepend ${set.prepend.join(" ")}`]),
+  ...(set.prependLast === undefined ? [] : [`as-path prepend last-as ${set.prependLast}`]),
   ...(set.nextHop === undefined ? [] : [`next-hop ${set.nextHop}`]),
   ...(set.removeCommunities === undefined ? [] : [`community ${set.removeCommunities.join(" ")} delete`]),
   ...(set.communities === undefined ? [] : [`community ${set.communities.join(" ")}`]),

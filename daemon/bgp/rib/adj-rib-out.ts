@@ -19,6 +19,9 @@ import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import type { PrefixTable } from "./prefix-table.ts"
 import { type FamilyIndex, type RibPolicy, type RibSession, Source } from "./types.ts"
 
+/** The octets of a default route. */
+const zeroes = new Uint8Array(16)
+
 /** What the export side asks about the table that it exports. */
 export interface ExportTable {
   readonly family: FamilyIndex
@@ -136,11 +139,14 @@ export class ExportGroup {
     if (known > 1) this.#table.sets.release(known - 1)
   }
 
-  /** What an originated default route becomes, with a reference for the caller. */
-  exportDefault(attributes: PathAttributes): number {
+  /** What an originated default route becomes, with a reference for the caller; 0: the policy refuses it. */
+  exportDefault(attributes: PathAttributes, policy?: RibPolicy): number {
     const source = this.#table.sourceOf(Source.default)
     const before = beforePolicy(attributes, source, this.target)
-    const exported = afterPolicy({ attributes: before }, before, source, this.target)
+    const meta = { family: this.#table.family, source: Source.default, peer: this.target.config }
+    const result = policy === undefined ? { attributes: before } : policy.apply(before, meta, zeroes, 0, 0)
+    if (result === undefined) return 0
+    const exported = afterPolicy(result, before, source, this.target)
     return this.#table.sets.intern(exported.attributes, { nextHop: exported.nextHop })
   }
 

@@ -10,12 +10,15 @@ import * as Ip from "../../wire/ip.ts"
 import type { AttributeTable } from "./attribute-table.ts"
 import { BitSet } from "./columns.ts"
 import type { FamilyTable } from "./family-table.ts"
+import { withTargets } from "./route-targets.ts"
 import { type FamilyIndex, type RibOptions, Source } from "./types.ts"
 
 export interface AggregateSpec {
   readonly prefix: string
   readonly summaryOnly: boolean
   readonly asSet: boolean
+  /** What a policy makes of its attributes; undefined: it refuses it. */
+  readonly change?: (attributes: PathAttributes) => PathAttributes | undefined
 }
 
 interface Aggregator {
@@ -29,7 +32,7 @@ interface Aggregator {
 }
 
 interface Aggregate {
-  readonly spec: AggregateSpec
+  spec: AggregateSpec
   readonly family: FamilyIndex
   /** In the table; kept as long as the aggregate is configured. */
   readonly prefix: number
@@ -55,18 +58,26 @@ export class Aggregates {
     const wanted = new Set(specs.map(key))
     const kept = this.#all.filter(({ spec }) => wanted.has(key(spec)))
     for (const aggregate of this.#all.filter((one) => !kept.includes(one))) this.#end(aggregate)
+    for (const aggregate of kept) {
+      const spec = specs.find((one) => key(one) === key(aggregate.spec))!
+      const isOther = spec.change !== aggregate.spec.change
+      aggregate.spec = spec
+      if (isOther) this.#renewOne(aggregate)
+    }
     const known = new Set(kept.map(({ spec }) => key(spec)))
     this.#all = [...kept, ...specs.filter((spec) => !known.has(key(spec))).map((spec) => this.#begin(spec))]
   }
 
   /** What they bear has changed. */
   renew(): void {
-    for (const aggregate of this.#all) {
-      if (aggregate.count === 0 || aggregate.isGathering) continue
-      aggregate.isGathering = aggregate.spec.asSet
-      if (aggregate.spec.asSet) this.#rib.start(this.#gather(aggregate))
-      else this.#originate(aggregate, plain(this.#rib.options))
-    }
+    for (const aggregate of this.#all) this.#renewOne(aggregate)
+  }
+
+  #renewOne(aggregate: Aggregate): void {
+    if (aggregate.count === 0 || aggregate.isGathering) return
+    aggregate.isGathering = aggregate.spec.asSet
+    if (aggregate.spec.asSet) this.#rib.start(this.#gather(aggregate))
+    else this.#originate(aggregate, plain(this.#rib.options))
   }
 
   bestChanged(table: FamilyTable, prefix: number): void {
@@ -81,6 +92,10 @@ export class Aggregates {
       if (spec.summaryOnly && family === table.family && count > 0 && this.#isBelow(table, prefix, aggregate)) return true
     }
     return false
+  }
+
+  prefixesOf(family: FamilyIndex): ReadonlyArray<number> {
+    return this.#all.flatMap((aggregate) => (aggregate.family === family ? [aggregate.prefix] : []))
   }
 
   isUsing(table: FamilyTable, prefix: number): boolean {
@@ -130,7 +145,10 @@ export class Aggregates {
   }
 
   #originate(aggregate: Aggregate, attributes: PathAttributes): void {
-    const set = this.#rib.sets.intern(attributes, { weight: localWeight })
+    const { change } = aggregate.spec
+    const changed = change === undefined ? attributes : change(attributes)
+    if (changed === undefined) return this.#rib.removeLocal(aggregate.family, aggregate.prefix, Source.aggregate, 0)
+    const set = this.#rib.sets.intern(changed, { weight: localWeight })
     this.#rib.putLocal(aggregate.family, aggregate.prefix, Source.aggregate, { set, pathId: 0 })
     this.#rib.sets.release(set)
   }
@@ -167,6 +185,8 @@ export class Aggregates {
     const asns = new Set<number>()
     let common: ReadonlyArray<number> | undefined
     const communities = new Set<number>()
+    const extended = new Set<bigint>()
+    const large = new Set<bigint>()
     let origin: number = Origin.igp
     for (let prefix = 0; prefix < table.prefixes.limit; prefix++) {
       if ((prefix & 1023) === 1023) yield
@@ -177,6 +197,8 @@ export class Aggregates {
       for (const segment of attributes.asPath) for (const asn of segment.asns) asns.add(asn)
       common = commonStart(common, leadingSequence(attributes.asPath))
       for (const community of attributes.communities) communities.add(community)
+      for (const community of attributes.extendedCommunities) extended.add(community)
+      for (const community of attributes.largeCommunities) large.add(community)
       origin = Math.max(origin, attributes.origin)
     }
     for (const asn of common ?? []) asns.delete(asn)
@@ -184,10 +206,18 @@ export class Aggregates {
       ...segmentsOf(SegmentType.asSequence, common ?? []),
       ...segmentsOf(SegmentType.asSet, [...asns].toSorted((a, b) => a - b))
     ]
-    const all = [...communities].toSorted((a, b) => a - b)
-    this.#originate(aggregate, { ...plain(this.#rib.options), origin, asPath, communities: all, atomicAggregate: false })
+    const borne = {
+      communities: [...communities].toSorted((a, b) => a - b),
+      extendedCommunities: [...extended].toSorted(ascending),
+      largeCommunities: [...large].toSorted(ascending)
+    }
+    const { exportTargets = [] } = this.#rib.options
+    const attributes = { ...plain(this.#rib.options), ...borne, origin, asPath, atomicAggregate: false }
+    this.#originate(aggregate, withTargets(attributes, exportTargets))
   }
 }
+
+const ascending = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0)
 
 const leadingSequence = ([first]: AsPath): ReadonlyArray<number> => (first?.type === SegmentType.asSequence ? first.asns : [])
 

@@ -7,7 +7,8 @@
  *
  * MED makes "better" no order: it compares some pairs only. So it is deterministic: the best of each neighbour AS is found first,
  * then the best of these, without MED between different neighbours. The result does not depend on the order of arrival, but for
- * the one step that asks which path is best already: it keeps routes from changing when nothing speaks for the other.
+ * the one step that asks which path is best already: it keeps routes from changing when nothing speaks for the other. With
+ * `compareRouterId` that is not asked.
  */
 import type { AttributeTable } from "./attribute-table.ts"
 import { SetFlag } from "./attribute-table.ts"
@@ -51,6 +52,8 @@ export const firstPeer = 8
 
 export interface DecisionOptions {
   readonly alwaysCompareMed: boolean
+  readonly missingMedIsWorst?: true
+  readonly compareRouterId?: true
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
 }
 
@@ -97,8 +100,11 @@ export class Decision {
     if (x !== y) {
       if (sets.pathLength[x] !== sets.pathLength[y]) return sets.pathLength[x]! < sets.pathLength[y]! ? -Step.pathLength : Step.pathLength
       if (sets.origin[x] !== sets.origin[y]) return sets.origin[x]! < sets.origin[y]! ? -Step.origin : Step.origin
-      // RFC 4271 9.1.2.2 c: no MED is the lowest MED.
-      if (withMed && sets.med[x] !== sets.med[y]) return sets.med[x]! < sets.med[y]! ? -Step.med : Step.med
+      if (withMed) {
+        const medX = this.#medOf(x)
+        const medY = this.#medOf(y)
+        if (medX !== medY) return medX < medY ? -Step.med : Step.med
+      }
     }
     const externalP = this.facts.isExternal[p]!
     const externalQ = this.facts.isExternal[q]!
@@ -109,6 +115,13 @@ export class Decision {
       if (metricX !== metricY) return metricX < metricY ? -Step.metric : Step.metric
     }
     return this.#tieBreak(a, b)
+  }
+
+  /** RFC 4271 9.1.2.2 c: no MED is the lowest MED; or, where it is so configured, the highest. */
+  #medOf(set: number): number {
+    const med = this.#sets.med[set]!
+    const isMissing = med === 0 && this.options.missingMedIsWorst === true && (this.#sets.flags[set]! & SetFlag.hasMed) === 0
+    return isMissing ? 0xffff_ffff : med
   }
 
   /** Whether the two may differ only in MED steps that do not count: MED counts always, or both have one neighbour AS. */
@@ -128,7 +141,7 @@ export class Decision {
     const x = pool.chosen[a]!
     const y = pool.chosen[b]!
     const { addressKey, isExternal, routerId } = this.facts
-    if (isExternal[p] === 1 && isExternal[q] === 1 && p !== q) {
+    if (isExternal[p] === 1 && isExternal[q] === 1 && p !== q && this.options.compareRouterId !== true) {
       if (a === this.current) return -Step.oldest
       if (b === this.current) return Step.oldest
     }

@@ -116,11 +116,17 @@ export const isPrivateAs = (asn: number): boolean => (asn >= 64512 && asn <= 655
 
 const externalPath = (asPath: AsPath, { asn, config }: ExportTarget): AsPath => {
   let path = asPath
-  if (config.removePrivateAs) path = mapPath(path, (asns) => asns.filter((as) => !isPrivateAs(as) || as === config.remoteAs))
+  if (config.removePrivateAs) path = withoutPrivate(path, config)
   if (config.asOverride) path = mapPath(path, (asns) => asns.map((as) => (as === config.remoteAs ? config.localAs : as)))
   // RFC 5065 4: confederations do not leave.
   path = path.filter(({ type }) => type === SegmentType.asSequence || type === SegmentType.asSet)
   return prependTo(path, config.localAs !== asn && config.localAsPrepend ? [config.localAs, asn] : [config.localAs])
+}
+
+const withoutPrivate = (path: AsPath, { localAs, remoteAs, replacePrivateAs }: RibPeer): AsPath => {
+  const isMeant = (as: number): boolean => isPrivateAs(as) && as !== remoteAs
+  return mapPath(path, (asns) =>
+    replacePrivateAs === true ? asns.map((as) => (isMeant(as) ? localAs : as)) : asns.filter((as) => !isMeant(as)))
 }
 
 const mapPath = (path: AsPath, change: (asns: ReadonlyArray<number>) => ReadonlyArray<number>): AsPath =>

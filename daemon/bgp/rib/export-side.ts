@@ -5,11 +5,11 @@
  * goes. A member walks over what its group has and goes on by changes. End-of-RIB is sent when walk, group and queue are through.
  */
 import { Family } from "../../wire/bgp/iana.ts"
-import { Origin } from "../../wire/bgp/iana.ts"
 import * as RouteRefresh from "../../wire/bgp/route-refresh.ts"
 import { ExportGroup, Member } from "./adj-rib-out.ts"
 import type { AttributeTable } from "./attribute-table.ts"
 import { firstPeer } from "./decision.ts"
+import { DefaultRoutes } from "./default-routes.ts"
 import type { ExportSource, ExportTarget } from "./export-rewrite.ts"
 import type { FamilyTable } from "./family-table.ts"
 import { Packer } from "./packer.ts"
@@ -48,11 +48,11 @@ export class ExportSide {
   #policies = 0
   #turn = 0
   #timer: NodeJS.Timeout | undefined
-  /** The default route's prefix, once somebody is to be sent one. By family. */
-  readonly #defaults: [number, number] = [-1, -1]
+  readonly defaults: DefaultRoutes
 
   constructor(rib: Exporter) {
     this.#rib = rib
+    this.defaults = new DefaultRoutes(rib)
   }
 
   get isIdle(): boolean {
@@ -75,7 +75,7 @@ export class ExportSide {
       if (config === undefined || !session.context.families.has(wireFamilies[family])) continue
       const hasAddPath = session.context.addPathSend(wireFamilies[family])
       const places = hasAddPath && config.addPathSend > 1 ? config.addPathSend : 0
-      if (config.defaultOriginate) this.#defaultPrefix(family)
+      this.defaults.add(family, config)
       const group = this.#groupOf(peer, family, places)
       const member = new Member({ peer: peer.index, family, session, group, places })
       group.add(member)
@@ -100,7 +100,7 @@ export class ExportSide {
     for (const { member } of this.#senders.filter(({ member }) => member.peer === peer.index)) {
       const before = member.group
       const config = peer.config.families[member.family]
-      if (config?.defaultOriginate === true) this.#defaultPrefix(member.family)
+      if (config !== undefined) this.defaults.add(member.family, config)
       member.group = this.#groupOf(peer, member.family, member.places)
       if (member.group !== before) {
         member.group.add(member)
@@ -142,7 +142,8 @@ export class ExportSide {
     const remoteAs = config.removePrivateAs || config.asOverride ? config.remoteAs : ""
     const key = [
       config.isExternal, remoteAs, config.localAs, config.localAsPrepend, config.routeReflectorClient, config.removePrivateAs,
-      config.asOverride, config.sendCommunities, of.nextHopSelf, of.defaultOriginate, this.#policyNumber(of.exportPolicy),
+      config.replacePrivateAs === true, config.asOverride, config.sendCommunities, of.nextHopSelf, of.defaultOriginate,
+      this.#policyNumber(of.defaultPolicy), of.defaultWhen?.join(), this.#policyNumber(of.exportPolicy),
       session.longLived === true, refusedAs, clusterId, gracefulShutdown, link, places === 0 ? "" : `${peer.index} ${places}`
     ].join("|")
     const known = this.#groups[family].get(key)
@@ -183,6 +184,15 @@ export class ExportSide {
     for (const group of this.#groups[table.family].values()) {
       if (!isRanked(group)) this.#export(group, table, prefix)
     }
+    if (this.defaults.dependsOn(table, prefix)) this.#defaultChanged(table)
+  }
+
+  #defaultChanged(table: FamilyTable): void {
+    const prefix = this.defaults.of(table.family)
+    for (const group of this.#groups[table.family].values()) {
+      if (!isRanked(group)) this.#export(group, table, prefix)
+    }
+    this.pathsChanged(table, prefix)
   }
 
   /** Any path of the prefix changed: neighbours with add-path look at all. */
@@ -193,35 +203,21 @@ export class ExportSide {
   }
 
   #export(group: ExportGroup, table: FamilyTable, prefix: number): void {
-    if (prefix === this.#defaults[table.family] && group.target.config.families[table.family]?.defaultOriginate === true) {
-      return group.put(prefix, this.#defaultSet(group, table.family), Source.default)
-    }
+    const originated = this.defaults.setFor(group, table, prefix)
+    if (originated !== 0) return group.put(prefix, originated, Source.default)
     const best = table.best[prefix]!
     const from = best < 0 ? 0 : table.pool.peer[best]!
     const isNobodys = best < 0 || group.isOnly(from) || this.#rib.isSuppressed(table, prefix)
     group.update(prefix, isNobodys ? 0 : table.bestSet[prefix]!, isNobodys ? 0 : from)
   }
 
-  /** An originated default route does not ask the export policy, as in other routers. */
-  #defaultSet(group: ExportGroup, family: FamilyIndex): number {
-    const attributes = {
-      origin: Origin.igp, asPath: [], atomicAggregate: false, communities: [], extendedCommunities: [], largeCommunities: [],
-      clusterList: [], unknown: [], nextHop: family === 0 ? "0.0.0.0" : "::"
-    }
-    return group.exportDefault(attributes)
-  }
-
-  /** Makes the default route's prefix known and keeps it. */
-  #defaultPrefix(family: FamilyIndex): void {
-    this.#defaults[family] = this.#rib.tables[family].prefixAt(new Uint8Array(16), 0, 0)
-  }
-
   #rank(member: Member, prefix: number, ids: Uint32Array, exported: Uint32Array): number {
     const table = this.#rib.tables[member.family]
     const { group } = member
-    if (prefix === this.#defaults[member.family] && group.target.config.families[member.family]?.defaultOriginate === true) {
+    const originated = this.defaults.setFor(group, table, prefix)
+    if (originated !== 0) {
       ids[0] = defaultPathId
-      exported[0] = this.#defaultSet(group, member.family)
+      exported[0] = originated
       return 1
     }
     if (this.#rib.isSuppressed(table, prefix)) return 0
@@ -242,11 +238,6 @@ export class ExportSide {
 
   forget(set: number): void {
     for (const groups of this.#groups) for (const group of groups.values()) group.forget(set)
-  }
-
-  /** Whether this is a default route that may be originated towards neighbours: its prefix stays. */
-  isDefault(table: FamilyTable, prefix: number): boolean {
-    return prefix === this.#defaults[table.family]
   }
 
   /** Whether somebody is to be told of the prefix, or has it. */
@@ -292,7 +283,7 @@ export class ExportSide {
     const table = this.#rib.tables[family]
     while (group.filled < table.prefixes.limit) {
       const prefix = group.filled++
-      const isDefault = prefix === this.#defaults[family]
+      const isDefault = prefix === this.defaults.of(family)
       if (table.prefixes.has(prefix) && (table.best[prefix]! >= 0 || isDefault)) this.#export(group, table, prefix)
       if ((group.filled & (stride - 1)) === 0 && performance.now() >= deadline) return false
     }

@@ -39,8 +39,9 @@ const classOf = ({ options, sets }: Importer, peer: ImportPeer, family: 0 | 1): 
   }
   const { config } = peer
   const isPlain = config.families[family]?.importPolicy === undefined
-  const { allowAsIn, isExternal, localAs, localAsPrepend } = config
-  const common = `${isExternal} ${localAs} ${localAsPrepend} ${allowAsIn} ${options.clusterId} ${options.exportTargets?.join() ?? ""}`
+  const { allowAsIn, isExternal, localAs, localAsOnlyOut = false, localAsPrepend } = config
+  const { clusterId, exportTargets = [] } = options
+  const common = `${isExternal} ${localAs} ${localAsPrepend} ${localAsOnlyOut} ${allowAsIn} ${clusterId} ${exportTargets.join()}`
   const key = isPlain ? common : undefined
   const number = (key === undefined ? undefined : given.shared.get(key)) ?? given.next++
   if (key !== undefined) given.shared.set(key, number)
@@ -109,7 +110,7 @@ const evaluate = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: numb
 
 /** Towards this neighbour we are another AS, through which its routes come to ours: it goes into the path, as FRR has it. */
 const hasLocalAs = ({ options }: Importer, { config }: ImportPeer): boolean =>
-  config.isExternal && config.localAs !== options.asn && config.localAsPrepend
+  config.isExternal && config.localAs !== options.asn && config.localAsPrepend && config.localAsOnlyOut !== true
 
 const withLocalAs = (received: PathAttributes, { config }: ImportPeer): PathAttributes =>
   ({ ...received, asPath: prependTo(received.asPath, [config.localAs]) })

@@ -100,8 +100,8 @@ export class Rib {
     this.options = options
     this.sets = new AttributeTable(options.asn, options.nextHops)
     const facts = this.#facts
-    const { alwaysCompareMed, fib, multipath, nextHops } = options
-    const shared = { sets: this.sets, nextHops, fib, decision: { alwaysCompareMed, multipath }, facts }
+    const { fib, nextHops } = options
+    const shared = { sets: this.sets, nextHops, fib, decision: options, facts }
     this.tables = [new FamilyTable({ ...shared, family: 0 }), new FamilyTable({ ...shared, family: 1 })]
     this.#table = this.tables[0]
     this.exports = new ExportSide(this)
@@ -299,8 +299,7 @@ export class Rib {
   configure(setting: RibSetting): void {
     const before = this.options
     this.options = { ...before, ...setting }
-    const { alwaysCompareMed, multipath } = setting
-    for (const { decision } of this.tables) decision.options = { alwaysCompareMed, multipath }
+    for (const { decision } of this.tables) decision.options = setting
     this.#start(-1, Walks.redecideAll(this.tables))
     const areTargetsNew = before.exportTargets?.join() !== setting.exportTargets?.join()
     if (areTargetsNew) this.#aggregates.renew()
@@ -403,7 +402,7 @@ export class Rib {
 
   #forget(table: FamilyTable, prefix: number): void {
     if (!table.prefixes.has(prefix) || table.first[prefix]! >= 0 || table.dirty.has(prefix)) return
-    if (this.exports.isDefault(table, prefix) || this.#aggregates.isUsing(table, prefix)) return
+    if (this.exports.defaults.keeps(table, prefix) || this.#aggregates.isUsing(table, prefix)) return
     if (this.exports.isUsing(table, prefix)) this.#untold[table.family].push(prefix)
     else table.prefixes.remove(prefix)
   }
@@ -545,8 +544,11 @@ export class Rib {
   // ---- views -----------------------------------------------------------------------------------------------------------
 
   counts(family: FamilyIndex): RibCounts {
-    const { dirty, pool, prefixes } = this.tables[family]
-    return { prefixes: prefixes.count, paths: pool.count, pending: dirty.count, attributeSets: this.sets.count }
+    const { dirty, first, pool, prefixes } = this.tables[family]
+    // Kept for what may become of them.
+    const kept = new Set([...this.#aggregates.prefixesOf(family), ...this.exports.defaults.kept(family)])
+    const empty = Array.from(kept).filter((prefix) => first[prefix]! < 0).length
+    return { prefixes: prefixes.count - empty, paths: pool.count, pending: dirty.count, attributeSets: this.sets.count }
   }
 
   peerCounts(peer: number, family: FamilyIndex): PeerCounts {

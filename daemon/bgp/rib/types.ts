@@ -47,6 +47,9 @@ export interface RibPeerFamily {
   readonly exportPolicy?: RibPolicy
   readonly maxPrefix?: number
   readonly defaultOriginate: boolean
+  readonly defaultPolicy?: RibPolicy
+  /** The default route is originated while one of these has a best path; absent: always. */
+  readonly defaultWhen?: ReadonlyArray<string>
   readonly nextHopSelf: boolean
   /** Paths per prefix to send, where the session has negotiated it; 0 or 1: the best only. */
   readonly addPathSend: number
@@ -61,11 +64,15 @@ export interface RibPeer {
   /** The AS that we show to this neighbour, and whether the speaker's own follows it in paths (local-as). */
   readonly localAs: number
   readonly localAsPrepend: boolean
+  /** It follows only on the way out: paths that come in get neither. */
+  readonly localAsOnlyOut?: true
   readonly routeReflectorClient: boolean
   readonly allowAsIn: number
   /** The neighbour takes no route with its AS in the path. */
   readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
+  /** They are not left out, but ours stands in their place. */
+  readonly replacePrivateAs?: true
   readonly asOverride: boolean
   readonly sendCommunities: boolean
   /** 0: at once. */
@@ -144,6 +151,8 @@ export interface RibSetting {
   readonly clusterId: number
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
+  readonly missingMedIsWorst?: true
+  readonly compareRouterId?: true
   readonly gracefulShutdown: boolean
   /**
    * Route targets that the table's routes bear, as extended communities (RFC 4360 4). They take the place of those that neighbours sent,
@@ -183,6 +192,8 @@ export interface PathView {
   readonly isMultipath: boolean
   readonly isBackup: boolean
   readonly isStale: boolean
+  /** It takes part in the decision: the policy takes it, and its next hop can be reached. */
+  readonly isEligible: boolean
   /** Milliseconds of the RIB's clock, when it was received. */
   readonly sinceMs: number
   /** Why it is best, or why not: `lost to 10.0.0.1 on AS-path length`. */

@@ -30,7 +30,7 @@ export const prefixText = (table: FamilyTable, prefix: number): string => {
 const nameOf = (rib: Rib, peer: number): string =>
   peer < firstPeer ? sourceNames[peer]! : rib.peers[peer]?.session?.remoteAddress ?? rib.peers[peer]?.config.name ?? ""
 
-const viewOf = (rib: Rib, table: FamilyTable, path: number, reason: string): PathView => {
+const viewOf = (rib: Rib, table: FamilyTable, path: number, reason: string, isEligible = true): PathView => {
   const { pool } = table
   const peer = pool.peer[path]!
   const prefix = pool.prefix[path]!
@@ -49,6 +49,7 @@ const viewOf = (rib: Rib, table: FamilyTable, path: number, reason: string): Pat
     isBackup: (flags & PathFlag.backup) !== 0,
     isStale: (flags & PathFlag.stale) !== 0,
     sinceMs: pool.since[path]! * 1000,
+    isEligible,
     reason
   }
 }
@@ -76,7 +77,7 @@ export const explain = (rib: Rib, table: FamilyTable, prefix: number): ReadonlyA
     return viewOf(rib, table, path, `lost to ${nameOf(rib, pool.peer[best!]!)} on ${stepNames[decision.why(best!, path)]}`)
   })
   for (let path = table.first[prefix]!; path >= 0; path = pool.next[path]!) {
-    if (!ranked.includes(path)) views.push(viewOf(rib, table, path, ineligible(rib, table, path)))
+    if (!ranked.includes(path)) views.push(viewOf(rib, table, path, ineligible(rib, table, path), false))
   }
   return views
 }
@@ -91,8 +92,9 @@ export const receivedFrom = (peer: number): View => (rib, table, prefix) => {
   const views: PathView[] = []
   for (let path = table.first[prefix]!; path >= 0; path = pool.next[path]!) {
     if (pool.peer[path] !== peer) continue
-    const reason = pool.chosen[path] === 0 ? "denied by the import policy" : ""
-    views.push({ ...viewOf(rib, table, path, reason), attributes: rib.sets.get(pool.received[path]!) })
+    const isDenied = pool.chosen[path] === 0
+    const reason = isDenied ? "denied by the import policy" : ""
+    views.push({ ...viewOf(rib, table, path, reason, !isDenied), attributes: rib.sets.get(pool.received[path]!) })
   }
   return views
 }
@@ -108,7 +110,7 @@ export const advertisedTo = (peer: number): View => (rib, table, prefix) => {
   return sent.filter(({ set }) => set !== 0).map(({ pathId, set }) => ({
     prefix: prefixText(table, prefix), source: Source.peer, peer: rib.peers[peer]?.config.name, pathId, weight: 0, reason: "",
     peerAddress: member.session.remoteAddress, attributes: advertisedAttributes(member, rib.sets, set),
-    isBest: true, isMultipath: false, isBackup: false, isStale: false, sinceMs: 0
+    isBest: true, isMultipath: false, isBackup: false, isStale: false, isEligible: true, sinceMs: 0
   }))
 }
 

@@ -130,7 +130,7 @@ const pathView = (speaker: Speaker, path: RibPath, family: 0 | 1): PathView => {
     family: familyNames[family] as Family,
     best: path.isBest,
     multipath: path.isMultipath,
-    valid: !/not reachable|unreachable/.test(path.reason),
+    valid: path.isEligible,
     stale: path.isStale,
     kind: kindOf(path, speaker),
     from: path.peer ?? sourceNames[path.source] ?? "",

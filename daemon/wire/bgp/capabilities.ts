@@ -17,7 +17,7 @@
  *     73 FQDN (draft-walton-bgp-hostname-capability 3)   length 8, host, length 8, domain
  *
  * A capability that is not known is kept as it is. One that is known and malformed is an error of the OPEN, except FQDN, which
- * is for people to read: it is kept as unknown.
+ * is for people to read: it is kept as unknown. Those that say all by being there are taken with whatever is in them, as FRR does.
  * Ownership: values hold no views.
  */
 import { afiOf, CapabilityCode, familyOf, safiOf } from "./iana.ts"
@@ -154,11 +154,11 @@ const decodeOne = (code: number, value: Uint8Array): Capability | undefined => {
     case CapabilityCode.multiprotocol:
       return length === 4 ? { kind: "multiprotocol", family: familyOf(u16(value, 0), value[3]!) } : undefined
     case CapabilityCode.routeRefresh:
-      return length === 0 ? { kind: "routeRefresh" } : undefined
+      return { kind: "routeRefresh" }
     case CapabilityCode.extendedNextHop:
       return decodeExtendedNextHop(value)
     case CapabilityCode.extendedMessage:
-      return length === 0 ? { kind: "extendedMessage" } : undefined
+      return { kind: "extendedMessage" }
     case CapabilityCode.role:
       return length === 1 ? { kind: "role", role: value[0]! } : undefined
     case CapabilityCode.gracefulRestart:
@@ -168,7 +168,7 @@ const decodeOne = (code: number, value: Uint8Array): Capability | undefined => {
     case CapabilityCode.addPath:
       return decodeAddPath(value)
     case CapabilityCode.enhancedRouteRefresh:
-      return length === 0 ? { kind: "enhancedRouteRefresh" } : undefined
+      return { kind: "enhancedRouteRefresh" }
     case CapabilityCode.longLivedGracefulRestart:
       return decodeLongLived(value)
     case CapabilityCode.fqdn:

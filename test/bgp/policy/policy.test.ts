@@ -163,6 +163,8 @@ t.test("what is set", async (t) => {
   const set = (changes: PolicySet, before: Partial<PathAttributes> = {}): PathAttributes =>
     judge([permit({}, changes)], { route: route(before) })!.attributes
   t.equal(set({ localPref: 7 }).localPref, 7)
+  t.equal(set({ localPref: "+10" }, { localPref: 5 }).localPref, 15)
+  t.equal(set({ localPref: "-30" }).localPref, 70, "no local preference is 100")
   t.equal(set({ med: 7 }).med, 7)
   t.equal(set({ med: "+10" }, { med: 5 }).med, 15)
   t.equal(set({ med: "-10" }, { med: 5 }).med, 0)
@@ -172,6 +174,14 @@ t.test("what is set", async (t) => {
   t.same(set({ prepend: [1, 1, 2] }).asPath, sequence(1, 1, 2, 65001, 65002))
   t.same(set({ prepend: [1] }, { asPath: [] }).asPath, sequence(1))
   t.same(set({ prepend: [1] }, { asPath: [{ type: SegmentType.asSet, asns: [2] }] }).asPath.map(({ asns }) => asns), [[1], [2]])
+  t.same(set({ prependLast: 2 }).asPath, sequence(65001, 65001, 65001, 65002))
+  t.same(set({ prependLast: 2 }, { asPath: [] }).asPath, [], "there is none that could come again")
+  t.same(set({ excludeAs: [65001] }).asPath, sequence(65002))
+  const withSet = { asPath: [...sequence(1), { type: SegmentType.asSet, asns: [2] }] }
+  t.same(set({ excludeAs: [2] }, withSet).asPath, sequence(1), "no set is empty")
+  t.same(set({ excludeAs: "all", prepend: [9] }).asPath, sequence(9))
+  t.same(set({ replaceAs: { from: [65002, 7], to: 9 } }).asPath, sequence(65001, 9))
+  t.same(set({ replaceAs: { from: "all", to: 9 } }).asPath, sequence(9, 9))
   const long = Array.from({ length: 255 }, (_, i) => i + 1)
   t.same(set({ prepend: [9] }, { asPath: sequence(...long) }).asPath.map(({ asns }) => asns.length), [1, 255], "a segment has 255 at most")
   t.same(set({ nextHop: "192.0.2.7" }, { linkLocalNextHop: "fe80::1" }), route({ nextHop: "192.0.2.7" }))

@@ -86,6 +86,34 @@ t.test("Decision.compare prefers the eBGP path that is best already", (t) => {
   t.end()
 })
 
+t.test("Decision.compare asks for the router id instead, where it is told to", (t) => {
+  for (const [first, second] of [["a", "b"], ["b", "a"]] as const) {
+    const lab = new TestRib({ compareRouterId: true })
+    const peers = {
+      a: lab.peer({ ...external, name: "a", routerId: 1 }),
+      b: lab.peer({ ...external, name: "b", routerId: 2, address: "10.0.0.2" })
+    }
+    peers[first].announce(["10.1.0.0/16"], attributes(base))
+    lab.settle()
+    peers[second].announce(["10.1.0.0/16"], attributes(other))
+    t.strictSame(lab.why("10.1.0.0/16"), ["a: best by router ID", "b: lost to 10.0.0.1 on router ID"])
+  }
+  t.end()
+})
+
+t.test("Decision.compare takes no MED for the highest, where it is told to", (t) => {
+  const lab = new TestRib()
+  lab.peer({ ...external, name: "without" }).announce(["10.1.0.0/16"], attributes(base))
+  lab.peer({ ...external, name: "with", address: "10.0.0.2" }).announce(["10.1.0.0/16"], attributes({ ...other, med: 4_000_000_000 }))
+  t.equal(lab.why("10.1.0.0/16")[0], "without: best by MED")
+  const setting = { clusterId: 1, multipath: { ebgp: 1, ibgp: 1, asPathRelax: false }, alwaysCompareMed: false, gracefulShutdown: false }
+  lab.rib.configure({ ...setting, missingMedIsWorst: true })
+  t.strictSame(lab.why("10.1.0.0/16"), ["with: best by MED", "without: lost to 10.0.0.2 on MED"])
+  lab.rib.configure(setting)
+  t.equal(lab.why("10.1.0.0/16")[0], "without: best by MED")
+  t.end()
+})
+
 t.test("Decision.compare prefers own routes", (t) => {
   const lab = new TestRib()
   lab.peer({ ...external, name: "a", families: [withWeight(32768), anyFamily] }).announce(["10.1.0.0/16"], attributes(base))

@@ -23,6 +23,8 @@ t.test("afterPolicy gives external neighbours paths as their configuration says"
     ["plain", {}, [65000, ...path]],
     ["local-as, and our own behind it", { localAs: 64999, localAsPrepend: true }, [64999, 65000, ...path]],
     ["local-as alone", { localAs: 64999 }, [64999, ...path]],
+    ["local-as on the way out", { localAs: 64999, localAsPrepend: true, localAsOnlyOut: true }, [64999, 65000, ...path]],
+    ["remove-private-as by our own", { removePrivateAs: true, replacePrivateAs: true }, [65000, 65000, 65000, 65002, 7]],
     ["remove-private-as leaves the neighbour's own", { removePrivateAs: true }, [65000, 65002, 7]],
     ["as-override", { asOverride: true }, [65000, 65001, 64512, 65000, 7]]
   ]
@@ -342,6 +344,70 @@ t.test("Rib originates a default route towards a neighbour, and local routes wit
   lab.rib.withdraw("10.5.0.0/16", 1)
   lab.settle()
   t.strictSame([...to.routes.keys()], ["0.0.0.0/0"])
+  t.end()
+})
+
+t.test("Rib puts a local AS into what comes in, unless it is for the way out", (t) => {
+  for (const [more, expected] of [[{}, [64999, 65001]], [{ localAsOnlyOut: true }, [65001]]] as const) {
+    const lab = new TestRib()
+    lab.peer({ ...external, localAs: 64999, localAsPrepend: true, ...more }).announce(["10.1.0.0/16"], attributes({ path: [65001] }))
+    lab.settle()
+    t.strictSame(lab.rib.explain("10.1.0.0/16")[0]?.attributes.asPath.flatMap(({ asns }) => asns), expected)
+  }
+  t.end()
+})
+
+t.test("Rib originates a default route while there is a route to one of some prefixes, changed by its own policy", (t) => {
+  const colour: RibPolicy = { usesPrefix: false, apply: (given) => ({ attributes: { ...given, med: 7, communities: [5] } }) }
+  const family = { ...anyFamily, defaultOriginate: true, defaultPolicy: colour, defaultWhen: ["10.1.0.0/16", "10.2.0.0/16"] }
+  for (const places of [0, 2]) {
+    const lab = new TestRib()
+    const to = lab.peer({ ...sink, families: [{ ...family, addPathSend: places }, anyFamily] })
+    const from = lab.peer(external)
+    const has = (): boolean => {
+      lab.settle()
+      return to.routes.has("0.0.0.0/0")
+    }
+    from.announce(["10.0.0.0/8", "10.1.1.0/24"], attributes({ path: [65001] }))
+    t.equal(has(), false, "neither is there")
+    from.announce(["10.2.0.0/16"], attributes({ path: [65001] }))
+    t.equal(has(), true)
+    t.match(to.routes.get("0.0.0.0/0"), { med: 7, communities: [5], nextHop: "192.0.2.1" })
+    from.announce(["10.1.0.0/16"], attributes({ path: [65001] }))
+    from.withdraw(["10.2.0.0/16"])
+    t.equal(has(), true, "the other is there")
+    from.withdraw(["10.1.0.0/16"])
+    t.equal(has(), false)
+    from.announce(["0.0.0.0/0"], attributes({ path: [65001, 9] }))
+    t.equal(has(), true, "that of the table is sent, then")
+    t.strictSame(pathOf(to, "0.0.0.0/0"), [65000, 65001, 9])
+    t.equal(lab.rib.counts(0).prefixes, 3, "what is only kept does not count")
+  }
+  t.end()
+})
+
+t.test("Rib has aggregates with every sort of community, as their policy makes them", (t) => {
+  const lab = new TestRib()
+  // What is decided starts another round of gathering.
+  const settle = (): void => [1, 2].forEach(() => lab.settle())
+  const to = lab.peer(sink)
+  const from = lab.peer(external)
+  const bearing = (more: Partial<PathAttributes>): PathAttributes => ({ ...attributes({ path: [65001] }), ...more })
+  from.announce(["10.1.0.0/16"], bearing({ communities: [9], largeCommunities: [3n], extendedCommunities: [0x0002_0001_0000_0001n] }))
+  from.announce(["10.2.0.0/16"], bearing({ communities: [8], largeCommunities: [2n] }))
+  const spec = { prefix: "10.0.0.0/8", summaryOnly: false, asSet: true }
+  lab.rib.setAggregates([spec])
+  settle()
+  t.match(to.routes.get("10.0.0.0/8"), { communities: [8, 9], largeCommunities: [2n, 3n], extendedCommunities: [0x0002_0001_0000_0001n] })
+  lab.rib.setAggregates([{ ...spec, change: (given) => ({ ...given, med: 4, communities: [] }) }])
+  settle()
+  t.match(to.routes.get("10.0.0.0/8"), { communities: [], largeCommunities: [2n, 3n], med: 4 }, "another policy changes it in place")
+  lab.rib.setAggregates([{ ...spec, change: () => undefined }])
+  settle()
+  t.strictSame([...to.routes.keys()].toSorted(), ["10.1.0.0/16", "10.2.0.0/16"], "refused")
+  lab.rib.setAggregates([{ ...spec, asSet: false }])
+  settle()
+  t.match(to.routes.get("10.0.0.0/8"), { communities: [], atomicAggregate: true })
   t.end()
 })
 

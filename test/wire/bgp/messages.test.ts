@@ -140,6 +140,9 @@ t.test("OPENs that end the session (RFC 4271 6.2)", async (t) => {
   }
   const split = message(1, "04 fde9 005a c0000201 0c 0202 0200 0206 0104 00010001")
   t.match(Open.decode(split, 0, split.length), { ok: true, value: { capabilities: [{ kind: "routeRefresh" }, { kind: "multiprotocol" }] } })
+  const padded = message(1, "04 fde9 005a c0000201 0b 0209 02 02 0000 06 00 46 01 00")
+  const all = [{ kind: "routeRefresh" }, { kind: "extendedMessage" }, { kind: "enhancedRouteRefresh" }]
+  t.match(Open.decode(padded, 0, padded.length), { ok: true, value: { capabilities: all } }, "what says all by being there has no length")
   const ignored = message(1, "04 fde9 005a c0000201 0c 02 0a 4508 0001 01 03 0002 01 07")
   const addPathOnly = [{ kind: "addPath", families: [{ family: Family.ipv4Unicast, receive: true, send: true }] }]
   t.match(Open.decode(ignored, 0, ignored.length), { value: { capabilities: addPathOnly } }, "RFC 7911 4")
