@@ -30,6 +30,7 @@ import * as Ip from "../wire/ip.ts"
 import { isRefused } from "./core.ts"
 import type { Identity } from "./network.ts"
 import { type Change, type Path, pathOf, type Rib, self } from "./rib.ts"
+import { compareAddresses } from "./stations.ts"
 
 /** A session to have. */
 export interface Peer {
@@ -131,13 +132,15 @@ export class Speaker {
     })
   }
 
+  /** By name: hosts become known in any order. */
   views(): ReadonlyArray<PeerView> {
-    return Array.from(this.#neighbors.values(), ({ out, peer, session }) => ({
+    const views = Array.from(this.#neighbors.values(), ({ out, peer, session }) => ({
       ...peer,
       status: session.status(),
       received: this.#parts.rib.countOf(peer.address),
       advertised: out.size
     }))
+    return views.toSorted((a, b) => (a.role < b.role ? -1 : Number(a.role > b.role)) || compareAddresses(a.address, b.address))
   }
 
   close(): void {

@@ -106,10 +106,12 @@ export class Stations {
   }
 
   *views(): Generator<StationView> {
-    for (const { claims, frozenMs, id, moves, ours, sequence } of this.#states.values()) {
+    for (const { claims, frozenMs, id, moves, ours, present, sequence } of this.#states.values()) {
       const best = claims[0]
+      // A duplicate that is here is not announced: when others have let go of it too, here is still where it is.
+      const isHere = ours || (present && frozenMs !== undefined)
       const where = ours || best === undefined ? { vtep: undefined, sequence, sticky: false } : best
-      if (ours || best !== undefined) {
+      if (isHere || best !== undefined) {
         const { sticky, vtep } = where
         yield { ...id, vtep, sequence: where.sequence, sticky, moves: moves.length, frozen: frozenMs !== undefined }
       }

@@ -115,6 +115,20 @@ t.test("five moves in three minutes are a duplicate (15.1)", (t) => {
   t.end()
 })
 
+t.test("a duplicate here is shown when nobody else has it any more", (t) => {
+  const stations = new Stations(here)
+  for (const i of [1, 3, 5]) {
+    stations.heard(id, [claim("10.0.0.3", i)], i)
+    stations.seen(id, true, i)
+  }
+  t.match([...stations.views()], [{ vtep: "10.0.0.3", frozen: true }])
+  stations.heard(id, [], 10)
+  t.match([...stations.views()], [{ vtep: undefined, frozen: true }])
+  stations.gone(id)
+  t.strictSame([...stations.views()], [])
+  t.end()
+})
+
 t.test("moves that are further apart are no duplicates", (t) => {
   const stations = new Stations(here)
   stations.seen(id, true, 0)
