@@ -136,12 +136,13 @@ export class Rib {
     if (peer.session !== undefined) for (const table of this.tables) this.#checkMaxPrefix(peer, table)
   }
 
+  /** Forgets a neighbour. Its number is given out again when `run` has removed the last of its paths. */
   removePeer(index: number): void {
     const peer = this.#known(index)
     if (peer.session !== undefined) this.sessionDown(index, [])
-    for (const family of familyIndexes) this.#drop(index, family)
-    this.#finishJobs(index)
-    this.peers[index] = undefined
+    else for (const family of familyIndexes) this.#drop(index, family)
+    // Jobs are done in order.
+    this.#start(index, Walks.last(() => (this.peers[index] = undefined)))
   }
 
   /** The session is Established: sends the tables and End-of-RIB, as far as the outbound side takes them. */

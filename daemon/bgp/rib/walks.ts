@@ -29,6 +29,11 @@ export function* remove(table: FamilyTable, index: number, flag: number): Genera
   }
 }
 
+/** What is to be done when the walks before it are through. */
+export function* last(act: () => void): Generator<undefined, void> {
+  act()
+}
+
 /** RFC 9494 4.2: marks what is stale and may be kept for long, and removes the rest of what is stale. */
 export function* makeLongLived(table: FamilyTable, index: number): Generator<undefined, void> {
   const { pool, sets } = table
