@@ -13,7 +13,7 @@ import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { type Bundle, readBundle } from "../rehearsal/bundle.ts"
-import type { RehearsalStart } from "../rehearsal/messages.ts"
+import type { RehearsalPlanned, RehearsalStart } from "../rehearsal/messages.ts"
 import type { RehearsalRecord, Run } from "../rehearsal/record.ts"
 import { recorder, recordOf } from "../rehearsal/recorder.ts"
 import { writeReports } from "../rehearsal/reports.ts"
@@ -38,7 +38,8 @@ export const run = async (input: Input, context: Context): Promise<number> => {
   const repeat = repeatOf(input)
   const bundle = readBundle(input.file)
   if (input.plan) return plan(bundle, input, context)
-  return withClient(context.daemon, (client) => rehearsing(client, bundle, { input, repeat }))
+  const stopping = interruption()
+  return withClient(context.daemon, (client) => rehearsing(client, bundle, { input, repeat, stopping }))
 }
 
 const repeatOf = ({ repeat = "1" }: Input): number => {
@@ -50,19 +51,23 @@ const repeatOf = ({ repeat = "1" }: Input): number => {
 interface Order {
   readonly input: Input
   readonly repeat: number
+  readonly stopping: AbortSignal
 }
 
-const rehearsing = async (client: Client, bundle: Bundle, { input, repeat }: Order): Promise<number> => {
+const rehearsing = async (client: Client, bundle: Bundle, { input, repeat, stopping }: Order): Promise<number> => {
   const { keep, lab = "", step } = input
   const start: RehearsalStart = { ...bundle, lab, keep, lookOnly: false, pauseBeforeEach: step }
-  const planned = await look(client, start)
+  const planned = await Promise.race([look(client, start), stopped(stopping)])
+  if (planned === undefined) {
+    const { filename } = bundle
+    return conclude(recordOf([notBegun()], { name: filename, filename, lab, version: "", repeat: 1 }), input)
+  }
   if (refused(planned, bundle)) return Exit.usage
   const pauses = step || planned.steps.some(({ kind }) => kind === "pause")
   if (pauses && !process.stdin.isTTY && !input.yes) {
     throw new Failure(Exit.usage, "The rehearsal pauses until somebody says that it may go on, and there is no terminal to say so",
       "Give --yes to go on at once at every pause.")
   }
-  const stopping = interruption()
   const runs: Array<Run> = []
   let failure: unknown
   let { lab: named, name } = planned
@@ -83,9 +88,25 @@ const rehearsing = async (client: Client, bundle: Bundle, { input, repeat }: Ord
     }
   }
   if (runs.length === 0 && failure !== undefined) throw failure
+  if (runs.length === 0) runs.push(notBegun(planned))
   const { version } = await client.version().catch(() => ({ version: "" }))
   const record = recordOf(runs, { name, filename: bundle.filename, lab: named, version, repeat })
   return conclude(record, input)
+}
+
+/** Resolves when an end is wanted. */
+const stopped = (signal: AbortSignal): Promise<undefined> =>
+  new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(undefined))
+    if (signal.aborted) resolve(undefined)
+  })
+
+/** A run that was stopped before it could begin: the report says so. `planned`: what would have been, where that is known already. */
+const notBegun = (planned?: RehearsalPlanned): Run => {
+  const recording = recorder(1)
+  if (planned !== undefined) recording.feed({ atMs: Date.now(), event: "planned", planned })
+  else recording.feed({ atMs: Date.now(), event: "note", note: { text: "stopped", step: -1, passing: true, warning: false } })
+  return recording.run("it was stopped before it began: nothing was touched")
 }
 
 /** The first Ctrl-C ends the run in an orderly manner, the second one this process: the daemon clears up all the same. */

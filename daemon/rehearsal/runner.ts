@@ -96,6 +96,7 @@ class Running {
   /** Whether the lab is there. */
   async #deployStart(): Promise<boolean> {
     const { deploys, lab, start } = this.#rehearsal
+    if (this.#stopped) return false
     if (!deploys || start === undefined) return true
     this.#note(`deploying ${start.filename} as ${lab}`)
     const began = this.#world.now()

@@ -149,6 +149,10 @@ export const startFakeDaemon = async (): Promise<FakeDaemon> => {
     },
     Reach: stream("Reach", () => [])
   })
+  // One that never answers.
+  server.addService(services.weft.v1["Rehearsals"]!.service, {
+    Run: (call: grpc.ServerDuplexStream<unknown, unknown>) => void call.on("data", (request) => seen.push({ method: "Run", request }))
+  })
   server.addService(services.weft.v1["Host"]!.service, {
     Version: unary("Version", () => ({
       version: "0.1.0",

@@ -22,6 +22,16 @@ t.test("weft rehearse that is broken off", { skip: needsRoot }, async (t) => {
     t.notOk(await stage.isThere(lab))
   })
 
+  await t.test("Ctrl-C while it deploys: the lab is destroyed, there is a record, exit 1", async (t) => {
+    const { file, lab } = stage.write("early", [cut])
+    const { child, end } = await stage.begin(file, /deploying /)
+    child.kill("SIGINT")
+    const { code, record, stderr } = await end()
+    t.equal(code, 1, stderr)
+    t.match(record, { verdict: "broken-off", reasons: ["it was stopped"], runs: [{ healed: true, destroyed: true, faults: [] }] })
+    t.notOk(await stage.isThere(lab))
+  })
+
   await t.test("a client that dies: the daemon heals, and leaves a lab that was there as it was", async (t) => {
     const { file, lab } = stage.write("orphan", [cut, { name: "long", wait: "60s" }])
     await weftd.make(before(lab))
