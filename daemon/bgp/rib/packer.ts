@@ -69,6 +69,8 @@ export class Packer {
   readonly #scratch = shared
   readonly #rank: RankPaths
   readonly #mraiMs: number
+  /** Of what was due at once there is more than one batch: the interval begins with the first. */
+  #isMidway = false
   readonly #writer: UpdateWriter
   readonly #maxMessage: number
   /** This router's IPv4 address towards the neighbour, if attributes that are ready can be sent with it. */
@@ -105,12 +107,13 @@ export class Packer {
     for (;;) {
       if (this.#at === this.#count) {
         if (this.member.pending.count === 0) return this.#rest()
-        if (this.#mraiMs > 0) {
+        if (this.#mraiMs > 0 && !this.#isMidway) {
           const now = performance.now()
           if (now < this.member.notBefore) return "paced"
           this.member.notBefore = now + this.#mraiMs
         }
         this.#fill()
+        this.#isMidway = this.member.pending.count > 0
       }
       while (this.#at < this.#count) {
         if (this.member.session.outbound.space() < this.#maxMessage) return "blocked"

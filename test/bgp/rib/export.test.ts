@@ -411,6 +411,21 @@ t.test("Rib has aggregates with every sort of community, as their policy makes t
   t.end()
 })
 
+t.test("Rib sends all that is due before it waits for the advertisement interval", (t) => {
+  const lab = new TestRib()
+  const from = lab.peer(external)
+  const prefixes = many(70_000)
+  from.announce(prefixes, attributes({ path: [65001] }))
+  lab.settle()
+  const to = lab.peer({ ...sink, mraiMs: 3_600_000 })
+  lab.settle()
+  t.equal(to.routes.size, prefixes.length, "more than a batch")
+  from.withdraw(prefixes.slice(0, 1))
+  lab.settle()
+  t.equal(to.routes.size, prefixes.length, "the next change waits")
+  t.end()
+})
+
 const target = 0x0002_fde8_0000_0001n
 const otherTarget = 0x0002_fde8_0000_0002n
 
