@@ -22,6 +22,10 @@ export interface LiveFlow {
   readonly lasting: RehearsalOutage | undefined
   /** It broke a budget. */
   readonly broken: boolean
+  /** When the newest report came. */
+  readonly heardAtMs: number
+  /** The outage that lasts was longer in the newest report than in the one before: it goes on. */
+  readonly grows: boolean
 }
 
 /** What a slice of time was like; undefined: the flow did not run. */
@@ -46,6 +50,8 @@ interface Tracked {
   outages: number
   lasting: RehearsalOutage | undefined
   broken: boolean
+  heardAtMs: number
+  grows: boolean
   /** The longest of those that are over. */
   overMs: number
   overStep: number
@@ -63,16 +69,22 @@ export class LiveFlows {
 
   constructor(flows: ReadonlyArray<RehearsalFlow>) {
     this.tracked = flows.map(({ name }) => ({
-      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, overMs: 0, overStep: -1,
-        slices: new Map(),
-      recent: new Map(), leastMs: Number.POSITIVE_INFINITY, last: -1
+      name, report: undefined, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined, broken: false, heardAtMs: 0, grows: false,
+      overMs: 0, overStep: -1, slices: new Map(), recent: new Map(), leastMs: Number.POSITIVE_INFINITY, last: -1
     }))
   }
 
   /** @param atMs moment of the event */
   add({ flows, outages }: RehearsalFlows, atMs: number): void {
+    const before = flows.map(({ flow }) => (this.tracked[flow] === undefined ? 0 : outNowMs(this.tracked[flow])))
     for (const report of flows) this.addReport(report, atMs)
     for (const outage of outages) this.addOutage(outage)
+    for (const [place, { flow }] of flows.entries()) {
+      const tracked = this.tracked[flow]
+      if (tracked === undefined) continue
+      tracked.heardAtMs = atMs
+      tracked.grows = outNowMs(tracked) > before[place]!
+    }
   }
 
   breaks(flow: number): void {
@@ -82,6 +94,7 @@ export class LiveFlows {
 
   /** Those that are out, the longest first, then by their worst outage, then in the file's order. */
   worstFirst(): ReadonlyArray<LiveFlow> {
+    // As reported, so that no two flows change places between two reports.
     return this.tracked.toSorted((a, b) => outNowMs(b) - outNowMs(a) || b.worstMs - a.worstMs)
   }
 
@@ -149,8 +162,18 @@ export class LiveFlows {
 
 const sumOf = ({ latency, received }: FlowReport): number => (latency?.mean ?? 0) * received
 
+/** A daemon that says nothing for longer may be gone: then nothing is known. */
+const mostCountedMs = 1000
+
+/** `outNowMs` at a moment, on the daemon's clock: between two reports an outage that goes on is counted on. */
+export const countedOutMs = (flow: LiveFlow, atMs: number): number => {
+  const outMs = outNowMs(flow)
+  if (outMs === 0 || !flow.grows) return outMs
+  return outMs + Math.max(0, Math.min(atMs - flow.heardAtMs, mostCountedMs))
+}
+
 /**
- * For how long a flow has been out, 0: it is not. A probe that is under way for longer than others took counts before its time is over: the
+ * For how long a flow had been out when it was heard of last, 0: it was not. A probe that is under way for longer than others took counts before its time is over: the
  * outage that may be beginning is what one wants to see.
  */
 export const outNowMs = ({ lasting, report }: LiveFlow): number => {

@@ -12,7 +12,7 @@
  * the most part, `!` one that was lost in part, a space one in which the flow did not run.
  */
 
-import { LiveFlows, type LiveFlow, type LiveSlice, outNowMs, sliceMs } from "../rehearsal/live-flows.ts"
+import { countedOutMs, LiveFlows, type LiveFlow, type LiveSlice, outNowMs, sliceMs } from "../rehearsal/live-flows.ts"
 import type { RehearsalEvent, RehearsalPlanned, RehearsalStepEnded } from "../rehearsal/messages.ts"
 import { printable, type Style, visibleLength } from "../terminal.ts"
 import { milliseconds } from "./flows.ts"
@@ -233,7 +233,7 @@ const flowRows = (flows: LiveFlows, shown: ReadonlyArray<LiveFlow>,
   const heading = row(" ", { name: "FLOW", spark: spanText, rtt: "RTT", out: "OUT", worst: "WORST", step: "IN STEP" })
   return [style.dim(cut(heading, width)), ...shown.map((flow) => {
     const { broken, report, worstMs, worstStep } = flow
-    const outMs = outNowMs(flow)
+    const outMs = countedOutMs(flow, atMs)
     const error = report?.error ?? ""
     const mark = outMs > 0 || error !== "" ? style.red("✗") : report === undefined ? style.dim("·") : broken ? style.red("!")
       : style.green("✓")

@@ -1,8 +1,7 @@
 /** Rehearsals as text: the live view, the summary, JUnit, comparisons. */
 import t from "tap"
 import { compareRecords } from "../../ctl/rehearsal/compare.ts"
-import type { LiveFlow } from "../../ctl/rehearsal/live-flows.ts"
-import { outNowMs } from "../../ctl/rehearsal/live-flows.ts"
+import { countedOutMs, type LiveFlow, LiveFlows, outNowMs } from "../../ctl/rehearsal/live-flows.ts"
 import { comparisonLines } from "../../ctl/render/rehearsal-compare.ts"
 import { rehearsalJunit } from "../../ctl/render/rehearsal-junit.ts"
 import { liveLines, LiveState, liveView, sparkline } from "../../ctl/render/rehearsal-live.ts"
@@ -42,10 +41,39 @@ t.test("outNowMs: a probe that takes long is an outage that may be beginning", a
   const events = eventsOf(story)
   const report = events.flatMap((event) => (event.event === "flows" ? event.flows.flows : []))[0]!
   const flow: LiveFlow = { name: "f", report: { ...report, pendingMs: 10 }, worstMs: 0, worstStep: -1, outages: 0, lasting: undefined,
-    broken: false }
+    broken: false, heardAtMs: 0, grows: false }
   t.equal(outNowMs(flow), 0)
   t.equal(outNowMs({ ...flow, report: { ...report, pendingMs: 300 } }), 300)
   t.equal(outNowMs({ ...flow, report: undefined }), 0)
+})
+
+t.test("countedOutMs: an outage that lasts is counted on between two reports, and one that is over is not", async (t) => {
+  const events = eventsOf(story)
+  const planned = events.flatMap((event) => (event.event === "planned" ? [event.planned] : []))[0]!
+  const report = events.flatMap((event) => (event.event === "flows" ? event.flows.flows : []))[0]!
+  const { flow } = report
+  const flows = new LiveFlows(planned.flows)
+  const hear = (atMs: number, lengthMs: number, lasts: boolean): void =>
+    flows.add({ flows: [report], outages: [{ flow, number: 0, step: 1, startMs: 1000, lengthMs, lost: 1, lasts }] }, atMs)
+  const shown = (atMs: number): number => {
+    const one = flows.worstFirst().find(({ outages }) => outages > 0)!
+    return countedOutMs(one, atMs)
+  }
+  hear(2000, 1000, true)
+  hear(2200, 1200, true)
+  t.strictSame([2200, 2300, 2399].map(shown), [1200, 1300, 1399])
+  t.equal(shown(9000), 2200, "who has not been heard of for long is not known")
+  hear(2400, 1200, true)
+  t.equal(shown(2500), 1200, "it was over then, and waits for its last probes")
+  hear(2600, 1200, false)
+  t.equal(shown(2700), 0)
+  const state = new LiveState()
+  state.feed({ atMs: 1000, event: "planned", planned })
+  const lasting = { flow, number: 0, step: 1, startMs: 1000, lengthMs: 1000, lost: 1, lasts: true }
+  state.feed({ atMs: 2000, event: "flows", flows: { flows: [report], outages: [lasting] } })
+  const lines = (atMs: number): string => liveLines(state, { width: 100, height: 20, style: plain, title: "", atMs }).join("\n")
+  t.match(lines(2000), /^✗ .* 1\.00 s/m)
+  t.match(lines(2100), /^✗ .* 1\.10 s/m, "the figure counts")
 })
 
 /** A terminal's screen: what is written, with long lines folded, the cursor moving up and what is below it being erased. */
