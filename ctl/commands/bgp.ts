@@ -4,7 +4,7 @@ import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import type { BgpPath, BgpRoutesRequest } from "../messages.ts"
-import { explainLines, neighborLines, type Options, routeLine, routesHeading, routesLegend, summaryLines } from "../render/bgp.ts"
+import { explainLines, neighborLines, type Options, ordered, routeLine, routesHeading, routesLegend, summaryLines } from "../render/bgp.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf, widthOf } from "../terminal.ts"
 import { duration as durationOf } from "./capture.ts"
@@ -80,6 +80,7 @@ const routes = async (client: Client, input: Input, asked: Asked): Promise<numbe
 }
 
 type Pages = ReturnType<Client["bgpRoutes"]>
+type Page = Pages extends AsyncIterable<infer One> ? One : never
 
 const explained = async (pages: Pages): Promise<number> => {
   const paths: BgpPath[] = []
@@ -88,11 +89,31 @@ const explained = async (pages: Pages): Promise<number> => {
   return Exit.done
 }
 
+/** Tables up to so many paths are shown in order; a larger one is shown as it comes. */
+const orderedPaths = 20_000
+
+/** The pages, or if they have not too many paths one page of all in order. */
+const inOrder = async function* (pages: Pages): AsyncGenerator<Page, void, undefined> {
+  const kept: Page[] = []
+  let count = 0
+  for await (const page of pages) {
+    if (count > orderedPaths) {
+      yield page
+      continue
+    }
+    kept.push(page)
+    count += page.paths.length
+    if (count > orderedPaths) yield* kept
+  }
+  if (count > orderedPaths || count === 0) return
+  yield { ...kept[0]!, paths: ordered(kept.flatMap(({ paths }) => paths)) }
+}
+
 const tableOf = async (pages: Pages): Promise<number> => {
   const style = styleOf(process.stdout)
   let [family, before]: [string | undefined, string | undefined] = [undefined, undefined]
   let [prefixes, total] = [0, 0]
-  for await (const page of pages) {
+  for await (const page of inOrder(pages)) {
     total = page.total
     const lines: string[] = []
     for (const path of page.paths) {

@@ -130,6 +130,28 @@ export const routesHeading = (isIpv6: boolean, style: Style): string => {
   return style.bold(`    ${"NETWORK".padEnd(network)} ${"NEXT HOP".padEnd(nextHop)} ${" METRIC"} ${" LOCPRF"} ${" WEIGHT"} PATH`)
 }
 
+/** An address and a length as text that sorts as routers sort prefixes: by address, the shorter first. */
+const orderKey = (prefix: string): string => {
+  const [address = "", length = ""] = prefix.split("/")
+  const octets = address.includes(":") ? groupsOf(address) : address.split(".").map((octet) => octet.padStart(3, "0"))
+  return `${octets.join(".")}/${length.padStart(3, "0")}`
+}
+
+/** The eight groups of an IPv6 address, four digits each. */
+const groupsOf = (address: string): ReadonlyArray<string> => {
+  const [head = "", tail] = address.split("::")
+  const groups = (text: string): ReadonlyArray<string> => (text === "" ? [] : text.split(":")).map((group) => group.padStart(4, "0"))
+  const [before, after] = [groups(head), groups(tail ?? "")]
+  return [...before, ...Array<string>(8 - before.length - after.length).fill("0000"), ...after]
+}
+
+/** Paths of a table by family and prefix; those of one prefix stay as they were, the best first. */
+export const ordered = (paths: ReadonlyArray<BgpPath>): ReadonlyArray<BgpPath> =>
+  paths
+    .map((path) => ({ path, key: `${path.family} ${orderKey(path.prefix)}` }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ path }) => path)
+
 /** One path of a table; the prefix is left out where it is the one of the line before. */
 export const routeLine = (path: BgpPath, before: string | undefined): string => {
   const isIpv6 = path.family === "ipv6"

@@ -1,7 +1,7 @@
 /** What `weft bgp` prints, as whoever knows routers reads it. */
 import t from "tap"
 import type { BgpNeighbor, BgpPath, KernelRoute } from "../../ctl/messages.ts"
-import { explainLines, marksOf, neighborLines, routeLine, routesHeading, summaryLines, upDown } from "../../ctl/render/bgp.ts"
+import { explainLines, marksOf, neighborLines, ordered, routeLine, routesHeading, summaryLines, upDown } from "../../ctl/render/bgp.ts"
 import { routeLines } from "../../ctl/render/routes.ts"
 import { plain } from "../../ctl/terminal.ts"
 
@@ -27,6 +27,18 @@ const other: BgpPath = {
   ...path, best: false, from: "203.0.113.6", nextHop: "203.0.113.6", asPath: "64501 64510", localPref: 100, communities: [],
   why: "lost to 203.0.113.2 on local preference"
 }
+
+t.test("routes are in order of their addresses, the shorter prefix first, paths of one as they were", async (t) => {
+  const of = (prefix: string, from = "a"): BgpPath => ({ ...path, prefix, from, family: prefix.includes(":") ? "ipv6" : "ipv4" })
+  const given = [
+    of("2001:db8::/32"), of("2001:db8:0:1::/64"), of("::/0"), of("fe80::1/128"), of("100.0.0.0/8"), of("10.0.0.0/24"), of("9.0.0.0/8", "b"),
+    of("10.0.0.0/8"), of("9.0.0.0/8", "a"), of("0.0.0.0/0")
+  ]
+  t.strictSame(ordered(given).map(({ from, prefix }) => `${prefix} ${from}`), [
+    "0.0.0.0/0 a", "9.0.0.0/8 b", "9.0.0.0/8 a", "10.0.0.0/8 a", "10.0.0.0/24 a", "100.0.0.0/8 a",
+    "::/0 a", "2001:db8::/32 a", "2001:db8:0:1::/64 a", "fe80::1/128 a"
+  ])
+})
 
 t.test("a summary has one line for each neighbor, and says why one is down", async (t) => {
   const vrfs = [{ name: "default", table: 254, prefixes: 3, paths: 4 }]
