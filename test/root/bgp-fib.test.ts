@@ -191,10 +191,12 @@ t.test("The kernel itself changes to the backup when a carrier is lost, and BFD 
 
   const changes: number[] = []
   hops.onChange((index) => changes.push(index))
+  const routes = (): string => bgpRoutes(it).map(({ dst, metric, nhid }) => `${dst} ${metric} ${nhid}`).join("\n")
+  const before = routes()
   ipBatch(it.far, ["link set f1 down"])
   t.ok(withoutUs(() => wayTo(it, "20.1.2.3") === "10.0.2.2"), "IPv4 after the carrier was lost")
   t.ok(withoutUs(() => wayTo(it, "2001:db8:100::1") === "2001:db8:2::2"), "IPv6 after the carrier was lost")
-  t.equal(bgpRoutes(it).length, count, "all routes are still there")
+  t.ok(routes() === before, "no route was touched, whatever their number")
   await until("next hops are told", () => changes.includes(one) && changes.includes(six))
   t.notOk(hops.isReachable(one))
 
