@@ -114,14 +114,18 @@ const summary = (states: ReadonlyArray<FlowState>, style: Style): ReadonlyArray<
   // Percentiles come from a histogram: its classes may end above the slowest answer.
   const worst = (of: "p50" | "p99" | "max"): string => milliseconds(Math.max(...latencies.map((one) => Math.min(one[of], one.max))))
   const best = milliseconds(Math.min(...latencies.map(({ min }) => min)))
-  const verdict = lost === 0 ? style.green("none lost") : style.red(`${lost} lost (${percent(lost, sent)} %)`)
+  const received = total(states, "received")
+  // While an outage lasts nobody waits for what is under way at the end: of that, nothing is known.
+  const open = states.some(({ lasting }) => lasting !== undefined) ? Math.max(0, sent - received - lost) : 0
+  const verdict = lost === 0 ? style.green("none lost") : style.red(`${lost} lost (${percent(lost, sent - open)} %)`)
   const outages = states.reduce((sum, { report }) => sum + (report?.outageCount ?? 0), 0)
   const wrong = states.reduce((sum, { report }) => sum + (report?.wrong ?? 0), 0)
   const details = states.length === 1 ? printable(states[0]?.report?.detail ?? "") : ""
   return [
     ...errors.map((error) => `${style.red("error:")} ${printable(error)}`),
     ...(details === "" ? [] : [`now: ${details}`]),
-    `${sent} sent, ${total(states, "received")} answered, ${verdict}${outages === 0 ? "" : ` in ${plural(outages, "outage")}`}`,
+    `${sent} sent, ${received} answered, ${verdict}${outages === 0 ? "" : ` in ${plural(outages, "outage")}`}`,
+    ...(open === 0 ? [] : [`${open} were not answered when it ended, and too young to be lost`]),
     ...(wrong === 0 ? [] : [style.red(`${wrong} answered, but not as expected`)]),
     ...sampleLines(states),
     ...(latencies.length === 0

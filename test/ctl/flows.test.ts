@@ -74,6 +74,13 @@ t.test("the table at the end", async (t) => {
     "round trip: 0.010 ms at least, median 0.020 ms, 99 % 0.500 ms, at most 9.0 ms",
     "7 could not be sent in time, 2.5 ms at a stretch: outages may be off by that"
   ])
+  const dead = await watched(1, [{
+    flows: [report(0, { sent: 978, received: 0, lost: 19, outageCount: 1, outages: [outage(at, 1020, true)] })]
+  }])
+  t.match(flowLines(dead, { style: plain, width: 80 }).slice(-2), [
+    "978 sent, 0 answered, 19 lost (100.00 %) in 1 outage",
+    "959 were not answered when it ended, and too young to be lost"
+  ])
   const many = await watched(1, [{ flows: [report(0, { received: 1, outages: Array.from({ length: 50 }, (_, i) => outage(at + i, 1)) })] }])
   t.match(flowLines(many, { style: plain, width: 80 })[41], "and 10 more")
   const none = await watched(1, [{ flows: [report(0, { error: "nobody\u001b answers" })] }])
