@@ -75,7 +75,7 @@ t.test("the table at the end", async (t) => {
     "7 could not be sent in time, 2.5 ms at a stretch: outages may be off by that"
   ])
   const dead = await watched(1, [{
-    flows: [report(0, { sent: 978, received: 0, lost: 19, outageCount: 1, outages: [outage(at, 1020, true)] })]
+    flows: [report(0, { sent: 978, lost: 19, latency: { ...latency, max: 0 }, outageCount: 1, outages: [outage(at, 1020, true)] })]
   }])
   t.match(flowLines(dead, { style: plain, width: 80 }).slice(-2), [
     "978 sent, 0 answered, 19 lost (100.00 %) in 1 outage",
