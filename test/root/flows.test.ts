@@ -107,6 +107,32 @@ t.test("flows", { skip: needsRoot }, async (t) => {
     flows.silence(echo)
   })
 
+  await t.test("more than one thread can send are all answered, by whichever thread, once, and see the end of a cut", async (t) => {
+    const each = 20
+    const own = flows.respond(b.path, "0.0.0.0", 0)
+    const ends = [own, v6].map(({ port }) => port)
+    const many = Array.from({ length: 4 * each }, (_, place) => {
+      const [address, port] = ([["10.0.2.1", ends[0]], ["fd02::1", ends[1]], ["10.0.2.1", 0], ["fd02::1", 0]] as const)[place % 4]!
+      return flows.add({ ...base, address, port: port!, timeoutMs: 5000 })
+    })
+    const answered = (more: number): Promise<void> => {
+      const before = many.map((flow) => flows.read(flow).received)
+      return until("each is answered", () => many.every((flow, place) => flows.read(flow).received >= before[place]! + more), 30_000)
+    }
+    await answered(100)
+    t.same(many.filter((flow) => flows.read(flow).lost + flows.read(flow).duplicates > 0), [], "none is lost, none comes twice")
+    ipBatch(router, ["link set rb down"])
+    await until("each waits", () => many.every((flow) => flows.read(flow).pendingMs > 50))
+    ipBatch(router, ["link set rb up", "addr replace fd02::2/64 dev rb nodad"])
+    await answered(100)
+    for (const flow of many) flows.end(flow)
+    t.throws(() => flows.respond(b.path, "0.0.0.0", own.port), { code: "EADDRINUSE" }, "its threads share the port, others do not")
+    flows.silence(own)
+    const again = flows.respond(b.path, "0.0.0.0", own.port)
+    t.equal(again.port, own.port, "it is free when the responder has ended")
+    flows.silence(again)
+  })
+
   await t.test("bad input is refused and leaves nothing", async (t) => {
     t.throws(() => flows.add({ ...base, address: "here", port: 1 }), /no address/)
     t.throws(() => flows.add({ ...base, netnsPath: "/run/netns/weft-test-none", address: "10.0.2.1", port: 1 }), { code: "ENOENT" })

@@ -7,7 +7,8 @@
 //
 // probe_flow.cc keeps what becomes of probes, whatever they are; probe_datagram.cc has those of UDP, ICMP and DNS, probe_stream.cc those
 // over TCP, probe_load.cc those that fill a path. probe_worker.cc is a thread. Few
-// flows are sent and answered by one; many are sent by one half of the threads and answered by the other.
+// flows are sent and answered by one. Many are shared out among the threads, each of which answers datagrams as well: those that come in
+// on its processor, and these are those that it sent. Streams are sent by one half of the threads and answered by the other.
 //
 // For each probe a flow remembers when it was sent until the answer is there or the timeout over; sequence numbers are decided in order,
 // so a run of lost ones is an outage: from when the first of them was sent until the first later one was that came back. Times are ns of
@@ -41,19 +42,21 @@ constexpr size_t mostUrgent = 4;
 // In one spacing.
 constexpr uint32_t turns = 4;
 
+bool isDatagram(Kind kind) { return kind == udp || kind == icmp || kind == dns; }
+
 // The threads, and which has what.
 struct Probes {
-  // The last has what fills paths, and no priority. The first half of the others answers, the second half sends.
+  // The last has what fills paths, and no priority. The first half of the others answers streams, the second half sends them.
   std::vector<std::unique_ptr<Worker>> workers;
   uint32_t last = 0;
   std::unordered_map<uint32_t, Worker*> where;
 
   Probes() {
     const size_t urgent = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, mostUrgent);
-    for (size_t i = 0; i < urgent; i++) {
-      workers.push_back(std::make_unique<Worker>(true, urgent == 1 ? restShareAlone : restShareOfSeveral));
+    for (uint32_t i = 0; i < urgent; i++) {
+      workers.push_back(std::make_unique<Worker>(i, true, urgent == 1 ? restShareAlone : restShareOfSeveral));
     }
-    workers.push_back(std::make_unique<Worker>(false, 0));
+    workers.push_back(std::make_unique<Worker>(0, false, 0));
   }
   size_t urgent() const { return workers.size() - 1; }
   Worker& begun(size_t place) {
@@ -63,7 +66,7 @@ struct Probes {
   Worker& forFlow(Kind kind, double rate) {
     if (kind == throughput) return begun(urgent());
     if (urgent() == 1 || workers[0]->rate + rate <= rateOfOne) return begun(0);
-    size_t least = urgent() / 2;
+    size_t least = isDatagram(kind) ? 0 : urgent() / 2;
     for (size_t i = least; i < urgent(); i++) {
       if (workers[i]->rate < workers[least]->rate) least = i;
     }
@@ -72,6 +75,20 @@ struct Probes {
   Worker& forResponder(bool isSink) {
     if (isSink) return begun(urgent());
     return begun(urgent() == 1 ? 0 : last % (urgent() / 2));
+  }
+  // Has a thread that sends answer, too. Where it cannot, who has the port goes on alone.
+  void help(Worker& worker) {
+    for (const auto& other : workers) {
+      for (const auto& [id, responder] : other->responders) {
+        if (other.get() == &worker || responder->isHelper || worker.responders.contains(id)) continue;
+        auto helper = responder->helper();
+        if (helper == nullptr) continue;
+        const Guard guard(worker.lock);
+        const char* failed = nullptr;
+        helper->place = worker.placeOf(responder->place->path);
+        if (helper->place != nullptr && worker.add(*helper, *helper->place, &failed) == 0) worker.answerBy(id, std::move(helper));
+      }
+    }
   }
   void stop() {
     for (auto& worker : workers) worker->stop();
@@ -134,7 +151,7 @@ napi_value probeRespond(napi_env env, napi_callback_info info) {
   napi_create_array_with_length(env, 2, &pair);
   napi_set_element(env, pair, 0, known);
   napi_set_element(env, pair, 1, own);
-  worker.responders[id] = std::move(responder);
+  worker.answerBy(id, std::move(responder));
   probes->where[id] = &worker;
   worker.wakeUp();
   return pair;
@@ -169,26 +186,27 @@ napi_value probeFlow(napi_env env, napi_callback_info info) {
   options.source = octetsOf(arguments, 4);
   options.request = octetsOf(arguments, 5);
   options.expected = octetsOf(arguments, 6);
-  const bool isDatagram = options.kind == udp || options.kind == icmp || options.kind == dns;
-  auto flow = isDatagram ? makeDatagramFlow(target, options)
+  auto flow = isDatagram(options.kind) ? makeDatagramFlow(target, options)
               : options.kind == throughput ? makeLoadFlow(target, options)
                                            : makeStreamFlow(target, options);
   const double rate = 1e9 / options.spacingNs;
   Worker& worker = probes->forFlow(options.kind, rate);
+  probes->help(worker);
   const Guard guard(worker.lock);
   const char* failed = "open";
   const uint32_t id = ++probes->last;
   flow->id = id;
-  flow->identifier = static_cast<uint16_t>(id);
   flow->place = worker.placeOf(path);
   if (flow->place == nullptr) return throwErrno(env, ENOENT, "open", path);
   if (const int error = worker.add(*flow, *flow->place, &failed); error != 0) return throwErrno(env, error, failed, "flow of probes");
   // Flows send in turns, some of them together: to wake up for each alone costs more than to send.
   const double spacing = flow->spacingNs, now = clockNs(CLOCK_MONOTONIC);
   flow->dueNs = std::ceil(now / spacing) * spacing + spacing * (id % turns) / turns;
+  flow->readyNs = flow->dueNs;
   flow->decideNs = HUGE_VAL;
   worker.rate += rate;
   worker.order.push_back(flow.get());
+  worker.turns.add(flow.get());
   worker.flows[id] = std::move(flow);
   probes->where[id] = &worker;
   worker.wakeUp();
@@ -205,32 +223,8 @@ napi_value probeEnd(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   Probes* probes = probesOf(arguments);
   const auto id = static_cast<uint32_t>(arguments.integer(1));
-  Worker* worker = workerOf(probes, id);
-  if (worker == nullptr) return undefinedValue(env);
-  probes->where.erase(id);
-  const Guard guard(worker->lock);
-  if (const auto found = worker->flows.find(id); found != worker->flows.end()) {
-    Flow* flow = found->second.get();
-    worker->rate -= 1e9 / flow->options.spacingNs;
-    flow->leave(*worker);
-    worker->remove(*flow, flow->place);
-    worker->order.erase(std::remove(worker->order.begin(), worker->order.end(), flow), worker->order.end());
-    // It may be a source whose event is in hand.
-    if (auto* source = dynamic_cast<Source*>(found->second.get()); source != nullptr) {
-      found->second.release();
-      worker->bury(std::unique_ptr<Source>(source));
-    }
-    worker->flows.erase(found);
-  } else if (const auto responder = worker->responders.find(id); responder != worker->responders.end()) {
-    responder->second->leave(*worker);
-    worker->remove(*responder->second, responder->second->place);
-    if (auto* source = dynamic_cast<Source*>(responder->second.get()); source != nullptr) {
-      responder->second.release();
-      worker->bury(std::unique_ptr<Source>(source));
-    }
-    worker->responders.erase(responder);
-  }
-  worker->wakeUp();
+  if (probes->where.erase(id) == 0) return undefinedValue(env);
+  for (const auto& worker : probes->workers) worker->end(id);
   return undefinedValue(env);
 }
 

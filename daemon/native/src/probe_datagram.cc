@@ -7,6 +7,7 @@
 
 // Needs what time.h declares.
 #include <linux/errqueue.h>
+#include <linux/filter.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -212,8 +213,23 @@ uint16_t checksum(const uint8_t* octets, size_t length) {
   return static_cast<uint16_t>(~sum);
 }
 
-// Nothing but echo replies: without it the socket would be woken by every ICMP packet of the node.
-void filterReplies(int descriptor, bool isV6) {
+// The identifiers of a thread's flows are those that leave its number when they are divided by this.
+constexpr uint16_t mostLanes = 4;
+
+// Nothing but echo replies to this thread: without it the socket would be woken by every ICMP packet of the node.
+void filterReplies(int descriptor, bool isV6, uint32_t lane) {
+  // A raw IPv4 socket sees the IP header, too. Loads the identifier; passes it, or nothing of it.
+  std::vector<sock_filter> code;
+  if (!isV6) code.push_back(BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0));
+  if (isV6) code.push_back(BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 4));
+  else code.push_back(BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4));
+  code.push_back(BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mostLanes - 1));
+  code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lane, 0, 1));
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, 0xffffffff));
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
+  const sock_fprog program = {static_cast<unsigned short>(code.size()), code.data()};
+  setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+
   if (isV6) {
     icmp6_filter filter;
     ICMP6_FILTER_SETBLOCKALL(&filter);
@@ -242,11 +258,14 @@ struct IcmpFlow : Flow {
       enable(opened, SOL_SOCKET, SO_TIMESTAMPNS);
       enable(opened, target.isV6 ? SOL_IPV6 : SOL_IP, target.isV6 ? IPV6_RECVERR : IP_RECVERR);
       enlarge(opened);
-      filterReplies(opened, target.isV6);
+      filterReplies(opened, target.isV6, loop.lane);
       *failed = "epoll_ctl";
       if (!loop.watch(*made, EPOLLIN)) return errno;
       shared = std::move(made);
     }
+    // The one that it had, if that is possible.
+    if (identifier == 0) identifier = static_cast<uint16_t>(id * mostLanes + loop.lane);
+    while (shared->flows.contains(identifier)) identifier += mostLanes;
     shared->flows[identifier] = this;
     return 0;
   }
@@ -254,7 +273,8 @@ struct IcmpFlow : Flow {
   void leave(Loop& loop) override {
     std::unique_ptr<IcmpSocket>& shared = place->icmp[target.isV6 ? 1 : 0];
     if (shared == nullptr) return;
-    shared->flows.erase(identifier);
+    const auto found = shared->flows.find(identifier);
+    if (found != shared->flows.end() && found->second == this) shared->flows.erase(found);
     if (shared->flows.empty()) loop.bury(std::move(shared));
   }
 
@@ -304,12 +324,29 @@ struct UdpResponder : Responder, Source {
       enable(descriptor, SOL_IP, IP_FREEBIND);
     }
     *failed = "bind";
+    // The port is to be nobody else's at first; then it may be shared.
+    if (isHelper || isShared) enable(descriptor, SOL_SOCKET, SO_REUSEPORT);
     if (bind(descriptor, address.get(), address.length) != 0) return errno;
+    enable(descriptor, SOL_SOCKET, SO_REUSEPORT);
+    isShared = true;
+    settle(processor);
     *failed = "epoll_ctl";
     return loop.watch(*this, EPOLLIN) ? 0 : errno;
   }
 
   void leave(Loop&) override { shutSource(); }
+
+  std::unique_ptr<Responder> helper() const override {
+    auto made = std::make_unique<UdpResponder>(address);
+    made->isHelper = true;
+    return made;
+  }
+
+  // Of the sockets of a port, the kernel chooses the one whose thread runs where the packet came in (socket(7): SO_INCOMING_CPU).
+  void settle(int current) override {
+    processor = current;
+    if (descriptor >= 0 && processor >= 0) setsockopt(descriptor, SOL_SOCKET, SO_INCOMING_CPU, &processor, sizeof processor);
+  }
 
   // Sends back what came, from the address that it was sent to.
   void ready(Loop& loop, uint32_t) override {
@@ -338,6 +375,9 @@ struct UdpResponder : Responder, Source {
   }
 
  private:
+  bool isShared = false;
+  int processor = -1;
+
   static void turn(msghdr& message) {
     for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
       // The way back is for routing to choose, not the interface that it came in by.

@@ -37,11 +37,20 @@ uint64_t Flow::begin(double now, Fate fate) {
   counters[sent]++;
   if (lastSentNs > 0) counters[blindNs] = std::max(counters[blindNs], now - lastSentNs - spacingNs);
   lastSentNs = now;
+  if (waitsNs == 0) waitsNs = now;
   return next++;
+}
+
+void Flow::hear(uint64_t sequence) {
+  if (sequence < heard) return;
+  heard = sequence + 1;
+  if (heard == next) waitsNs = 0;
+  else if (next - heard <= mask) waitsNs = slot(heard).sentNs();
 }
 
 bool Flow::answer(Loop& loop, uint64_t sequence, double at, double dwellNs) {
   if (sequence >= next) return false;
+  hear(sequence);
   // Even when it comes late: data flows again.
   if (endsByData && isOut) endOutage(loop, at);
   if (sequence < tail) {
@@ -108,9 +117,8 @@ void Flow::decide(Loop& loop, double now) {
 }
 
 bool Flow::isSilent(double now) const {
-  if (tail == next) return false;
   constexpr double patienceNs = 5e6;
-  return isOut || decideNs - timeoutNs + patienceNs + 4 * counters[latencyMinNs] < now;
+  return waitsNs > 0 && waitsNs + patienceNs + 4 * counters[latencyMinNs] < now;
 }
 
 double Flow::answeredAfterNs() const {

@@ -174,6 +174,8 @@ struct Flow : Member {
 
   // CLOCK_MONOTONIC, as all times of a flow but those that it tells.
   double dueNs = 0;
+  // From when on it may be sent: a little before it is due.
+  double readyNs = 0;
   double spacingNs;
   // When the oldest probe under way is given up.
   double decideNs = 0;
@@ -183,9 +185,13 @@ struct Flow : Member {
   bool endsByData = false;
   // When the last outage was over.
   double endedNs = 0;
+  // When the first probe was sent after the last one that was answered; 0: there is none.
+  double waitsNs = 0;
   uint64_t next = 0;
   uint64_t tail = 0;
   uint64_t highest = 0;
+  // One more than the highest whose answer came, in time or not.
+  uint64_t heard = 0;
   double lastSentNs = 0;
   double timeoutNs;
   size_t mask = 0;
@@ -219,18 +225,21 @@ struct Flow : Member {
   void count(int error) { counters[error == ECONNREFUSED_ ? Counter::refused : Counter::unreachable]++; }
   // Its namespace is not there, which is told already.
   bool isHomeless() const { return place == nullptr || place->netns < 0; }
-  // Nothing has come for longer than usual.
+  // At that time, nothing of what it sent had come for longer than usual.
   bool isSilent(double now) const;
   // When the first probe was sent that has been answered and waits for the fate of those before it; 0: none has.
   double answeredAfterNs() const;
 
  private:
   static constexpr int ECONNREFUSED_ = 111;
+  void hear(uint64_t sequence);
 };
 
 struct Received;
 
 struct Loop {
+  // Which of the threads it is.
+  uint32_t lane = 0;
   // CLOCK_REALTIME less CLOCK_MONOTONIC.
   double realOffsetNs = 0;
   Received* buffers = nullptr;
@@ -271,7 +280,13 @@ struct Responder : Member {
   explicit Responder(const Target& target) : address(target) {}
   Target address;
   Place* place = nullptr;
+  // It helps another one, which has the port.
+  bool isHelper = false;
   virtual int socket() const = 0;
+  // One for another thread, which shares the port; nullptr: it is enough by itself.
+  virtual std::unique_ptr<Responder> helper() const { return nullptr; }
+  // Its thread runs on this processor now.
+  virtual void settle(int) {}
 };
 std::unique_ptr<Responder> makeDatagramResponder(const Target& target);
 // `isSink`: takes all and says nothing.

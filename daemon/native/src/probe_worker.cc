@@ -20,10 +20,17 @@ namespace {
 // What is due within this share of its spacing is sent now: flows go out together, and the thread wakes up seldom.
 constexpr double earlyShare = 0.125;
 // So many are sent before it is looked at what came.
-constexpr size_t burst = 64;
+constexpr size_t burst = 32;
+// Of those from which nothing comes.
+constexpr size_t mostSilent = 256;
+// So many sockets are looked at before it is looked at whether a silent flow is due.
+constexpr int roundOfAll = 64, roundBetween = 2;
+constexpr int mostRounds = 64;
 constexpr double placePeriodNs = 5e6;
 constexpr double tickNs = 5e6;
 constexpr double napNs = 3e5;
+// Rests are put together until they are so long: others shall get something done in them.
+constexpr double leastRestNs = 2.5e5;
 constexpr long nsfsMagic = 0x6e736673;
 
 // Opens the namespace behind the path, if there is one; true when it is another than before.
@@ -56,7 +63,8 @@ Place::~Place() {
   if (netns >= 0) close(netns);
 }
 
-Worker::Worker(bool isUrgent, double restShare) : isUrgent(isUrgent), restShare(restShare) {
+Worker::Worker(uint32_t lane, bool isUrgent, double restShare) : isUrgent(isUrgent), restShare(restShare) {
+  this->lane = lane;
   epoll = epoll_create1(EPOLL_CLOEXEC);
   wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_event event{};
@@ -95,6 +103,10 @@ void Worker::begin() {
 
 void Worker::look(double now) {
   placesAtNs = now + placePeriodNs;
+  if (const int current = sched_getcpu(); current != processor) {
+    processor = current;
+    for (auto& [id, responder] : responders) responder->settle(processor);
+  }
   for (auto& place : places) {
     if (reopen(*place)) renew(*place, now);
   }
@@ -153,48 +165,89 @@ void Worker::remove(Member& member, Place* place) {
   places.erase(std::remove_if(places.begin(), places.end(), [place](auto& one) { return one.get() == place; }), places.end());
 }
 
-// Sends a probe when one is due.
-bool Worker::sendFlow(Flow& flow, double now) {
-  if (flow.dueNs > now + flow.spacingNs * earlyShare) return false;
-  // Those whose time passed while nobody could send.
-  const double missed = std::floor((now - flow.dueNs) / flow.spacingNs);
-  if (missed >= 1) {
-    flow.counters[unsent] += missed;
-    flow.dueNs += missed * flow.spacingNs;
+void Worker::end(uint32_t id) {
+  const Guard guard(lock);
+  const auto bury = [this](auto owned) {
+    // It may be a source whose event is in hand.
+    if (auto* source = dynamic_cast<Source*>(owned.get()); source != nullptr) {
+      owned.release();
+      this->bury(std::unique_ptr<Source>(source));
+    }
+  };
+  if (auto flow = flows.extract(id); !flow.empty()) {
+    Flow* its = flow.mapped().get();
+    rate -= 1e9 / its->options.spacingNs;
+    its->leave(*this);
+    remove(*its, its->place);
+    turns.remove(its);
+    silent.remove(its);
+    order.erase(std::remove(order.begin(), order.end(), its), order.end());
+    bury(std::move(flow.mapped()));
+  } else if (auto responder = responders.extract(id); !responder.empty()) {
+    responder.mapped()->leave(*this);
+    remove(*responder.mapped(), responder.mapped()->place);
+    bury(std::move(responder.mapped()));
+  } else {
+    return;
   }
-  flow.send(*this, now);
-  flow.dueNs += flow.spacingNs;
-  return true;
+  wakeUp();
 }
 
-// Sends what is due, but no more than a burst; returns when the next is. Half of a burst is for flows from which nothing has come for a
-// while, for when they come back is what is to be known. All take turns.
+void Worker::answerBy(uint32_t id, std::unique_ptr<Responder> responder) {
+  if (processor >= 0) responder->settle(processor);
+  responders[id] = std::move(responder);
+}
+
+// Sends a probe of a flow that is ready, and gives it its next turn.
+void Worker::sendFlow(Flow& flow, double now) {
+  // Those whose time passed while nobody could send.
+  const double missed = std::max(0.0, std::floor((now - flow.dueNs) / flow.spacingNs));
+  flow.counters[unsent] += missed;
+  flow.dueNs += (missed + 1) * flow.spacingNs;
+  flow.send(*this, now);
+  // Who missed a turn comes after all that have waited for longer, and so no flow waits for much longer than another.
+  flow.readyNs = (missed > 0 ? now + flow.spacingNs : flow.dueNs) - flow.spacingNs * earlyShare;
+  (flow.isSilent(takenNs) ? silent : turns).add(&flow);
+}
+
+// Sends what is due of flows from which nothing has come for a while, each once. When they come back is what is to be known, and what
+// is lost on its way costs less than what is answered: so they come first, and answers wait.
+void Worker::sendSilent() {
+  const double start = clockNs(CLOCK_MONOTONIC);
+  double now = start;
+  for (size_t left = std::min(silent.size(), mostSilent); left > 0 && silent.nextNs() <= now; left--) {
+    Flow* flow = silent.takeFirst();
+    if (!flow->isSilent(takenNs)) {
+      turns.add(flow);
+      continue;
+    }
+    sendFlow(*flow, now);
+    now = clockNs(CLOCK_MONOTONIC);
+  }
+  // Where all of its time went into sending, nothing would be taken.
+  silentAgainNs = std::max(silent.nextNs(), now + (now - start) / 4);
+}
+
+// Sends what is due, but no more than a burst; returns when the next is.
 double Worker::send() {
-  const size_t count = order.size();
-  size_t done = 0;
-  for (size_t seen = 0; seen < count && done < burst / 2; seen++) {
-    if (silentCursor >= count) silentCursor = 0;
-    Flow& flow = *order[silentCursor++];
-    if (flow.tail == flow.next && !flow.isOut) continue;
-    const double now = clockNs(CLOCK_MONOTONIC);
-    if (flow.isSilent(now) && sendFlow(flow, now)) done++;
+  sendSilent();
+  double now = clockNs(CLOCK_MONOTONIC);
+  for (size_t done = 0; done < burst && turns.nextNs() <= now; done++) {
+    sendFlow(*turns.takeFirst(), now);
+    now = clockNs(CLOCK_MONOTONIC);
   }
-  for (size_t seen = 0; seen < count && done < burst; seen++) {
-    if (cursor >= count) cursor = 0;
-    if (sendFlow(*order[cursor], clockNs(CLOCK_MONOTONIC))) done++;
-    cursor++;
-  }
-  double next = HUGE_VAL;
-  for (const Flow* flow : order) next = std::min(next, flow->dueNs - flow->spacingNs * earlyShare);
-  return next;
+  return std::min(turns.nextNs(), silent.nextNs());
 }
 
 // Takes what is there, and what comes back meanwhile: over a path without delay that is everything.
 void Worker::take(const timespec* limit) {
-  epoll_event events[64];
+  epoll_event events[roundOfAll];
   constexpr timespec atOnce = {};
-  for (int round = 0; round < 64; round++) {
-    const int count = epoll_pwait2(epoll, events, 64, round == 0 ? limit : &atOnce, nullptr);
+  for (int round = 0; round < mostRounds; round++) {
+    const double now = clockNs(CLOCK_MONOTONIC);
+    const int most = silent.isEmpty() ? roundOfAll : roundBetween;
+    const int count = epoll_pwait2(epoll, events, most, round == 0 ? limit : &atOnce, nullptr);
+    if (count == 0) takenNs = now;
     if (count <= 0) break;
     const Guard guard(lock);
     for (int i = 0; i < count; i++) {
@@ -206,6 +259,7 @@ void Worker::take(const timespec* limit) {
       uint64_t ignored;
       if (read(wake, &ignored, sizeof ignored) < 0) continue;
     }
+    if (!silent.isEmpty() && now >= silentAgainNs) sendSilent();
   }
 }
 
@@ -228,6 +282,8 @@ void Worker::run() {
   auto room = std::make_unique<Received>();
   buffers = room.get();
   constexpr timespec atOnce = {};
+  // Rest that is due.
+  double owedNs = 0;
   while (isOpen) {
     const double start = clockNs(CLOCK_MONOTONIC);
     double next;
@@ -246,11 +302,14 @@ void Worker::run() {
       next = order.empty() ? placesAtNs : std::min(next, tickAtNs);
     }
     const double end = clockNs(CLOCK_MONOTONIC);
-    const double wait = std::max(next - end, (end - start) * restShare);
+    owedNs += (end - start) * restShare;
+    const double rest = owedNs < leastRestNs ? 0 : owedNs, wait = std::max({0.0, next - end, rest});
     const timespec limit = {static_cast<time_t>(wait / 1e9), static_cast<long>(std::fmod(wait, 1e9))};
+    owedNs = std::max(0.0, owedNs - wait);
     if (isIdle) take(nullptr);
+    else if (wait == 0) continue;
     // What comes in so short a time has the kernel's stamp, and need not wake it.
-    else if (wait < napNs) pselect(0, nullptr, nullptr, nullptr, &limit, nullptr);
+    else if (wait < napNs || wait == rest) pselect(0, nullptr, nullptr, nullptr, &limit, nullptr);
     else take(&limit);
   }
 }
@@ -264,6 +323,8 @@ void Worker::stop() {
     for (Member* member : place->members) member->leave(*this);
   }
   order.clear();
+  turns.clear();
+  silent.clear();
   flows.clear();
   responders.clear();
   buried.clear();

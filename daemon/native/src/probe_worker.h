@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "probe_flow.h"
+#include "probe_turns.h"
 
 namespace weft::probe {
 
@@ -50,9 +51,11 @@ struct Worker final : Loop {
   // By what JavaScript knows them by, and as the thread goes through them.
   std::unordered_map<uint32_t, std::unique_ptr<Flow>> flows;
   std::vector<Flow*> order;
+  // Whose turn is when: of those that are answered, and of those from which nothing has come for a while.
+  Turns turns, silent;
   std::unordered_map<uint32_t, std::unique_ptr<Responder>> responders;
 
-  Worker(bool isUrgent, double restShare);
+  Worker(uint32_t lane, bool isUrgent, double restShare);
   ~Worker() override;
 
   bool watch(Source& source, uint32_t events) override;
@@ -68,11 +71,16 @@ struct Worker final : Loop {
   // 0, or an errno, and `failed` says of what.
   int add(Member& member, Place& place, const char** failed);
   void remove(Member& member, Place* place);
+  // Ends the flow or the responder, if it has it.
+  void end(uint32_t id);
+  // Has a responder answer in this thread, under what it is known by.
+  void answerBy(uint32_t id, std::unique_ptr<Responder> responder);
 
  private:
   void run();
   double send();
-  bool sendFlow(Flow& flow, double now);
+  void sendFlow(Flow& flow, double now);
+  void sendSilent();
   void take(const timespec* limit);
   void decide();
   void look(double now);
@@ -85,8 +93,11 @@ struct Worker final : Loop {
   int wake = -1;
   double placesAtNs = 0;
   double tickAtNs = 0;
-  size_t cursor = 0;
-  size_t silentCursor = 0;
+  // When nothing was left to take.
+  double takenNs = 0;
+  // From when on silent flows may send while answers are taken.
+  double silentAgainNs = 0;
+  int processor = -1;
   std::vector<std::unique_ptr<Source>> buried;
 };
 
