@@ -173,8 +173,8 @@ export const countedOutMs = (flow: LiveFlow, atMs: number): number => {
 }
 
 /**
- * For how long a flow had been out when it was heard of last, 0: it was not. A probe that is under way for longer than others took counts before its time is over: the
- * outage that may be beginning is what one wants to see.
+ * For how long a flow had been out when it was heard of last, 0: it was not. A probe that is under way for longer than others
+ * took counts before its time is over: the outage that may be beginning is what one wants to see.
  */
 export const outNowMs = ({ lasting, report }: LiveFlow): number => {
   if (lasting !== undefined) return lasting.lengthMs

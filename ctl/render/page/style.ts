@@ -3,11 +3,9 @@
 import { graphStyle } from "../graph/svg.ts"
 
 const light = `--page:#f6f7f9;--card:#fff;--ink:#17202c;--soft:#566273;--line:#d9dfe7;--band:#eef2f7;--accent:#1d5fd1;
---bad:#b3152f;--badfill:#d11f3d;--badtint:#fdecef;--good:#0b6b45;--goodtint:#e6f6ee;--warn:#8a5200;--warntint:#fdf3e0;--fault:#f3c46b;
---faultink:#3d2700`
+--bad:#b3152f;--badfill:#d11f3d;--badtint:#fdecef;--good:#0b6b45;--goodtint:#e6f6ee;--warn:#8a5200;--warntint:#fdf3e0;--fault:#f3c46b`
 const dark = `--page:#0d1117;--card:#151b24;--ink:#e8edf4;--soft:#9aa8bb;--line:#2b3543;--band:#1d2530;--accent:#7fb0ff;
---bad:#ff94a4;--badfill:#ff5c75;--badtint:#35141b;--good:#6fe0b0;--goodtint:#10291f;--warn:#ffc46b;--warntint:#2d2210;--fault:#8a6420;
---faultink:#fff3dc`
+--bad:#ff94a4;--badfill:#ff5c75;--badtint:#35141b;--good:#6fe0b0;--goodtint:#10291f;--warn:#ffc46b;--warntint:#2d2210;--fault:#8a6420`
 
 export const style = (): string => `:root{color-scheme:light dark;${light}}
 @media (prefers-color-scheme:dark){:root{${dark}}}
@@ -63,7 +61,7 @@ svg.track text{font-size:11px;fill:var(--ink);stroke:none}.axis line{stroke:var(
 .s.bad text{fill:var(--bad);font-weight:700}
 .s.back .band{stroke:var(--warn);stroke-dasharray:4 3}
 .sep{stroke:var(--soft);stroke-opacity:.55;stroke-dasharray:3 3}
-.fault{fill:var(--fault)}svg.track .f text{fill:var(--faultink);font-size:10px}
+.fault{fill:var(--fault)}svg.track .f text{fill:var(--ink);font-size:10px}
 .o{fill:var(--badfill);stroke:var(--badfill);stroke-width:1.5}.o.on{stroke-dasharray:4 2}.o.at{stroke:var(--ink);stroke-width:2}
 .off{fill:var(--soft);fill-opacity:.16}.l{fill:none;stroke:var(--accent);stroke-width:1.3;vector-effect:non-scaling-stroke}
 svg.track .x{fill:var(--bad);font-weight:800;font-size:13px;paint-order:stroke;stroke:var(--card);stroke-width:3}
@@ -86,6 +84,7 @@ footer{color:var(--soft);font-size:13px;padding-bottom:28px}
 .row{grid-template-columns:minmax(0,1fr);gap:0;padding:3px 0}th,td{padding:4px 7px}ol.log li{grid-template-columns:64px minmax(0,1fr)}
 ol.log li>:nth-child(3){grid-column:1/-1}
 tbody th{max-width:180px}.row.steps .label,.row.axis .label,.row.faults .label{display:none}}
+@media (max-width:480px){.ticks text:nth-of-type(even){display:none}}
 @media print{:root{${light}}body{background:#fff;font-size:11px}section{break-inside:auto;border:0;padding:8px 0}
 .row,tr,figure,li{break-inside:avoid}
 nav,.tools,.scripted .js,.scripted .js.tools,.scripted .filter{display:none}ol.log{max-height:none;overflow:visible}

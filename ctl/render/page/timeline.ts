@@ -46,7 +46,7 @@ when it takes twice as long
 ${rowOf("Time", html`<g class="ticks">${ticks(span)}</g>`, { height: 20, kind: "axis" })}
 ${rowOf("Steps", html`<g id="${id}-steps">${run.steps.map((step) => separator(step, span))}</g>${
   run.steps.map((step, index) => stepBand(step, index, span, run))}`, { height: 30, kind: "steps" })}
-${run.faults.length === 0 ? "" : rowOf("Faults", run.faults.map((fault, index) => faultBar(fault, index, span)),
+${run.faults.length === 0 ? "" : rowOf("Faults", run.faults.map((_, index) => faultBar(run.faults, index, span)),
   { height: 8 + 16 * Math.min(run.faults.length, faultLines), kind: "faults" })}
 <div class="flows">${flows.map((flow) => flowRow(flow, span, id, breaches.filter((breach) => breach.flow === flow.name)))}</div>
 </div>`
@@ -101,13 +101,19 @@ export const stateWords: Readonly<Record<Step["state"], string>> = {
 
 const faultLines = 3
 
-const faultBar = ({ endMs, id, startMs, title }: FaultSpan, index: number, span: Span): Html => {
+/** A bar as long as the fault, and its words, which may go beyond it, but not over what comes next in their line. */
+const faultBar = (faults: ReadonlyArray<FaultSpan>, index: number, span: Span): Html => {
+  const { endMs, id, startMs, title } = faults[index]!
   const untilMs = endMs ?? span.untilMs
   const y = 4 + 16 * (index % faultLines)
-  return html`<svg class="f" x="${place(startMs, span)}" y="${y}" width="${wide(startMs, untilMs, span)}" height="14" overflow="visible"
+  const next = faults.find((other, at) => at > index && at % faultLines === index % faultLines && other.startMs > startMs)
+  const roomMs = Math.max(untilMs, next?.startMs ?? span.untilMs)
+  const share = roomMs <= startMs ? 1 : (untilMs - startMs) / (roomMs - startMs)
+  return html`<svg class="f" x="${place(startMs, span)}" y="${y}" width="${wide(startMs, roomMs, span)}" height="14"
  data-from="${startMs}" data-until="${untilMs}">
 <title>${`${id}: ${title}, ${moment(startMs)} to ${endMs === null ? "the end and on"
-  : moment(endMs)}`}</title><rect class="fault" width="100%" height="13" rx="3"/><text x="4" y="10.5">${`${id} ${title}`}</text></svg>`
+  : moment(endMs)}`}</title><rect class="fault" width="${percent(share)}%" height="13" rx="3"/><text x="4" y="10.5">${
+  `${id} ${title}`}</text></svg>`
 }
 
 const flowHeight = 26
