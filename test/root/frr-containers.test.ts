@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import t, { type Test } from "tap"
 import { parseDocument } from "yaml"
-import { run, Weftd } from "./daemon-harness.ts"
+import { run, sh, Weftd } from "./daemon-harness.ts"
 import { DockerEngine } from "./docker-engine.ts"
 import { Fleet } from "./fleet-harness.ts"
 import { checkout, needsRoot, until } from "./harness.ts"
@@ -76,6 +76,37 @@ t.test("frr-containers", { skip: needsRoot, timeout: 600_000 }, async (t) => {
       const summary = await weftd.weft(["exec", `${lab}/r1`, "--", "vtysh", "-c", "show bgp summary"])
       t.match(summary, { code: 0, stdout: /198\.51\.100\.2 +4 +65002/ })
       t.same(await weftd.drift(lab), [])
+    } finally {
+      await weftd.close()
+    }
+    t.same(docker.containers(), [], "no container is left")
+  })
+
+  await t.test("a router of weft's beside one: one line is its neighbour's side", async (t) => {
+    const weftd = await Weftd.start("frr-one")
+    try {
+      const lab = weftd.name("one")
+      const bgp = { as: 65010, networks: "10.10.0.0/16", timers: { hold: "9s", "connect-retry": "1s" } }
+      const configuration = [
+        "router bgp 65003", "no bgp ebgp-requires-policy", "no bgp network import-check", "neighbor 172.16.0.1 remote-as 65010",
+        "address-family ipv4 unicast", "network 10.30.0.0/16"
+      ].join("\n")
+      await weftd.make({
+        name: lab,
+        nodes: {
+          office: { kind: "router", bgp },
+          isp: {
+            kind: "container", image: "weft/frr", role: "router", "cap-add": "SYS_ADMIN", "wait-for": "healthy", bgp: { as: 65003 },
+            env: { FRR_DAEMONS: "bgpd" }, files: { "/etc/frr/frr.conf": `${configuration}\n` }
+          }
+        },
+        links: [{ endpoints: ["office", "isp"], cidr: "172.16.0.0/30" }]
+      })
+      const route = (): string => sh("ip", "-n", `weft.${lab}.office`, "route", "show", "10.30.0.0/16")
+      await until("the container's route is in weft's kernel", () => /proto 95/.test(route()), convergeMs)
+      const asked = () => weftd.weft(["exec", `${lab}/isp`, "--", "vtysh", "-c", "show bgp ipv4 unicast 10.10.0.0/16"])
+      await until("and weft's is in the container's table", async () => /65010/.test((await asked()).stdout), convergeMs)
+      t.match(await weftd.weft(["bgp", `${lab}/office`]), { stdout: /172\.16\.0\.2 +65003 .* 1 +1 +isp/ })
     } finally {
       await weftd.close()
     }
