@@ -211,6 +211,30 @@ const settled = async (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Promise<
   }
 }
 
+/** How long the kernel may take until new links send: it does so in turn with all other changes of links on the machine. */
+const openingMs = 3000
+
+/**
+ * Ports are new: waits until their host sides send. Those were set up first and got their carrier from the node's side later;
+ * before the kernel acts on that, what is flooded to them is lost, and nobody's ARP is answered.
+ */
+const opened = async (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Promise<void> => {
+  const sides = steps.flatMap(({ after }) => (after!.spec.carrier === "lost" ? [] : (lab.fabricIndex(name(after!.spec)) ?? [])))
+  if (sides.length === 0) return
+  const waited = new Set(sides)
+  const deadline = performance.now() + openingMs
+  const isWaitedFor = (body: Uint8Array): boolean => {
+    if (Link.isSending(body)) return false
+    const { carrier, index } = Link.decode(body)
+    // A node that has taken its side down meanwhile has no carrier to wait for.
+    return carrier && waited.has(index)
+  }
+  for (let pauseMs = 1; performance.now() < deadline; pauseMs = Math.min(50, pauseMs * 2)) {
+    if (!Array.from(dump(lab.daemon.fabric.fd, Link.dumpLinks)).some(({ body }) => isWaitedFor(body))) return
+    await sleep(pauseMs)
+  }
+}
+
 const remove = (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Failures => {
   const indexes: number[] = []
   for (const step of steps) {
@@ -238,6 +262,7 @@ export const handler: Handler<"port"> = {
     const added = addAll(lab, steps.filter((step) => step.action !== "update"))
     const changed = change(lab, steps.filter((step) => step.action === "update"))
     await settled(lab, steps.filter(({ after, before }) => before?.carrier === "lost" && after!.spec.carrier === undefined))
+    await opened(lab, steps.filter((step) => step.action !== "update"))
     return [...removed, ...added, ...changed]
   },
   remove

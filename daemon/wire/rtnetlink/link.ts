@@ -16,11 +16,14 @@ const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFLA_LINK = 5
 const IFLA_QDISC = 6
+const IFLA_OPERSTATE = 16
 const IFLA_LINKINFO = 18
 const IFLA_GROUP = 27
 const IFLA_NET_NS_FD = 28
 const IFLA_EXT_MASK = 29
 const IFLA_PROMISCUITY = 30
+const IFLA_NUM_TX_QUEUES = 31
+const IFLA_NUM_RX_QUEUES = 32
 const IFLA_PROP_LIST = 52
 const IFLA_ALT_IFNAME = 53
 const IFLA_INFO_KIND = 1
@@ -36,6 +39,8 @@ const IFF_UP = 1
 const IFF_NOARP = 0x80
 const IFF_RUNNING = 1 << 6
 const IFF_LOWER_UP = 1 << 16
+/** RFC 2863: what is asked of a link that may send. */
+const IF_OPER_UP = 6
 const headerLength = 16
 
 export const newLink = RTM_NEWLINK
@@ -86,6 +91,10 @@ const end = (out: Writer, port: End, group: number): void => {
   out.attributeU32(IFLA_MTU, port.mtu)
   if (port.mac !== undefined) out.attribute(IFLA_ADDRESS, parseMac(port.mac)!)
   if (group !== 0) out.attributeU32(IFLA_GROUP, group)
+  // Without that there is one for each processor, and the kernel waits for all of them until it has taken all but one out of use
+  // (drivers/net/veth.c: veth_init_queues).
+  out.attributeU32(IFLA_NUM_TX_QUEUES, 1)
+  out.attributeU32(IFLA_NUM_RX_QUEUES, 1)
 }
 
 /**
@@ -193,6 +202,17 @@ export const getLink = (out: Writer, index: number): void => {
 
 /** Whether the kernel has told everybody that there is a carrier (net/core/link_watch.c): somewhat later than it is there. */
 export const isRunning = (body: Uint8Array): boolean => (u32(body, 8) & IFF_RUNNING) !== 0
+
+/**
+ * Whether what is sent on it leaves it. A link that was set up before it had a carrier drops everything until the kernel has
+ * told its own parts of the carrier (net/sched/sch_generic.c: dev_activate, net/core/link_watch.c), which may take a while
+ * on a busy machine. Unlike `isRunning`, it is false until then for links that are new, too.
+ */
+export const isSending = (body: Uint8Array): boolean => {
+  let state = 0
+  attributes(body, headerLength, (type, value) => type === IFLA_OPERSTATE && (state = value[0]!))
+  return state === IF_OPER_UP
+}
 
 /** The interface that a RTM_NEWLINK or RTM_DELLINK body describes. */
 export const decode = (body: Uint8Array): Link => {
