@@ -5,20 +5,24 @@
  *                ===right============                       probes from src to dst and back every ms
  *
  * The same lab, the same cuts and the same probes for every speaker: weft's own, and, in the same nodes of a lab without `bgp`,
- * Debian's FRR and BIRD; and, for a lost carrier, `kernel`: the table that weft has made while weftd is stopped, so that nobody but the
+ * Debian's FRR and BIRD; and, for a lost link, `kernel`: the table that weft has made while weftd is stopped, so that nobody but the
  * kernel does anything about the loss. That is the floor for whoever leaves a lost link to the kernel.
  *
- * Cuts: `carrier` takes the preferred link down at r1, so both ends see it at once; `silent` drops all
- * that arrives at either end of it, so that only timers can tell. Detection: BFD at 3x50 ms and 3x10 ms, hold timer of 3 s.
+ * Cuts of the preferred link: `carrier` pulls its cable, so both ends lose the carrier at once; `down` is `ip link set left down` in r1;
+ * the others drop all that arrives at either end of it, so that only timers can tell: BFD at 3x50 ms and 3x10 ms, a hold timer of 3 s.
+ *
+ * Labs with few and with many prefixes stand side by side and are cut in turns, so that how much longer the outage is with many
+ * (`growth`) does not depend on what else the machine does. In ratios an outage is at least the millisecond between two probes.
  *
  *   --rounds N          cuts of each sort (default 5)
  *   --prefixes N,...    default 10,100000
  *   --speaker NAME      weft, kernel, frr, bird: may be repeated (default: all)
- *   --case NAME         carrier, bfd50, bfd10, hold: may be repeated (default: all)
+ *   --case NAME         carrier, down, bfd50, bfd10, hold: may be repeated (default: all)
  */
 import { existsSync } from "node:fs"
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util"
 import { addon } from "../daemon/native/index.ts"
+import * as Fabric from "../daemon/linux/fabric.ts"
 import { Batch } from "../daemon/linux/rtnetlink.ts"
 import { Flows } from "../daemon/probes/flows.ts"
 import { setLink } from "../daemon/wire/rtnetlink/link.ts"
@@ -27,19 +31,25 @@ import { type TopologyObject, Weftd } from "../test/root/daemon-harness.ts"
 import { ipBatch, links as linksOf, type Namespace, until, World } from "../test/root/harness.ts"
 import * as Report from "./report.ts"
 
-const cases = ["carrier", "bfd50", "bfd10", "hold"] as const
+const cases = ["carrier", "down", "bfd50", "bfd10", "hold"] as const
 type Case = (typeof cases)[number]
+/** Cuts that the kernel sees for itself. */
+const seen: ReadonlySet<Case> = new Set(["carrier", "down"])
 const speakers = ["weft", "kernel", "frr", "bird"] as const
 type Speaker = (typeof speakers)[number]
 
 /** What each case must reach with weft, in ms of the worst cut. */
 const bounds: Partial<Record<Case, Report.Bound>> = {
   carrier: { least: 0, most: 20 },
+  down: { least: 0, most: 20 },
   bfd50: { least: 0, most: 200 },
   bfd10: { least: 0, most: 60 }
 }
 
-const bfdIntervalMs: Partial<Record<Case, number>> = { bfd50: 50, bfd10: 10, carrier: 50 }
+const bfdIntervalMs: Partial<Record<Case, number>> = { bfd50: 50, bfd10: 10, carrier: 50, down: 50 }
+/** With many prefixes the median outage of weft may be so many times as long as with few. */
+const growth: Report.Bound = { least: 0, most: 1.5 }
+const spacingMs = 1
 const holdTimeS = 3
 const asn = { r1: 65001, r2: 65002 } as const
 /** Of r1 and r2 on the preferred link and on the other. */
@@ -142,7 +152,8 @@ ${session("right")}
 class Lab {
   readonly weftd: Weftd
   readonly name: string
-  readonly world = new World("failover")
+  readonly prefixes: number
+  readonly world: World
   readonly flows = Flows.start()
   private readonly open = new Map<string, Namespace>()
   private peers: Peer[] = []
@@ -151,15 +162,18 @@ class Lab {
   /** How long the kernel has taken to set r1's end down, each time, ms. */
   readonly shutMs: number[] = []
 
-  constructor(weftd: Weftd) {
+  constructor(weftd: Weftd, prefixes: number) {
     this.weftd = weftd
-    this.name = weftd.name("failover")
+    this.prefixes = prefixes
+    this.name = weftd.name(`failover-${prefixes}`)
+    this.world = new World(`failover-${prefixes}`)
   }
 
   node(name: string): Namespace {
-    const known = this.open.get(name)
-    if (known !== undefined) return known
-    const full = `weft.${this.name}.${name}`
+    return this.open.get(name) ?? this.enter(name, `weft.${this.name}.${name}`)
+  }
+
+  private enter(name: string, full: string): Namespace {
     const path = `/run/netns/${full}`
     const namespace = { name: full, path, fd: addon.netnsOpen(path) }
     this.open.set(name, namespace)
@@ -167,7 +181,8 @@ class Lab {
   }
 
   /** Builds the lab with its speakers and its prefixes; resolves when r1 has them all, by the preferred link. */
-  async build(speaker: Speaker, detection: Case, prefixes: number): Promise<void> {
+  async build(speaker: Speaker, detection: Case): Promise<void> {
+    const { prefixes } = this
     await this.weftd.make(topology(this.name, undefined))
     const gateway = (await this.address("dst", "eth0"))
     // Routes of nobody's: the kernel's own tool makes them, and whoever speaks BGP in r2 takes them up.
@@ -186,7 +201,7 @@ class Lab {
         )
       }
     }
-    await this.converged(prefixes)
+    await this.converged()
   }
 
   private async address(node: string, ifname: string): Promise<string> {
@@ -195,18 +210,23 @@ class Lab {
   }
 
   /** r1 has all prefixes and prefers the left link, and r2 the way back. */
-  async converged(prefixes: number): Promise<void> {
+  async converged(): Promise<void> {
+    const { prefixes } = this
     const prefers = async (node: string, destination: string): Promise<boolean> => {
       const { stdout } = await this.world.run(this.node(node), ["ip", "route", "get", destination])
       return stdout.includes("dev left")
     }
-    const count = async (): Promise<number> => {
-      const { stdout } = await this.world.run(this.node("r1"), ["sh", "-c", "ip route show root 100.64.0.0/10 | grep -c '^100'"])
-      return Number(stdout)
+    // Of weft's routes all lie in one group when none waits to be written any more; BIRD's lie in none.
+    const summary =
+      `/^100/ { routes++; for (i = 2; i < NF; i++) if ($i == "nhid" && !seen[$(i + 1)]++) groups++ } END { print routes + 0, groups + 0 }`
+    const hasAll = async (): Promise<boolean> => {
+      const { stdout } = await this.world.run(this.node("r1"), ["sh", "-c", `ip route show root 100.64.0.0/10 | awk '${summary}'`])
+      const [routes = 0, groups = 0] = stdout.split(" ").map(Number)
+      return routes >= prefixes && (groups <= 1 || this.peers.length > 0)
     }
     await until(
       `r1 has ${prefixes} prefixes by the preferred link`,
-      async () => (await prefers("r1", target)) && (await prefers("r2", "10.1.0.1")) && (await count()) >= prefixes,
+      async () => (await prefers("r1", target)) && (await prefers("r2", "10.1.0.1")) && (await hasAll()),
       convergeMs
     )
     await this.bfdIsUp()
@@ -229,10 +249,10 @@ class Lab {
   }
 
   /** Cuts the preferred path, waits until traffic flows again, mends it; returns the outage in ms. */
-  async cut(detection: Case, prefixes: number): Promise<number> {
+  async cut(detection: Case): Promise<number> {
     const responder = this.flows.respond(this.node("dst").path, "0.0.0.0", 0)
     const { port } = responder
-    const flow = this.flows.add({ netnsPath: this.node("src").path, address: target, port, spacingMs: 1, timeoutMs: 400 })
+    const flow = this.flows.add({ netnsPath: this.node("src").path, address: target, port, spacingMs, timeoutMs: 400 })
     try {
       await until("traffic flows", () => this.flows.read(flow).received > 300, 20_000)
       const before = this.flows.read(flow).received
@@ -257,16 +277,29 @@ class Lab {
       this.flows.silence(responder)
       if (this.isKernelAlone) process.kill(this.weftd.pid, "SIGCONT")
       await this.mend(detection)
-      await this.converged(prefixes)
+      await this.converged()
     }
   }
 
   private async sever(detection: Case): Promise<void> {
+    if (detection === "carrier") return this.pull(true)
     if (this.isKernelAlone) return this.shut()
-    if (detection === "carrier") return ipBatch(this.node("r1"), ["link set left down"])
+    if (detection === "down") return ipBatch(this.node("r1"), ["link set left down"])
     const rules = "table netdev cut {\n chain left {\n type filter hook ingress device left priority 0; policy drop;\n }\n}\n"
     const done = await Promise.all((["r1", "r2"] as const).map((node) => this.world.run(this.node(node), ["nft", "-f", "-"], rules)))
     for (const { code, stderr } of done) if (code !== 0) throw new Error(`nft: ${stderr}`)
+  }
+
+  /** As a fault pulls a cable (daemon/resources/port.ts), without asking weftd, which may stand still. Or plugs it in again. */
+  private pull(isOut: boolean): void {
+    const fabric = this.open.get("fabric") ?? this.enter("fabric", this.weftd.fabric)
+    const batch = new Batch(fabric.fd)
+    for (const { ifname, lab, link, node } of Fabric.ports(fabric.fd).marked) {
+      if (lab !== this.name || ifname !== "left" || !Object.hasOwn(asn, node)) continue
+      setLink(batch.out, link.index, { up: !isOut, group: isOut ? Fabric.pulledGroup : 0 })
+      batch.note("pull the cable of", node)
+    }
+    for (const { error } of batch.commit()) throw error
   }
 
   /** Both ends, for nobody tells the other one. */
@@ -286,8 +319,9 @@ class Lab {
   }
 
   private async mend(detection: Case): Promise<void> {
+    if (detection === "carrier") return this.pull(false)
     if (this.isKernelAlone) ipBatch(this.node("r2"), ["link set left up"])
-    if (detection === "carrier") return ipBatch(this.node("r1"), ["link set left up"])
+    if (detection === "down") return ipBatch(this.node("r1"), ["link set left up"])
     const words = ["nft", "delete", "table", "netdev", "cut"]
     await Promise.all((["r1", "r2"] as const).map((node) => this.world.run(this.node(node), words)))
   }
@@ -313,38 +347,62 @@ export const run = async (argv: ReadonlyArray<string>, emit: Report.Emit): Promi
   const unknown = [...values.speaker, ...values.case].filter((name) => !known.includes(name))
   if (!(rounds >= 1) || counts.some((count) => !(count >= 1)) || unknown.length > 0) throw new TypeError(`bad option ${unknown.join(", ")}`)
   const weftd = await Weftd.start("failover")
-  const lab = new Lab(weftd)
+  const labs = counts.map((count) => new Lab(weftd, count))
   try {
-    for (const prefixes of counts) {
-      for (const detection of cases.filter((name) => values.case.includes(name))) {
-        const samples = new Map<Speaker, number[]>()
-        for (const speaker of speakers.filter((name) => values.speaker.includes(name))) {
-          if (speaker === "frr" && !existsSync("/usr/lib/frr/bgpd")) continue
-          if (speaker === "kernel" && detection !== "carrier") continue
-          await lab.build(speaker, detection, prefixes)
-          const outages: number[] = []
-          for (let round = 0; round < rounds; round++) {
-            outages.push(await lab.cut(detection, prefixes))
-            console.error(`${speaker} ${detection} ${prefixes}: ${outages.at(-1)!.toFixed(1)} ms`)
+    for (const detection of cases.filter((name) => values.case.includes(name))) {
+      /** Outages by prefixes, then by speaker. */
+      const samples = new Map(counts.map((count) => [count, new Map<Speaker, number[]>()]))
+      for (const speaker of speakers.filter((name) => values.speaker.includes(name))) {
+        if (speaker === "frr" && !existsSync("/usr/lib/frr/bgpd")) continue
+        if (speaker === "kernel" && !seen.has(detection)) continue
+        for (const lab of labs) await lab.build(speaker, detection)
+        for (let round = 0; round < rounds; round++) {
+          for (const lab of labs) {
+            const outages = samples.get(lab.prefixes)!
+            const outage = await lab.cut(detection)
+            outages.set(speaker, [...(outages.get(speaker) ?? []), outage])
+            console.error(`${speaker} ${detection} ${lab.prefixes}: ${outage.toFixed(1)} ms`)
           }
-          samples.set(speaker, outages)
-          await lab.clear()
         }
-        for (const [speaker, outages] of samples) {
-          const subject = { bench: "failover", case: `${detection}, ${prefixes} prefixes, ${speaker}`, metric: "outage", unit: "ms" }
-          const reference = speaker === "weft" ? undefined : samples.get("weft")
-          const figure = Report.figure(subject, outages, reference === undefined ? undefined : { case: "weft", samples: reference })
-          const bound = speaker === "weft" ? bounds[detection] : undefined
-          const judged = bound && { bound: `max <= ${bound.most}`, verdict: figure.max <= bound.most ? "ok" : "missed" } as const
-          emit({ ...figure, ...judged })
-          const shutMs = speaker === "kernel" ? lab.shutMs.splice(0) : []
-          if (shutMs.length > 0) emit(Report.figure({ ...subject, metric: "set-down" }, shutMs))
-        }
+        for (const lab of labs) await lab.clear()
       }
+      for (const lab of labs) report(detection, lab, samples.get(lab.prefixes)!, emit)
+      for (const count of counts.slice(1)) reportGrowth(detection, [counts[0]!, count], samples, emit)
     }
   } finally {
-    await lab.clear().catch(() => {})
-    lab.close()
+    for (const lab of labs) {
+      await lab.clear().catch(() => {})
+      lab.close()
+    }
     await weftd.close()
+  }
+}
+
+const report = (detection: Case, lab: Lab, samples: ReadonlyMap<Speaker, number[]>, emit: Report.Emit): void => {
+  for (const [speaker, outages] of samples) {
+    const subject = { bench: "failover", case: `${detection}, ${lab.prefixes} prefixes, ${speaker}`, metric: "outage", unit: "ms" }
+    const reference = speaker === "weft" ? undefined : samples.get("weft")?.map((outage) => Math.max(outage, spacingMs))
+    const figure = Report.figure(subject, outages, reference === undefined ? undefined : { case: "weft", samples: reference })
+    const bound = speaker === "weft" ? bounds[detection] : undefined
+    const judged = bound && { bound: `max <= ${bound.most}`, verdict: figure.max <= bound.most ? "ok" : "missed" } as const
+    emit({ ...figure, ...judged })
+    const shutMs = speaker === "kernel" ? lab.shutMs.splice(0) : []
+    if (shutMs.length > 0) emit(Report.figure({ ...subject, metric: "set-down" }, shutMs))
+  }
+}
+
+/** How many times as long outages are with `many` prefixes as the median one is with `few`. */
+const reportGrowth = (
+  detection: Case,
+  [few, many]: readonly [number, number],
+  samples: ReadonlyMap<number, ReadonlyMap<Speaker, number[]>>,
+  emit: Report.Emit
+): void => {
+  for (const [speaker, outages] of samples.get(many)!) {
+    const usual = Math.max(Report.median(samples.get(few)!.get(speaker)!), spacingMs)
+    const ratios = outages.map((outage) => Math.max(outage, spacingMs) / usual)
+    const subject = { bench: "failover", case: `${detection}, ${many} over ${few} prefixes, ${speaker}`, metric: "growth", unit: "x" }
+    const figure = Report.figure(subject, ratios)
+    emit(speaker === "weft" ? Report.judged(figure, growth) : figure)
   }
 }
