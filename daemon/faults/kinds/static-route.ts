@@ -69,7 +69,7 @@ export const blackhole = faultKind<HoleSpec>({
     const wrong = nodesProblems(plan, spec.node)
     return wrong.length > 0 ? wrong : connected(spec, plan)
   },
-  title: ({ node, to, type = "blackhole" }) => `${node} has a ${type} route to ${to}`,
+  title: ({ node, to, type = "blackhole" }) => `${node} has ${type === "unreachable" ? "an" : "a"} ${type} route to ${to}`,
   apply: dig
 })
 
