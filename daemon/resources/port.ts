@@ -1,8 +1,8 @@
 /**
  * Ports: veth pairs between a node and the fabric, with our eBPF program at the ingress of the fabric side.
  *
- * A pair is made in its final namespaces in one request; its mark, its qdisc and its program follow in the same batch,
- * and the node's side comes up last.
+ * A pair is made in its final namespaces in one request; its mark, its qdisc and its program follow in the same batch, then
+ * the fabric side comes up, and the node's side last.
  * What was cut short between them is found as an unmarked veth in the fabric and removed (`reconciler/sweep.ts`), or as a
  * marked one without a program, which `observe` reports as absent so that it is completed.
  */
@@ -138,10 +138,8 @@ const add = (lab: Lab, batch: Batch, step: StepOf<"port">, tag: number, index: n
   Link.addAltName(batch.out, index, Fabric.markOf({ lab: lab.name, node: spec.node, ifname: spec.ifname }))
   batch.note("mark link", name(spec), tag)
   dress(lab, batch, index, tag, spec)
-  if (spec.carrier === "lost") {
-    Link.setLink(batch.out, index, standing(spec))
-    batch.note("take the carrier from", name(spec), tag)
-  }
+  Link.setLink(batch.out, index, standing(spec))
+  batch.note(spec.carrier === "lost" ? "take the carrier from" : "bring up fabric side of", name(spec), tag)
   lab.setIndex(spec.node, spec.ifname, inside)
   lab.setFabricIndex(name(spec), index)
 }

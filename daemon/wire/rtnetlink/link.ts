@@ -99,12 +99,12 @@ const end = (out: Writer, port: End, group: number): void => {
 
 /**
  * Makes a veth pair, both ends in their final namespaces at once: `local` where the message is sent, `peer` in the
- * namespace behind `peerNetns`. An interface that never exists elsewhere cannot be left behind there. `local` is up;
- * `peer` cannot be (drivers/net/veth.c: veth_open wants the other end first).
+ * namespace behind `peerNetns`. An interface that never exists elsewhere cannot be left behind there. Both are down: a qdisc on
+ * one that is up makes the kernel wait for all processors (net/sched/sch_api.c: qdisc_graft).
  */
 export const addVeth = (out: Writer, pair: { local: End; peer: End; peerNetns: number; group: number }): number => {
   const sequence = out.begin(RTM_NEWLINK, Flag.create | Flag.exclusive)
-  header(out, pair.local.index, IFF_UP, IFF_UP)
+  header(out, pair.local.index, 0, 0)
   end(out, pair.local, pair.group)
   const info = out.nestBegin(IFLA_LINKINFO)
   out.attributeText(IFLA_INFO_KIND, "veth")
