@@ -19,7 +19,7 @@ import { spawn } from "node:child_process"
 import { readdirSync, statSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { join, relative, resolve } from "node:path"
-import { parseArgs, stripVTControlCharacters } from "node:util"
+import { inspect, parseArgs, stripVTControlCharacters } from "node:util"
 import { Parser, type Result } from "tap-parser"
 
 /** One process to run: a test file, or the type checker. */
@@ -98,7 +98,8 @@ const describe = (result: Result): string => {
   if (place?.fileName !== undefined) lines.push(`      at ${relative(checkout, resolve(checkout, place.fileName))}:${place.lineNumber}`)
   if (typeof diff === "string") lines.push(indent(diff.trimEnd()))
   for (const [key, value] of Object.entries(rest)) {
-    lines.push(indent(`${key}: ${typeof value === "string" ? value.trimEnd() : JSON.stringify(value, null, 2)}`))
+    // What an error carries may refer to itself, which JSON cannot say.
+    lines.push(indent(`${key}: ${typeof value === "string" ? value.trimEnd() : inspect(value, { depth: 5 })}`))
   }
   if (typeof source === "string" && diff === undefined) lines.push(indent(source.trimEnd()))
   if (typeof stack === "string" && place?.fileName === undefined) lines.push(indent(stack.trimEnd()))
