@@ -211,7 +211,7 @@ const inChromium = async (file: string, folder: string, ask: (evaluate: (express
   }
 }
 
-t.test("in Chromium: zoom, details, filter", { skip: chromium === undefined ? "there is no Chromium here" : false, timeout: 60_000 },
+t.test("in Chromium: zoom, details, filter", { skip: chromium === undefined ? "there is no Chromium here" : false, timeout: 600_000 },
   async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "weft-page-"))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
