@@ -1,7 +1,7 @@
 /** Which topology file a command means, and its content. */
 
 import { readdirSync, readFileSync, statSync } from "node:fs"
-import { dirname } from "node:path"
+import { dirname, join } from "node:path"
 import { Exit, Failure } from "./command.ts"
 import type { Topology } from "./messages.ts"
 
@@ -23,6 +23,31 @@ export const readTopology = async (file: string | undefined, name?: string): Pro
     ? (await import("./recordings.ts")).readRecordings(content, filename === stdin ? "." : dirname(filename))
     : {}
   return { filename, content, ...recordings, ...(name === undefined ? {} : { lab: name }) }
+}
+
+/**
+ * Reads the topology that a suite or a scenario names by the key `topology`, from that file's folder.
+ *
+ * @throws {Failure} exit 2, with the place in that file that names it
+ */
+export const readTopologyOf = async (file: Pick<Topology, "filename" | "content">, named: string): Promise<Topology> => {
+  try {
+    return await readTopology(join(dirname(file.filename), named))
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    throw new Failure(error.exitCode, `${await placeOf(file, "topology")}: ${error.message}`, error.hint)
+  }
+}
+
+/** FILE:LINE:COLUMN of the value of a key at the top of a file that is YAML. */
+const placeOf = async ({ content, filename }: Pick<Topology, "filename" | "content">, key: string): Promise<string> => {
+  const { isMap, isNode, LineCounter, parseDocument } = await import("yaml")
+  const lineCounter = new LineCounter()
+  const { contents } = parseDocument(Buffer.from(content).toString("utf8"), { lineCounter, logLevel: "silent" })
+  const value: unknown = isMap(contents) ? contents.get(key, true) : undefined
+  if (!isNode(value) || !value.range) return filename
+  const { col, line } = lineCounter.linePos(value.range[0])
+  return `${filename}:${line}:${col}`
 }
 
 const stdin = "<stdin>"

@@ -9,7 +9,6 @@
  */
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
 import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
@@ -22,7 +21,7 @@ import { resultLines, tallyLine } from "../render/check.ts"
 import { diagnosticLines, hasErrors, tally } from "../render/diagnostics.ts"
 import { printValue } from "../render/value.ts"
 import { print, printError, styleOf } from "../terminal.ts"
-import { readTopology } from "../topology-file.ts"
+import { readTopologyOf } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
 type Input = InputOf<typeof specs.check>
@@ -38,8 +37,7 @@ export const run = (input: Input, context: Context): Promise<number> => {
       if (refused(looked, request)) return Exit.usage
       return checking(client, { ...request, lab: looked.lab }, input, interruption())
     }
-    const path = join(dirname(request.filename), looked.topology)
-    const topology = await readTopology(path).catch((error: unknown) => {
+    const topology = await readTopologyOf(request, looked.topology).catch((error: unknown) => {
       // What is wrong with the suite itself is known all the same.
       refused(looked, request)
       throw error

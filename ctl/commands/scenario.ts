@@ -9,7 +9,7 @@
  */
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
@@ -22,7 +22,7 @@ import { momentLines, scheduleLines } from "../render/scenario.ts"
 import { printValue } from "../render/value.ts"
 import type { ScenarioDone, ScenarioMoment, ScenarioPlanned, ScenarioStart } from "../scenario-messages.ts"
 import { print, printError, styleOf } from "../terminal.ts"
-import { readTopology } from "../topology-file.ts"
+import { readTopologyOf } from "../topology-file.ts"
 import type { specs } from "./table.ts"
 
 type Input = InputOf<typeof specs.scenario>
@@ -92,7 +92,7 @@ interface Looked {
 const lookWell = async (client: Client, request: ScenarioStart): Promise<Looked | undefined> => {
   const first = await look(client, request)
   if (first.topology === "" || request.lab !== "") return refused(first.diagnostics, request) ? undefined : { request, planned: first }
-  const topology = await readTopology(join(dirname(request.filename), first.topology)).catch((error: unknown) => {
+  const topology = await readTopologyOf(request, first.topology).catch((error: unknown) => {
     refused(first.diagnostics, request)
     throw error
   })
@@ -145,7 +145,7 @@ const planningHere = async (request: ScenarioStart, input: Input): Promise<numbe
   const options = { ...mapsOf(request), ...(request.seed === "" ? {} : { seed: Number(request.seed) }) }
   const first = read(request, options)
   const { topology: named = "" } = first.ok ? first.scenario : first
-  const topology = named === "" ? undefined : await readTopology(join(dirname(request.filename), named))
+  const topology = named === "" ? undefined : await readTopologyOf(request, named)
   const loaded = topology === undefined ? undefined
     : load({ filename: topology.filename, content: topology.content, ...mapsOf(topology) })
   const result = loaded?.ok === true ? read(request, { ...options, plan: loaded.plan }) : first

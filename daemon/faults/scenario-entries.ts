@@ -97,6 +97,7 @@ const readEntry = <C>(value: unknown, place: Place, reading: Reading<C>): Entry<
 const inspect = <C>(does: Does, value: unknown, place: Place, reading: Reading<C>): void => {
   if (does === "inject") readInjected(value, place.path, reading)
   else if (does === "check") reading.readCheck(value, place.path)
+  else if (does === "random") inspectRandom(value, place.path, reading)
   else if (Array.isArray(value)) readEntries(value, { ...place, follows: does === "sequence" }, reading)
 }
 
@@ -181,8 +182,31 @@ const titled = (fault: ReadFault, plan: Plan | undefined): TimedFault => {
   return { ...fault, title: plan === undefined ? [kind, ...words].join(" ") : kindOf(kind)!.title(spec, plan) }
 }
 
-const readRandom = <C>(spec: RandomSpec, path: Path, { fileOf, plan, reporter }: Reading<C>): Act<C> | undefined => {
-  const { between, count, of, rate, targets } = spec
+/** What a random entry may inject, where something else in it is wrong already. */
+const inspectRandom = <C>(value: unknown, path: Path, reading: Reading<C>): void => {
+  if (typeof value !== "object" || value === null) return
+  const { of, targets } = value as Readonly<Record<string, unknown>>
+  const isText = (one: unknown): one is string => typeof one === "string"
+  const areKnown = targets === undefined || isText(targets) || (Array.isArray(targets) && targets.every(isText))
+  if (Array.isArray(of) && areKnown) readChoices({ of, ...(targets === undefined ? {} : { targets }) }, path, reading)
+}
+
+/** By fault of the list, what it may become. */
+const readChoices = <C>(
+  { of, targets }: { readonly of: ReadonlyArray<unknown>; readonly targets?: string | ReadonlyArray<string> },
+  path: Path,
+  { fileOf, plan, reporter }: Reading<C>
+): ReadonlyArray<ReadonlyArray<ReadFault>> => {
+  const words = targets === undefined ? undefined : typeof targets === "string" ? [targets] : targets
+  const aims = words?.map((word, index) => ({ word, path: [...path, "targets", ...(typeof targets === "string" ? [] : [index])] }))
+  const candidates = aims?.flatMap((aim) => candidatesOf(aim.word, aim.path, plan, reporter))
+  const known = of.map((value, index) => withFiles(value, [...path, "of", index], reporter, fileOf))
+  return known.map((value, index) => choicesOf(value, [...path, "of", index], candidates, plan, reporter))
+}
+
+const readRandom = <C>(spec: RandomSpec, path: Path, reading: Reading<C>): Act<C> | undefined => {
+  const { plan, reporter } = reading
+  const { between, count, of, rate } = spec
   const before = reporter.errors
   const [fromMs = 0, toMs = 0] = between.map((time) => parseSpan(time)!)
   if (between.length !== 2) reporter.error([...path, "between"], "expected a list of two times such as [10s, 4m]")
@@ -190,11 +214,7 @@ const readRandom = <C>(spec: RandomSpec, path: Path, { fileOf, plan, reporter }:
   if (count !== undefined && rate !== undefined) reporter.error([...path, "rate"], 'give either "rate" or "count"', { at: "key" })
   if (count === undefined && rate === undefined) reporter.error(path, 'how often? Give "rate", such as 4/min, or "count"', { at: "key" })
   if (of.length === 0) reporter.error([...path, "of"], "the list is empty: there is nothing to inject")
-  const words = targets === undefined ? undefined : typeof targets === "string" ? [targets] : targets
-  const aims = words?.map((word, index) => ({ word, path: [...path, "targets", ...(typeof targets === "string" ? [] : [index])] }))
-  const candidates = aims?.flatMap((aim) => candidatesOf(aim.word, aim.path, plan, reporter))
-  const known = of.map((value, index) => withFiles(value, [...path, "of", index], reporter, fileOf))
-  const choices = known.map((value, index) => choicesOf(value, [...path, "of", index], candidates, plan, reporter))
+  const choices = readChoices(spec, path, reading)
   if (reporter.errors > before) return undefined
   return {
     kind: "random", choices: choices.map((each) => each.map((one) => titled(one, plan))), fromMs, toMs,

@@ -49,12 +49,19 @@ export const parseScenario = <C>(source: Source, options: ParseOptions<C>): Scen
       reporter.error(path, `no entry has the name ${quote(name)}`, { meant: { word: name, among: reading.names.keys() } })
     }
   }
+  if (outline === undefined) inspectUntil(raw["until"], reading)
   const until = outline === undefined ? undefined : untilOf(outline, reading)
   const used = seed ?? outline?.seed ?? defaultSeed
   const { lastMs, moments } = schedule(entries, { endMs: until?.atMs ?? Infinity, reporter, seed: used })
   if (reporter.errors > 0 || outline === undefined) return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...places }
   const { name = source.filename } = outline
   return { ok: true, scenario: { filename: source.filename, name, ...places, seed: used, moments, ending: until ?? { atMs: lastMs } } }
+}
+
+/** The check of an ending, where something else at the top of the file is wrong already. */
+const inspectUntil = <C>(until: unknown, { readCheck }: Reading<C>): void => {
+  if (typeof until !== "object" || until === null || !("check" in until)) return
+  readCheck(until.check, ["until", "check"])
 }
 
 const untilOf = <C>({ until }: typeof Outline.Type, { readCheck }: Reading<C>): Ending<C> | undefined => {

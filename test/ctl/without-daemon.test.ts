@@ -41,3 +41,9 @@ t.test("inject --list shows the kinds of this program", async (t) => {
   t.match(typo, { code: 2, stderr: /Unknown kind of fault "link-donw" \(did you mean link-down\?\)/ })
   t.match(await weft(["inject", "link-down", "pc:eth0"]), { code: 3 }, "to inject takes a daemon")
 })
+
+t.test("a topology that a scenario names and that is not there is told with its place", async (t) => {
+  const cwd = t.testdir({ "storm.scenario.yaml": "timeline: [{ wait: 1s }]\ntopology: gone.weft.yaml\n", "small.weft.yaml": topology })
+  const stderr = /storm\.scenario\.yaml:2:11: Cannot read topology "gone\.weft\.yaml": no such file/
+  t.match(await weft(["scenario", "storm.scenario.yaml", "--plan"], { cwd }), { code: 2, stdout: "", stderr })
+})

@@ -93,12 +93,15 @@ timeline:
   - { random: { between: [10s], of: [] } }
   - { at: 5s, check: { reachable: { from: pc9, to: db } } }
   - 7
+  - { random: { rate: 20/minx, between: [1s, 2s], of: [{ los: 10% }], targets: [dx-8] } }
+until: { within: 5y, check: { reachable: { from: pc8, to: db } } }
 `, { plan: hybrid })
   for (const [place, message] of [
     ["2:7", /seed: expected a whole number/], ["4:11", /expected a time/], ["4:26", /unknown kind of fault.*"link-down"\?/],
     ["5:27", /more than half/], ["5:53", /no link "dx-9"/], ["6:36", /is here already/], ["7:20", /put \{wait: 5s\} before it/],
     ["7:61", /unknown key.*"wait"\?/], ["7:81", /no entry has the name "agin"/], ["8:7", /how often/], ["9:43", /no node "pc9"/],
-    ["10:5", /expected a map/]
+    ["10:5", /expected a map/], ["11:23", /expected a rate/], ["11:58", /los: unknown kind of fault/], ["12:18", /expected /],
+    ["12:50", /no node "pc8"/]
   ] as const) t.ok(told.some((line) => line.startsWith(`s:${place}: `) && message.test(line)), `${place} ${message}\n${told.join("\n")}`)
   t.match(rows("timeline: [{ every: 1s, inject: { link-down: x } }]")[0], /never ends/)
   t.match(rows("until: 1h\ntimeline: [{ every: 1ms, inject: { link-down: x } }]")[0], /more than 10000 moments/)
