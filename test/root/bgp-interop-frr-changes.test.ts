@@ -1,7 +1,6 @@
 /**
- * What routers have further words for, between weft and FRR: paths that are changed on the way, aggregates and default routes with
- * policies and conditions, router ids that
- * decide. Each does it to the other.
+ * What routers have further words for, between weft and FRR: paths that are changed on the way, aggregates and
+ * default routes with policies and conditions, router ids that decide. Each does it to the other.
  */
 import t from "tap"
 import { FrrLab, family, neighbor, patienceMs, router } from "./bgp-frr-lab.ts"
@@ -81,13 +80,15 @@ t.test("changes with FRR", { skip: needsRoot || missingPeers("frr") }, async (t)
     await lab.up(f1, f2)
     t.match(await lab.frrPath("f1", "0.0.0.0/0"), { aspath: { string: "65001" }, metric: 7, community: { string: "65001:7" } })
     t.match(await lab.frrPath("f1", "10.1.0.0/16"), { metric: 7, community: { string: "65001:7" }, atomicAggregate: true })
+    // FRR, which takes its configuration line by line, may have had one before this.
+    const session = (await lab.neighbor(f1))?.establishedCount
     await lab.frr("f2").configure("router bgp 65003\naddress-family ipv4 unicast\nno network 10.3.0.0/24")
     await lab.frrLacks("f1", "0.0.0.0/0")
     await lab.frr("f2").configure("router bgp 65003\naddress-family ipv4 unicast\nnetwork 10.3.0.0/24")
     await lab.frrPath("f1", "0.0.0.0/0")
     await lab.weft(words("10.9.0.0/24"))
     await lab.frrLacks("f1", "0.0.0.0/0")
-    t.equal((await lab.neighbor(f1))?.establishedCount, 1, "all in one session")
+    t.equal((await lab.neighbor(f1))?.establishedCount, session, "all in one session")
   })
 
   await t.test("router ids before age", async (t) => {
