@@ -5,7 +5,8 @@
  * there is never anything outstanding but the answers to one send, which the receive buffer always holds.
  *
  * Routes by the million go through a `RouteWriter`: another thread sends, and waits while the kernel rebuilds its tree or somebody else
- * holds rtnetlink's lock. One batch at a time of all speakers, for there is one such lock.
+ * holds rtnetlink's lock. A few batches of different speakers at a time: the kernel has the next one when the first is done, however
+ * long this thread takes to hear of it.
  */
 import { constants } from "node:os"
 import { getSystemErrorName } from "node:util"
@@ -114,20 +115,21 @@ export class RouteSocket {
   }
 }
 
-/** Batches of all speakers of the thread that wait for the one that is under way. */
-const waiting: (() => void)[] = []
-let isWriting = false
+type Done = (refusals: ReadonlyArray<Refusal> | undefined) => void
 
-const next = (): void => {
-  const start = waiting.shift()
-  isWriting = start !== undefined
-  start?.()
-}
+/** Batches of the thread's speakers that are under way at most: a part of libuv's four threads, for others have work for them. */
+const mostUnderWay = 3
+let underWay = 0
+/** Writers that have a batch and none under way, in the order in which it came. */
+const ready: RouteWriter[] = []
 
 /** Writes batches in another thread. */
 export class RouteWriter {
   readonly #descriptor: number
   readonly port: number
+  /** Batches that wait for the one under way: answers of two could not be told apart. */
+  readonly #batches: { readonly bytes: Uint8Array; readonly done: Done }[] = []
+  #isSending = false
   #isClosed = false
 
   /** Throws NativeError. */
@@ -137,26 +139,49 @@ export class RouteWriter {
   }
 
   /** As `RouteSocket.send`; `done` gets what that returns, unless the writer was closed meanwhile. `bytes` must stay until then. */
-  write(bytes: Uint8Array, done: (refusals: ReadonlyArray<Refusal> | undefined) => void): void {
-    waiting.push(() => {
-      if (this.#isClosed) return next()
-      addon.routeSocketSend(this.#descriptor, bytes, bytes.length, (errno, answers) => {
-        next()
-        if (this.#isClosed) return
-        if (errno === EAGAIN || errno === ENOBUFS || errno === EBUSY) return done(undefined)
-        if (errno !== 0 && errno !== EOVERFLOW) return done([{ sequence: -1, code: codeOf(errno), detail: "send" }])
-        const refusals: Refusal[] = errno === 0 ? [] : [answersLost]
-        collect(answers, refusals)
-        done(refusals)
-      })
-    })
-    if (!isWriting) next()
+  write(bytes: Uint8Array, done: Done): void {
+    this.#batches.push({ bytes, done })
+    if (!this.#isSending && this.#batches.length === 1) ready.push(this)
+    RouteWriter.#start()
   }
 
   close(): void {
     this.#isClosed = true
+    this.#batches.length = 0
     addon.close(this.#descriptor)
   }
+
+  static #start(): void {
+    while (underWay < mostUnderWay) {
+      const writer = ready.shift()
+      if (writer === undefined) return
+      writer.#send()
+    }
+  }
+
+  #send(): void {
+    const batch = this.#batches.shift()
+    // It was closed while it waited.
+    if (batch === undefined) return
+    const { bytes, done } = batch
+    underWay++
+    this.#isSending = true
+    addon.routeSocketSend(this.#descriptor, bytes, bytes.length, (errno, answers) => {
+      underWay--
+      this.#isSending = false
+      if (this.#batches.length > 0) ready.push(this)
+      RouteWriter.#start()
+      if (!this.#isClosed) done(outcome(errno, answers))
+    })
+  }
+}
+
+const outcome = (errno: number, answers: Uint8Array): ReadonlyArray<Refusal> | undefined => {
+  if (errno === EAGAIN || errno === ENOBUFS || errno === EBUSY) return undefined
+  if (errno !== 0 && errno !== EOVERFLOW) return [{ sequence: -1, code: codeOf(errno), detail: "send" }]
+  const refusals: Refusal[] = errno === 0 ? [] : [answersLost]
+  collect(answers, refusals)
+  return refusals
 }
 
 /** A dump that is read in slices: the kernel goes on where it was when more is asked for. */
