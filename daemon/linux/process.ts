@@ -325,13 +325,16 @@ const endSession = (leader: number, leaderExited: boolean): void => {
   for (const pid of members) sendSignal(pid, constants.signals.SIGKILL)
 }
 
-/** The processes in each of these namespaces, by the namespaces' inodes. The daemon itself is never among them. */
+/**
+ * The processes that live in each of these namespaces, by the namespaces' inodes. The daemon itself is never among them, nor is
+ * a process that only visits: one thread enters with setns(2) and leaves again, as other weftds and routing daemons do.
+ */
 export const processesInEach = (inodes: ReadonlySet<number>): Map<number, Array<number>> => {
   const found = new Map<number, Array<number>>()
   for (const pid of processIds()) {
     if (pid === process.pid) continue
-    const inode = netnsInode(pid)
-    if (inode === undefined || !inodes.has(inode)) continue
+    const inode = netnsInode(`/proc/${pid}`)
+    if (inode === undefined || !inodes.has(inode) || visits(pid, inode)) continue
     const pids = found.get(inode)
     if (pids === undefined) found.set(inode, [pid])
     else pids.push(pid)
@@ -339,13 +342,26 @@ export const processesInEach = (inodes: ReadonlySet<number>): Map<number, Array<
   return found
 }
 
+/** Whether most threads of a process whose first one is in this namespace are elsewhere. */
+const visits = (pid: number, inode: number): boolean => {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const inside = threads.filter((thread) => netnsInode(`/proc/${pid}/task/${thread}`) === inode)
+    return inside.length * 2 < threads.length
+  } catch {
+    // ENOENT: it has ended.
+    return false
+  }
+}
+
 /** The processes in the network namespace with this inode, without the daemon itself. */
 export const processesIn = (inode: number): Array<number> => processesInEach(new Set([inode])).get(inode) ?? []
 
-const netnsInode = (pid: number): number | undefined => {
+/** Of a process or a thread, by its folder in /proc. */
+const netnsInode = (folder: string): number | undefined => {
   try {
     // `net:[4026531840]`
-    return Number(readlinkSync(`/proc/${pid}/ns/net`).slice(5, -1))
+    return Number(readlinkSync(`${folder}/ns/net`).slice(5, -1))
   } catch {
     // ENOENT: it has ended, or it is a zombie.
     return undefined

@@ -176,6 +176,11 @@ export class Weftd {
     closeSync(log)
     // A test that fails must not wait for its daemon for ever.
     this.child.unref()
+    const { child } = this
+    child.once("exit", (code, signal) => {
+      // Whoever asks it next only hears that nobody is there.
+      if (this.child === child) process.stderr.write(`${this.instance} ended by itself (${signal ?? code}):\n${this.log.slice(-4000)}\n`)
+    })
   }
 
   async ready(): Promise<void> {

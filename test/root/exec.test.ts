@@ -1,9 +1,20 @@
-import { readFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { readFileSync, readlinkSync } from "node:fs"
 import { status } from "@grpc/grpc-js"
 import t from "tap"
 import { endProcesses, processesIn, runInNetns, spawnInNetns } from "../../daemon/linux/process.ts"
 import { collect, makeNamespace, serveExec } from "./exec-harness.ts"
 import { descriptorCount, needsRoot, until } from "./harness.ts"
+
+/** Enters the namespace with its first thread of four, says so, and ends when it is told to. */
+const visiting = `
+import ctypes, os, sys, threading
+for _ in range(3): threading.Thread(target=threading.Event().wait, daemon=True).start()
+if ctypes.CDLL(None).setns(os.open(sys.argv[1], os.O_RDONLY), 0x40000000) != 0: sys.exit("setns failed")
+print("in", flush=True)
+sys.exit(0 if sys.stdin.readline() == "leave\\n" else 1)
+`
 
 t.test("exec", { skip: needsRoot }, async (t) => {
   const namespace = makeNamespace("exec")
@@ -105,6 +116,21 @@ t.test("exec", { skip: needsRoot }, async (t) => {
     t.equal(outcome.stdout.length, 3_000_000)
     t.equal(outcome.exit?.code, 0)
     t.equal(await endProcesses(new Set([namespace.inode]), 1000), 1)
+  })
+
+  t.test("who only visits a node is left alone when its processes end", async (t) => {
+    // As another weftd, or zebra: its first thread has entered for a moment, the others have not.
+    const visitor = spawn("/usr/bin/python3", ["-c", visiting, namespace.path], { stdio: ["pipe", "pipe", "inherit"] })
+    t.teardown(() => visitor.kill("SIGKILL"))
+    const left = once(visitor, "exit")
+    await once(visitor.stdout, "data")
+    const outcome = collect(sh("exec sleep 1000"))
+    await until("it runs", () => processesIn(namespace.inode).length === 1)
+    t.equal(readlinkSync(`/proc/${visitor.pid}/ns/net`), `net:[${namespace.inode}]`, "the visitor is inside")
+    t.equal(await endProcesses(new Set([namespace.inode]), 1000), 1)
+    t.match((await outcome).exit, { code: 143 })
+    visitor.stdin.end("leave\n")
+    t.same(await left, [0, null], "it ended when it wanted to")
   })
 
   t.test("exec on a cancelled call hangs up, then kills", async (t) => {
