@@ -5,9 +5,9 @@
  */
 
 import { readdirSync } from "node:fs"
+import { whenSilentFor } from "../timing/silence.ts"
 import type { CommandSpec, Completion, Flag } from "./command.ts"
 import { sharedFlags, specs } from "./commands/table.ts"
-import { whenSilentFor } from "./silence.ts"
 
 export interface Candidate {
   readonly value: string

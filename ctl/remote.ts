@@ -10,9 +10,9 @@ import { join } from "node:path"
 import { checkServerIdentity, connect as connectTls, createSecureContext } from "node:tls"
 import type { PeerCertificate, TLSSocket } from "node:tls"
 import type * as Grpc from "@grpc/grpc-js"
+import { whenSilentFor } from "../timing/silence.ts"
 import { Exit, Failure } from "./command.ts"
 import type { Endpoint } from "./endpoint.ts"
-import { whenSilentFor } from "./silence.ts"
 
 /** What the client shows and whom it believes, from a folder with `ca.pem`, `cert.pem` and `key.pem`. */
 export interface Identity {

@@ -96,6 +96,9 @@ const ctlMayImport = [
 ]
 const ctlFilesThatMay = ["validate", "graph", "scenario", "inject", "rehearse-plan"].map((name) => `ctl/commands/${name}.ts`)
 
+/** What the tool and the daemon share: it knows neither of them, and imports nothing but what Node has. */
+const isShared = (path: string): boolean => path.startsWith("timing/")
+
 const layerOf = (path: string): string | undefined => /^daemon\/([^/]+)\//.exec(path)?.[1]
 
 /** `effect/net` is of the package `effect`, `@grpc/grpc-js/build` of `@grpc/grpc-js`; `node:fs/promises` stays. */
@@ -106,6 +109,13 @@ const packageOf = (specifier: string): string =>
 const judge = (path: string, found: Import): string | undefined => {
   const { names, specifier, target } = found
   if (target === "daemon/main.ts" || target === "ctl/main.ts") return "an entry point is started, never imported"
+  if (isShared(path)) {
+    return isShared(target ?? "") || specifier.startsWith("node:") ? undefined : "what the tool and the daemon share stands alone"
+  }
+  if (target !== undefined && isShared(target)) {
+    const layer = layers[layerOf(path) ?? ""]
+    return layer === undefined || layer.packages === "any" ? undefined : `a pure layer has no clock: ${layer.why}`
+  }
   if (path.startsWith("ctl/")) {
     if (target === undefined || target.startsWith("ctl/")) return undefined
     return ctlMayImport.includes(target) && ctlFilesThatMay.includes(path)
@@ -162,7 +172,7 @@ const findCycle = (edges: ReadonlyMap<string, ReadonlyArray<string>>): ReadonlyA
   return undefined
 }
 
-const sources = read(["daemon", "ctl"], [".ts"])
+const sources = read(["daemon", "ctl", "timing"], [".ts"])
 
 t.test("every import goes the way the table allows", async (t) => {
   t.ok(sources.length > 0, `found sources in ${checkout}`)
@@ -191,6 +201,8 @@ t.test("judge finds what is not allowed", async (t) => {
     ["ctl/commands/list.ts", 'import "../../daemon/compiler/load.ts"', "ctl speaks to the daemon over gRPC"],
     ["ctl/commands/validate.ts", 'export { load } from "../../daemon/store/state.ts"', "ctl speaks to the daemon over gRPC"],
     ["daemon/rpc/server.ts", 'import { x } from "../main.ts"', "an entry point is started"],
+    ["timing/a.ts", 'import { x } from "../daemon/linux/b.ts"', "stands alone"],
+    ["daemon/plan/a.ts", 'import { x } from "../../timing/b.ts"', "a pure layer has no clock"],
     ["daemon/misc/a.ts", 'import "node:fs"', "its folder is no layer"],
   ]
   for (const [path, text, problem] of cases) t.match(problemsOf({ path, text }).join("\n"), problem, `${path}: ${problem}`)

@@ -147,7 +147,7 @@ const rules: ReadonlyArray<Rule> = [
   },
 ]
 
-const folders = ["bench", "bin", "bpf", "ctl", "daemon", "proto", "scripts", "test", "topologies"]
+const folders = ["bench", "bin", "bpf", "ctl", "daemon", "proto", "scripts", "test", "timing", "topologies"]
 const sources = read(folders, [".ts", ".c", ".cc", ".h", ".sh", ".proto", ".yaml", ".yml"])
 // Recorded from elsewhere and compared octet by octet.
 const isOurs = ({ path }: Source): boolean => !/^test\/(vectors|corpus|golden)\//.test(path)

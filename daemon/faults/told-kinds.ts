@@ -3,17 +3,8 @@ import type { FaultKind } from "./kind.ts"
 import { kinds } from "./kinds.ts"
 import { happensOnce } from "./read.ts"
 
-export interface ToldKind {
-  readonly name: string
-  readonly summary: string
-  readonly usage: string
-  readonly once: boolean
-  readonly words: ReadonlyArray<string>
-  /** Keys whose values name files. */
-  readonly files: ReadonlyArray<string>
-}
-
-export const toldKinds: ReadonlyArray<ToldKind> =
+/** `files`: keys whose values name files. */
+export const toldKinds =
   Object.entries(kinds as unknown as Readonly<Record<string, FaultKind<unknown>>>)
     .map(([name, { files = {}, summary, usage, words }]) =>
       ({ name, summary, usage, once: happensOnce(name), words, files: Object.keys(files) }))

@@ -3,7 +3,7 @@
  * is made by hand: it tells a machine that is down from a certificate that is over.
  */
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from "node:tls"
-import { whenSilentFor } from "../linux/silence.ts"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { certificateKey } from "../wire/certificate-list.ts"
 import { roleOf } from "../wire/certificate-role.ts"
 

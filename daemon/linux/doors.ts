@@ -4,9 +4,9 @@
  */
 import { constants } from "node:os"
 import { createServer, type Server, Socket } from "node:net"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { addon } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
-import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 export type Dialed =

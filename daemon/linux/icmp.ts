@@ -1,10 +1,10 @@
 /** Pings from inside a namespace, by a raw socket that is made there and used from here. */
 import { randomBytes, randomInt } from "node:crypto"
 import { constants } from "node:os"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { addon } from "../native/index.ts"
 import * as Echo from "../wire/icmp-echo.ts"
 import * as Ip from "../wire/ip.ts"
-import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 /** An echo reply, or why there was none. */

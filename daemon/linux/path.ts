@@ -5,10 +5,10 @@
  */
 import { randomInt } from "node:crypto"
 import { constants } from "node:os"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { addon } from "../native/index.ts"
 import * as Dns from "../wire/dns.ts"
 import * as Ip from "../wire/ip.ts"
-import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno, reasonOfFailure } from "./socket-error.ts"
 
 const { errno } = constants

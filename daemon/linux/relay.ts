@@ -11,10 +11,10 @@
  */
 import { createSocket, type RemoteInfo, type Socket as Datagrams } from "node:dgram"
 import { createServer, type Server, Socket } from "node:net"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { addon, type Poll } from "../native/index.ts"
 import * as Ip from "../wire/ip.ts"
 import { KernelError } from "./errors.ts"
-import { whenSilentFor } from "./silence.ts"
 import { reasonOfErrno } from "./socket-error.ts"
 
 export interface Relay {

@@ -9,11 +9,11 @@
  */
 import { request } from "node:http"
 import type { Readable } from "node:stream"
+import { whenSilentFor } from "../../timing/silence.ts"
 import type { Answer, Asked, Questions } from "../checks/lab.ts"
 import { dial, type Door, openDoor, socketOf } from "../linux/doors.ts"
 import { ping } from "../linux/icmp.ts"
 import { exchange, lookUp, pathMtu, trace } from "../linux/path.ts"
-import { whenSilentFor } from "../linux/silence.ts"
 import { addon, isNativeError } from "../native/index.ts"
 import type { TypeName } from "../wire/dns.ts"
 import { Flows } from "./flows.ts"

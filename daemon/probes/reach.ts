@@ -14,8 +14,8 @@
  * Limits: a filter that lets in only named ports refuses the listener's free port; that is what it is for.
  */
 import { randomBytes } from "node:crypto"
+import { whenSilentFor } from "../../timing/silence.ts"
 import { ping } from "../linux/icmp.ts"
-import { whenSilentFor } from "../linux/silence.ts"
 import { connect, type Listener, tokenLength } from "../linux/tcp.ts"
 import { listenHere } from "./listeners.ts"
 

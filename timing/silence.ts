@@ -4,7 +4,7 @@
  * slept through counts once, and at the end whatever has come is read before anybody is judged.
  */
 
-const parts = 4
+const parts = 5
 
 /**
  * Calls `silent` when this process has listened for `ms` in vain.

@@ -1,6 +1,6 @@
 import { MessageChannel } from "node:worker_threads"
 import t from "tap"
-import { whenSilentFor } from "../../daemon/linux/silence.ts"
+import { whenSilentFor } from "../../timing/silence.ts"
 
 const block = (ms: number): void => {
   for (const end = performance.now() + ms; performance.now() < end; );
