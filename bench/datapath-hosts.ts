@@ -5,6 +5,7 @@
  *   link, network    node == [port.bpf.c] == [vxlan external] == underlay == ...               the fast path
  *   engine-*         node == [port.bpf.c] == TAP ~~ engine ~~ underlay ~~ ...                  what the kernel does not encapsulate
  *   ovs-userspace    Open vSwitch's user-space datapath, where it is installed (ovs.ts)
+ *   fastd-null       fastd without encryption, where it is installed (fastd.ts)
  *
  * Each has namespaces, hosts and an underlay (MTU 1500; 1450 inside) of its own and stays for the whole run. As in
  * datapath.ts, every round measures all, in turns forwards and backwards.
@@ -13,6 +14,7 @@ import * as Bpf from "../daemon/linux/bpf.ts"
 import { Tunnels } from "../daemon/resources/tunnel.ts"
 import { objectPath } from "../test/root/bpf/frames.ts"
 import { attach, ipBatch, until, World } from "../test/root/harness.ts"
+import { fastd, type FastdPath } from "./fastd.ts"
 import { ovs, type OvsPath } from "./ovs.ts"
 import * as Report from "./report.ts"
 import { packets, roundTrips, tcp, type Path } from "./traffic.ts"
@@ -78,13 +80,15 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
     return path
   }
   let openVswitch: OvsPath | undefined
-  const makers: Readonly<Record<string, () => Path | undefined | Promise<Path>>> = {
+  let fast: FastdPath | undefined
+  const makers: Readonly<Record<string, () => Path | undefined | Promise<Path | undefined>>> = {
     [reference]: () => TwoHosts.bridge(world),
     link: () => fastPath(world, "link"),
     network: () => fastPath(world, "network"),
     "engine-vxlan": () => engine("vxlan"),
     "engine-geneve": () => engine("geneve"),
-    "ovs-userspace": () => (openVswitch = ovs(world, { addresses: hostAddresses, mtu: innerMtu }))
+    "ovs-userspace": () => (openVswitch = ovs(world, { addresses: hostAddresses, mtu: innerMtu })),
+    "fastd-null": async () => (fast = await fastd(world, { addresses: hostAddresses, mtu: innerMtu }))
   }
   const unknown = cases.find((name) => makers[name] === undefined)
   if (unknown !== undefined) throw new TypeError(`--case ${unknown}: there are ${Object.keys(makers).join(", ")}`)
@@ -125,6 +129,7 @@ export const run = async ({ cases, only, rounds, seconds }: Options, emit: Repor
     }
   } finally {
     openVswitch?.close()
+    fast?.close()
     for (const path of engines) for (const one of path.engines) await one.close()
     world.close()
   }
