@@ -4,13 +4,12 @@
  */
 
 import type { Fault } from "./fault.ts"
+import type { Recordings } from "./recordings.ts"
 
-export interface Topology {
+export interface Topology extends Partial<Recordings> {
   readonly filename: string
   readonly content: Uint8Array
   readonly lab?: string
-  readonly files?: Readonly<Record<string, Uint8Array>>
-  readonly unread?: Readonly<Record<string, string>>
 }
 
 export interface Diagnostic {
@@ -550,7 +549,7 @@ export interface BgpResetRequest {
 
 // ---- checks ----
 
-export interface CheckRequest {
+export interface CheckRequest extends Recordings {
   readonly filename: string
   readonly content: Uint8Array
   readonly lab: string

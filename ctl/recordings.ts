@@ -1,5 +1,5 @@
 /**
- * The recordings that a topology's links name (`trace: lte.down`), or faults of scenarios and rehearsals
+ * The recordings that a topology's links name (`trace: lte.down`), or faults of suites, scenarios and rehearsals
  * (`brownout: {link: dx-1, trace: bad-day.csv}`): they are read here, where the user is, and travel with the file.
  *
  * Only regular files in that file's folder or below it are read, links followed: what somebody else wrote into a topology
@@ -26,8 +26,8 @@ export interface Recordings {
 /** Those of a topology's links. `folder`: the topology's. */
 export const readRecordings = (content: Uint8Array, folder: string): Recordings => readAll(namesIn(content), folder, "topology")
 
-/** Those of the faults in a scenario or a rehearsal. */
-export const readFaultRecordings = (content: Uint8Array, folder: string, what: "scenario" | "rehearsal"): Recordings =>
+/** Those of the faults in a suite, a scenario or a rehearsal. */
+export const readFaultRecordings = (content: Uint8Array, folder: string, what: "suite" | "scenario" | "rehearsal"): Recordings =>
   readAll(namesInFaults(content), folder, what)
 
 const readAll = (names: ReadonlySet<string>, folder: string, what: string): Recordings => {

@@ -9,12 +9,14 @@
  */
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
 import { type Client, withClient } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { junit } from "../junit.ts"
 import { inItsOwnLab, Interrupted, interruptedExit, interruption, type Interruption } from "../own-lab.ts"
 import type { CheckDone, CheckPlanned, CheckRequest, CheckResult, Topology } from "../messages.ts"
+import { readFaultRecordings } from "../recordings.ts"
 import { annotation, codeQuality, noteOf } from "../render/check-annotation.ts"
 import { bailOut, tapHead, tapLines } from "../render/check-tap.ts"
 import { resultLines, tallyLine } from "../render/check.ts"
@@ -62,7 +64,8 @@ const readSuite = ({ file, lab = "", only }: Input): CheckRequest => {
     const content = readFileSync(filename === "-" ? 0 : filename)
     if (content.length > largest) throw new Failure(Exit.usage,
       `Cannot use suite "${filename}": it has ${content.length} octets, at most ${largest} are accepted`)
-    return { filename: filename === "-" ? "<stdin>" : filename, content, lab, only, lookOnly: false }
+    const recordings = readFaultRecordings(content, filename === "-" ? "." : dirname(filename), "suite")
+    return { filename: filename === "-" ? "<stdin>" : filename, content, ...recordings, lab, only, lookOnly: false }
   } catch (error) {
     if (error instanceof Failure) throw error
     const { code } = error as NodeJS.ErrnoException

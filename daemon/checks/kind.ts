@@ -1,5 +1,6 @@
 /** What a kind of check is: one file in `kinds/` each, joined by the table in `kinds.ts`. */
 import type { Schema } from "effect"
+import type { FileOf } from "../faults/files.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Path, Reporter } from "../topology/diagnostic.ts"
 import type { Lab } from "./lab.ts"
@@ -29,6 +30,8 @@ export interface Reference {
 export interface Kind<Spec> {
   readonly schema: Schema.Codec<Spec, unknown, never, never>
   readonly references: (spec: Spec) => ReadonlyArray<Reference>
+  /** The value as the file has it, with what files hold that it names; without it, it names none. */
+  readonly withFiles?: (value: unknown, place: { readonly path: Path; readonly reporter: Reporter; readonly fileOf: FileOf }) => unknown
   /**
    * Tells the reporter what else is wrong with it. `value`: as the file has it, whatever the schema said of it; `path`: its place;
    * without `plan` there is no lab to look names up in.

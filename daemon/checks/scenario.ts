@@ -21,11 +21,12 @@ export interface ScenarioOptions {
 export const readScenario = (source: Source, options: ScenarioOptions = {}): ScenarioResult<Check> => {
   const { files = new Map<string, Uint8Array>(), plan, unread = new Map<string, string>() } = options
   const nodes = plan === undefined ? undefined : nodesOf(plan)
+  const fileOf = fileIn(files, unread)
   let index = 0
   return parseScenario(source, {
     ...options,
-    fileOf: fileIn(files, unread),
-    readCheck: (value, path, reporter) => readCheck(value, { path, index: index++, nodes, plan, reporter })
+    fileOf,
+    readCheck: (value, path, reporter) => readCheck(value, { path, index: index++, nodes, plan, fileOf, reporter })
   })
 }
 

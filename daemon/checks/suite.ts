@@ -9,6 +9,7 @@
  * Pure: no clock, no I/O. Total: any bytes in, a value out; nothing throws.
  */
 import { isIP } from "node:net"
+import { fileIn, type FileOf } from "../faults/files.ts"
 import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
@@ -65,13 +66,18 @@ export interface Modifiers {
   readonly expect?: "pass" | "fail"
 }
 
-/**
- * Parses a suite. Never throws.
- *
- * @param nodes of the lab that is to be checked; absent: names are not looked up
- * @param plan of that lab, without faults; absent: names in faults are not looked up
- */
-export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>, plan?: Plan): SuiteResult => {
+/** What a suite is read with. */
+export interface Surroundings {
+  /** Of the lab that is to be checked; absent: names are not looked up. */
+  readonly nodes?: ReadonlyMap<string, LabNode> | undefined
+  /** Of that lab, without faults; absent: names in faults are not looked up. */
+  readonly plan?: Plan | undefined
+  /** Recordings that faults name; absent: none came along. */
+  readonly fileOf?: FileOf
+}
+
+/** Parses a suite. Never throws. */
+export const parseSuite = (source: Source, { fileOf, nodes, plan }: Surroundings = {}): SuiteResult => {
   const read = readSource(source, { name: "suite", least: "checks", whole: "suite" })
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
@@ -84,7 +90,7 @@ export const parseSuite = (source: Source, nodes?: ReadonlyMap<string, LabNode>,
   if (Array.isArray(raw["checks"]) && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
   const defaults = outline?.defaults ?? {}
   const checks = entries.flatMap((value, index) =>
-    readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, reporter }) ?? [])
+    readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, fileOf, reporter }) ?? [])
   if (reporter.errors > 0 || outline === undefined) {
     const topology = typeof raw["topology"] === "string" ? { topology: raw["topology"] } : {}
     return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...topology }
@@ -103,19 +109,24 @@ export interface CheckContext {
   readonly defaults?: Modifiers
   readonly nodes: ReadonlyMap<string, LabNode> | undefined
   readonly plan: Plan | undefined
+  readonly fileOf: FileOf | undefined
   readonly reporter: Reporter
 }
 
+const noFiles = fileIn(new Map(), new Map())
+
 /** One check as files write it: `{reachable: {from: pc, to: db}, eventually: 5s}`. Undefined: the reporter knows why. */
 export const readCheck = (value: unknown, context: CheckContext): Check | undefined => {
-  const { defaults = {}, index, nodes, path, plan, reporter } = context
+  const { defaults = {}, fileOf = noFiles, index, nodes, path, plan, reporter } = context
   const kind = kindIn(value, path, reporter)
   if (kind === undefined) return undefined
-  const decoded = decoders.get(kind)!(value, path, reporter) as (Modifiers & Readonly<Record<string, unknown>>) | undefined
-  const { problems, references, title } = kindOf(kind)
-  problems?.((value as Readonly<Record<string, unknown>>)[kind], { path: [...path, kind], plan, reporter })
+  const { problems, references, title, withFiles } = kindOf(kind)
+  const plain = (value as Readonly<Record<string, unknown>>)[kind]
+  const written = withFiles === undefined ? plain : withFiles(plain, { path: [...path, kind], reporter, fileOf })
+  const decoded = decoders.get(kind)!({ ...(value as object), [kind]: written }, path, reporter) as
+    (Modifiers & Readonly<Record<string, unknown>>) | undefined
+  problems?.(written, { path: [...path, kind], plan, reporter })
   if (nodes !== undefined) {
-    const written = (value as Readonly<Record<string, unknown>>)[kind]
     const named = decoded === undefined ? legible(written, references) : references(decoded[kind])
     for (const reference of named) lookUp(reference, [...path, kind], nodes, reporter)
   }

@@ -150,8 +150,7 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
       return version === undefined ? undefined : { kind: "deploy", version }
     }
     case "inject": {
-      const fileOf: FileOf = (name, where) => walk.files.named(name, where, reporter)?.content
-      const faults = readFaults(withFiles(value, at, reporter, fileOf), at, reporter, plan)
+      const faults = readFaults(withFiles(value, at, reporter, fileOfOwn(walk)), at, reporter, plan)
       return faults === undefined ? undefined : { kind: "inject", faults }
     }
     case "heal":
@@ -172,6 +171,9 @@ const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undef
       return does satisfies never
   }
 }
+
+/** Recordings that faults in the rehearsal itself name. */
+const fileOfOwn = ({ files, reporter }: Walk): FileOf => (name, where) => files.named(name, where, reporter)?.content
 
 const readHeal = (value: string | ReadonlyArray<string>, at: Path, { injects, reporter }: Walk): Action => {
   const names = typeof value === "string" ? [value] : value
@@ -217,7 +219,7 @@ const readChecks = (value: unknown, at: Path, plan: Plan | undefined, walk: Walk
     if (spec === undefined) return undefined
     const file = files.named(spec.file, typeof value === "string" ? at : [...at, "file"], reporter)
     if (file === undefined) return undefined
-    const suite = parseSuite(file, nodes, plan)
+    const suite = parseSuite(file, { nodes, plan, fileOf: fileIn(file.files, file.unread) })
     if (!suite.ok) return void addTo(files, suite.diagnostics)
     const { only } = spec
     const checks = withLabels(suite.suite.checks, only === undefined ? [] : typeof only === "string" ? [only] : only)
@@ -228,7 +230,7 @@ const readChecks = (value: unknown, at: Path, plan: Plan | undefined, walk: Walk
   const entries: ReadonlyArray<unknown> = isList ? value : [value]
   if (entries.length === 0) reporter.error(at, "the list is empty: there is nothing to check")
   const checks = entries.flatMap((entry, index) =>
-    readCheck(entry, { path: isList ? [...at, index] : at, index, nodes, plan, reporter }) ?? [])
+    readCheck(entry, { path: isList ? [...at, index] : at, index, nodes, plan, fileOf: fileOfOwn(walk), reporter }) ?? [])
   return checks.length < entries.length || checks.length === 0 ? undefined
     : { kind: "check", filename: "", checks, parallel: defaultParallel }
 }
@@ -240,11 +242,12 @@ const readScenario = (value: ScenarioSpec, at: Path, plan: Plan | undefined, { f
   const file = files.named(name, typeof value === "string" ? at : [...at, "file"], reporter)
   if (file === undefined) return undefined
   const nodes = plan === undefined ? undefined : nodesIn(plan)
+  const fileOf = fileIn(file.files, file.unread)
   const result = parseScenario(file, {
     ...(plan === undefined ? {} : { plan }),
     ...(seed === undefined ? {} : { seed }),
-    fileOf: fileIn(file.files, file.unread),
-    readCheck: (check, path, of) => readCheck(check, { path, index: 0, nodes, plan, reporter: of })
+    fileOf,
+    readCheck: (check, path, of) => readCheck(check, { path, index: 0, nodes, plan, fileOf, reporter: of })
   })
   if (!result.ok) return void addTo(files, result.diagnostics)
   return { kind: "scenario", scenario: result.scenario, speed }

@@ -4,6 +4,7 @@ import type { LabNode } from "../checks/lab.ts"
 import { nodesOf } from "../checks/nodes.ts"
 import { type Result, runChecks } from "../checks/runner.ts"
 import { parseSuite, type Suite, type SuiteResult, withLabels } from "../checks/suite.ts"
+import { fileIn } from "../faults/files.ts"
 import { PeerError } from "../fleet/peer-clients.ts"
 import type { Plan } from "../plan/resource.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
@@ -27,6 +28,8 @@ interface CheckRequest {
   readonly topology: TopologyMessage | null
   readonly only: ReadonlyArray<string>
   readonly lookOnly: boolean
+  readonly files: Readonly<Record<string, Uint8Array>>
+  readonly unread: Readonly<Record<string, string>>
 }
 
 type Call = ServerWritableStream<CheckRequest, object>
@@ -94,9 +97,10 @@ const run = async (dependencies: ChecksDependencies, call: Call, suite: Suite, {
 const serve = async (dependencies: ChecksDependencies, call: Call): Promise<void> => {
   const { request } = call
   const source = { filename: request.filename === "" ? "suite" : request.filename, content: request.content }
-  const named = parseSuite(source)
+  const fileOf = fileIn(new Map(Object.entries(request.files)), new Map(Object.entries(request.unread)))
+  const named = parseSuite(source, { fileOf })
   const found = await findLab(dependencies, request, named)
-  const parsed = found.nodes === undefined ? named : parseSuite(source, found.nodes, found.plan)
+  const parsed = found.nodes === undefined ? named : parseSuite(source, { fileOf, nodes: found.nodes, plan: found.plan })
   const diagnostics = [...(parsed.ok ? [] : parsed.diagnostics), ...found.diagnostics].map(toDiagnostic)
   const topology = (named.ok ? named.suite.topology : named.topology) ?? ""
   const hasErrors = !parsed.ok || found.diagnostics.some(({ severity }) => severity === "error")

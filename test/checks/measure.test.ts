@@ -3,6 +3,7 @@ import t from "tap"
 import type { Lab } from "../../daemon/checks/lab.ts"
 import { runChecks, type Result } from "../../daemon/checks/runner.ts"
 import { parseSuite } from "../../daemon/checks/suite.ts"
+import { fileIn } from "../../daemon/faults/files.ts"
 import { render } from "../../daemon/topology/diagnostic.ts"
 
 const nodes: Lab["nodes"] = new Map(["a", "b"].map((name, index) => [
@@ -15,7 +16,7 @@ const latency = { min: 0.2, mean: 0.4, p50: 0.3, p99: 1.2, max: 1.4 }
 
 /** What comes out of one check, and how far apart its probes were. */
 const run = async (check: string): Promise<{ readonly result: Result; readonly spacingMs: number }> => {
-  const suite = parseSuite({ filename: "f", content: `checks: [${check}]` }, nodes)
+  const suite = parseSuite({ filename: "f", content: `checks: [${check}]` }, { nodes })
   if (!suite.ok) throw new Error(suite.diagnostics.map(render).join("\n"))
   let [result, spacingMs]: [Result | undefined, number] = [undefined, 0]
   const lab: Lab = {
@@ -48,10 +49,20 @@ t.test("latency sends at the spacing that it was given", async (t) => {
   await t.rejects(run("{ latency: { from: a, to: b, spacing: 50us } }"), /100us at least/)
 })
 
+t.test("failover has the recordings that came along, and shows nobody what they hold", async (t) => {
+  const content = "checks: [{ failover: { flows: { from: a, to: b }, inject: [{ brownout: { link: ab, trace: day.csv } }] } }]"
+  const fileOf = fileIn(new Map([["day.csv", Buffer.from("time,loss\n0s,9%\n")]]), new Map())
+  const suite = parseSuite({ filename: "f", content }, { nodes, fileOf })
+  if (!suite.ok) return t.fail(suite.diagnostics.map(render).join("\n"))
+  t.match(suite.suite.checks, [{ name: "a -> b: back when brownout ab day.csv", spec: { inject: [{ brownout: { recording: /^time,loss/ } }] } }])
+  const missing = parseSuite({ filename: "f", content }, { nodes, fileOf: fileIn(new Map(), new Map([["day.csv", "no such file"]])) })
+  t.match(missing.ok ? [] : missing.diagnostics.map(render), [/^f:1:91: .*trace: cannot read it: no such file$/])
+})
+
 t.test("failover takes no outage at all as a bound, and minutes", async (t) => {
   const parse = (more: string) => {
     const failover = `{ flows: { from: a, to: b }, inject: { link-down: "a:eth0" }, ${more} }`
-    return parseSuite({ filename: "f", content: `checks: [{ failover: ${failover} }]` }, nodes)
+    return parseSuite({ filename: "f", content: `checks: [{ failover: ${failover} }]` }, { nodes })
   }
   for (const bound of ["max-outage: 0", "max-outage: 0ms", "max-outage: 2m", "max-outage: 2.5ms, within: 1m"]) t.ok(parse(bound).ok, bound)
   for (const bound of ["max-outage: 5", "max-outage: fast", "within: 3m"]) t.notOk(parse(bound).ok, bound)

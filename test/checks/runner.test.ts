@@ -28,7 +28,7 @@ const lab = (answers: ReadonlyArray<boolean | Error>): Lab => {
 
 const runOne =
   async (modifiers: string, answers: ReadonlyArray<boolean | Error>, signal = new AbortController().signal): Promise<Result> => {
-  const suite = parseSuite({ filename: "f", content: `checks: [{ reachable: { from: a, to: b }${modifiers} }]` }, nodes)
+  const suite = parseSuite({ filename: "f", content: `checks: [{ reachable: { from: a, to: b }${modifiers} }]` }, { nodes })
   if (!suite.ok) throw new Error(JSON.stringify(suite))
   const results: Array<Result> = []
   await runChecks(suite.suite.checks, lab(answers), { parallel: 4, signal, told: (result) => results.push(result) })
@@ -72,7 +72,7 @@ t.test("where names the next node whose way is down, and not just that it is sil
     prefix: "0.0.0.0/0", table: 254, metric: 0, protocol: "static", type: "unicast", selected: true,
     ways: [{ gateway, ifname: "wan", backup: false, down }]
   }]
-  const suite = parseSuite({ filename: "f", content: "checks: [{ reachable: { from: a, to: 192.0.2.1 } }]" }, nodes)
+  const suite = parseSuite({ filename: "f", content: "checks: [{ reachable: { from: a, to: 192.0.2.1 } }]" }, { nodes })
   if (!suite.ok) throw new Error(JSON.stringify(suite))
   const down: Lab = {
     ...lab([false]),

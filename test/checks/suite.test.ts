@@ -22,7 +22,7 @@ const hybrid = nodesOf(hybridPlan)
 const bad = new URL("bad/", import.meta.url)
 for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
   t.test(`parseSuite refuses ${file}`, async (t) => {
-    const result = parseSuite({ filename: file, content: read(new URL(file, bad)) }, hybrid, hybridPlan)
+    const result = parseSuite({ filename: file, content: read(new URL(file, bad)) }, { nodes: hybrid, plan: hybridPlan })
     const text = result.ok ? "accepted" : result.diagnostics.map((one) => `${render(one)}\n`).join("")
     matchesGolden(t, new URL(file.replace(/yaml$/, "txt"), bad), text)
     t.match(text, /^\S+:\d+:\d+: /, "begins with a position")
@@ -31,7 +31,7 @@ for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
 
 t.test("parseSuite says what each check is, and where it stands", async (t) => {
   const content = read(new URL("good/all.check.yaml", import.meta.url))
-  const result = parseSuite({ filename: "all.check.yaml", content }, hybrid, hybridPlan)
+  const result = parseSuite({ filename: "all.check.yaml", content }, { nodes: hybrid, plan: hybridPlan })
   if (!result.ok) return t.fail(result.diagnostics.map(render).join("\n"))
   const lines = result.suite.checks.map(({ alwaysMs, column, eventuallyMs, isInverted, kind, labels, line, name, severity }) =>
     [`${line}:${column}`, kind, name, severity, `${eventuallyMs}/${alwaysMs}`, isInverted ? "inverted" : "", labels.join("+")].join(" | ")
@@ -49,7 +49,7 @@ for (const file of readdirSync(topologies).filter((name) => name.endsWith(".chec
     const topology = first.ok ? first.suite.topology : undefined
     if (topology === undefined) return t.fail("names no topology")
     const plan = planOf(topology)
-    const result = parseSuite({ filename: file, content }, nodesOf(plan), plan)
+    const result = parseSuite({ filename: file, content }, { nodes: nodesOf(plan), plan })
     t.equal(result.ok ? "" : result.diagnostics.map(render).join("\n"), "")
   })
 }
@@ -61,9 +61,9 @@ t.test("topologies/check.schema.json is fresh", async (t) => {
 
 t.test("parseSuite survives any octets", async (t) => {
   const content = read(new URL("good/all.check.yaml", import.meta.url))
-  for (let length = 0; length < content.length; length += 7) parseSuite({ filename: "f", content: content.subarray(0, length) }, hybrid)
+  for (let length = 0; length < content.length; length += 7) parseSuite({ filename: "f", content: content.subarray(0, length) }, { nodes: hybrid })
   for (const text of ["[]", "3", "checks: 3", "checks: [null, [], {}]", "checks: {a: 1}", "topology: [1]"]) {
-    const result = parseSuite({ filename: "f", content: text }, hybrid)
+    const result = parseSuite({ filename: "f", content: text }, { nodes: hybrid })
     t.notOk(result.ok, text)
   }
 })

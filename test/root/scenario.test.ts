@@ -159,6 +159,22 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
     await nothingLeft()
   })
 
+  await t.test("a recording that failover names travels with the suite", async (t) => {
+    writeFileSync(join(folder, "bad-minute.csv"), "time,loss\n0s,100%\n")
+    const inject = ["one", "two"].map((link) => ({ brownout: { link, trace: "bad-minute.csv" } }))
+    const flows = { from: "pc", to: "db" }
+    const path = file("recorded.check.yaml", { checks: [{ failover: { flows, inject, within: "1s", recovers: false } }] })
+    const { stderr, stdout } = await weftd.weft(["check", path, "-o", "json"])
+    t.match(stdout, /bad-minute\.csv/, stderr)
+    const { results } = JSON.parse(stdout) as { readonly results: ReadonlyArray<object> }
+    t.match(results, [{ error: false, name: /brownout one bad-minute\.csv/, expected: /one.* does what bad-minute\.csv says/ }])
+    const away = file("away.check.yaml", { checks: [{ failover: { flows, inject: { brownout: { link: "one", trace: "../day.csv" } } } }] })
+    const refused = await weftd.weft(["check", away])
+    t.equal(refused.code, 2)
+    t.match(refused.stderr, /away\.check\.yaml:1:\d+: .*trace: cannot read it: (no such file|it is not in the suite's folder)/)
+    await nothingLeft()
+  })
+
   await t.test("a suite that is interrupted in the middle of a failover has healed it", async (t) => {
     const path = file("interrupted.check.yaml", {
       checks: [{ failover: { flows: { from: "pc", to: "db" }, inject: bothLost, within: "60s" } }]

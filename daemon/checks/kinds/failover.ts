@@ -10,6 +10,7 @@
 import { Schema } from "effect"
 import { oneOrMore, optional } from "../../topology/schema-parts.ts"
 import { Reporter } from "../../topology/diagnostic.ts"
+import { withFiles, withoutFiles } from "../../faults/files.ts"
 import { type ReadFault, readFaults } from "../../faults/read.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind, type Verdict } from "../kind.ts"
@@ -58,7 +59,7 @@ const flowsOf = ({ flows }: Spec): ReadonlyArray<Flow> => (Array.isArray(flows) 
 const nameOf = ({ from, protocol = "icmp", to }: Flow): string => `${from} -> ${to}${protocol === "icmp" ? "" : ` (${protocol})`}`
 
 const faultText = ({ kind: name, spec }: ReadFault): string => {
-  const values = Object.values(spec as object).map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
+  const values = Object.values(withoutFiles(name, spec)).map((value) => (typeof value === "string" ? value : JSON.stringify(value)))
   return [name, ...values].join(" ")
 }
 const faultsOf = ({ inject }: Spec): ReadonlyArray<ReadFault> =>
@@ -249,6 +250,9 @@ export const failover: Kind<Spec> = kind({
     const path = Array.isArray(spec.flows) ? ["flows", index] : ["flows"]
     return [...referencesOf([...path, "from"], from, "node"), ...referencesOf([...path, "to"], to, "target")]
   }),
+  withFiles: (value, { fileOf, path, reporter }) =>
+    (typeof value !== "object" || value === null || !("inject" in value) ? value
+      : { ...value, inject: withFiles(value.inject, [...path, "inject"], reporter, fileOf) }),
   problems: (value, { path, plan, reporter }) => {
     const { flows, inject, within } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>
     if (inject !== undefined) readFaults(inject, [...path, "inject"], reporter, plan)
