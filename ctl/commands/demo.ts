@@ -156,7 +156,7 @@ const tour = async (context: Context, journey: Journey): Promise<ReadonlyArray<s
   problems.push(...(await prove(client, inspected, journey)))
   await step(
     "Failover",
-    async () => problems.push(...(await Promise.race([showFailover(client, topology, lab), interrupted]))),
+    async () => problems.push(...(await Promise.race([showFailover(client, lab), interrupted]))),
     () => `Cut a tunnel under traffic: ${ends.from} → ${ends.to}, ${flowCount} flows, a probe each per ms`,
     "before"
   )

@@ -4,16 +4,15 @@
  *     pc1 -- fw ==vpn-aws-1== vpc-router -- batch       flows of UDP probes, one each per ms; batch answers
  *              ==vpn-aws-2==                            both routers spread flows over both tunnels
  *
- * The tunnel with more of the traffic is cut. That is a change of the lab like any other: it is deployed with `down: true` at the
- * link, which drops every packet and leaves the interfaces up on both sides. So nobody is told, and BFD has to notice. To heal is to
- * deploy the lab as it was.
+ * The tunnel with more of the traffic is cut, by a fault that drops every packet and leaves the interfaces up on both sides. So
+ * nobody is told, and BFD has to notice.
  */
 
 import { setTimeout as wait } from "node:timers/promises"
 import type { Client } from "../client.ts"
 import { Exit, Failure } from "../command.ts"
+import type { FaultsChanged } from "../fault-messages.ts"
 import { answers, type FlowState, longestOutageMs, watchFlows } from "../flows.ts"
-import type { Topology } from "../messages.ts"
 import { milliseconds } from "../render/flows.ts"
 import { routeLines } from "../render/routes.ts"
 import { print, styleOf } from "../terminal.ts"
@@ -53,13 +52,11 @@ type Rates = ReadonlyArray<Rate>
 interface Scene {
   readonly client: Client
   readonly lab: string
-  /** The lab as it is to be. */
-  readonly topology: Topology
   readonly states: ReadonlyArray<FlowState>
 }
 
 /** Cuts, watches, heals. Prints what it sees, and returns what is not as it should be. */
-export const showFailover = async (client: Client, topology: Topology, lab: string): Promise<ReadonlyArray<string>> => {
+export const showFailover = async (client: Client, lab: string): Promise<ReadonlyArray<string>> => {
   const spec = { ...ends, protocol: "udp", spacingMs, timeoutMs, payload: 0, ipv6: false }
   const watched = watchFlows(client, { lab, flows: Array.from({ length: flowCount }, () => spec), reportMs })
   let ended = false
@@ -67,13 +64,14 @@ export const showFailover = async (client: Client, topology: Topology, lab: stri
   // It is awaited below; a failure before that is seen as flows that do not answer.
   reading.catch(() => {})
   try {
-    const scene: Scene = { client, lab, topology, states: watched.states }
+    const scene: Scene = { client, lab, states: watched.states }
     const problems = await before(scene)
     if (problems.length > 0) return problems
     const rates = await ratesOf(scene)
     showRates(rates)
     const tunnel = tunnels[rates[1]!.out > rates[0]!.out ? 1 : 0]
-    return [...(await cutTunnel(scene, tunnel)), ...(await heal(scene, tunnel))]
+    const { fault, problems: seen } = await cutTunnel(scene, tunnel)
+    return [...seen, ...(await heal(scene, tunnel, fault))]
   } finally {
     ended = true
     await Promise.race([reading, wait(1000, undefined, { ref: false })]).catch(() => {})
@@ -111,8 +109,9 @@ const before = async (scene: Scene): Promise<ReadonlyArray<string>> => {
   return []
 }
 
-const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<ReadonlyArray<string>> => {
-  const { client, lab, states, topology } = scene
+/** Returns the id of the fault, and what is not as it should be. */
+const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<{ readonly fault: string; readonly problems: ReadonlyArray<string> }> => {
+  const { client, lab, states } = scene
   const style = styleOf(process.stdout)
   const { link } = tunnel
   const peer = await peerOf(scene, tunnel)
@@ -121,8 +120,9 @@ const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<ReadonlyArray<st
   const outagesBefore = states.map(({ outages }) => outages.length)
   print("")
   print(`${indent}${style.bold(`Cut ${link} silently:`)} packets vanish, interfaces stay up, nobody is told`)
-  print(style.dim(`${indent}(deployed with "down: true" at the link)`))
-  await change(client, withDown(topology, link))
+  const words = ["link-down", link, "carrier=keep"]
+  print(style.dim(`${indent}(weft inject ${words.join(" ")})`))
+  const fault = changed(`cut ${link}`, await client.inject({ lab, words, for: "", files: {} }))
   const gone = await until(async () => {
     const ways = waysOf(await routeTo(client, `${lab}/${near}`, states[0]!.report!.address))
     return !ways.includes(tunnel.near) && ways.length > 0
@@ -133,7 +133,9 @@ const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<ReadonlyArray<st
   const during = states.map((state, place) => ({ ...state, outages: state.outages.slice(outagesBefore[place]) }))
   const longestMs = Math.max(...during.map(longestOutageMs))
   showOutages(during)
-  if (!recovered) return [`traffic from ${ends.from} to ${ends.to} did not come back within ${patienceMs / 1000} s of the cut`]
+  if (!recovered) {
+    return { fault, problems: [`traffic from ${ends.from} to ${ends.to} did not come back within ${patienceMs / 1000} s of the cut`] }
+  }
   const [bfd, bgp] = await Promise.all([bfdOf(scene, peer), neighborOf(scene, peer)])
   print("")
   print(`${indent}BFD on ${near}: ${peer} ${bfd?.state ?? "?"}, ${bfd?.lastDownReason || bfd?.diagnostic || "?"}`
@@ -146,18 +148,19 @@ const cutTunnel = async (scene: Scene, tunnel: Tunnel): Promise<ReadonlyArray<st
   print(`${indent}BGP alone notices such a cut when its hold time is over: up to ${hold} s here.`)
   const measured = style.bold(style.green(`${Math.round(longestMs)} ms`))
   print(`${indent}Measured now, with BFD and ECMP: ${measured}, the longest outage of any flow`)
-  return [
+  const problems = [
     ...(lostOf(states) > lostBefore ? [] : [`no flow lost anything, though ${link} was cut`]),
     ...(longestMs <= boundMs ? [] : [`the outage lasted ${milliseconds(longestMs)}: more than ${boundMs / 1000} s is no failover`])
   ]
+  return { fault, problems }
 }
 
-const heal = async (scene: Scene, { link }: Tunnel): Promise<ReadonlyArray<string>> => {
-  const { client, states, topology } = scene
+const heal = async (scene: Scene, { link }: Tunnel, fault: string): Promise<ReadonlyArray<string>> => {
+  const { client, lab, states } = scene
   const style = styleOf(process.stdout)
   const lostBefore = lostOf(states)
   const started = performance.now()
-  await change(client, topology)
+  changed(`heal ${link}`, await client.heal({ lab, ids: [fault], all: false }))
   if (!(await until(() => isShared(scene)))) return [`${link} was healed and is not used again after ${patienceMs / 1000} s`]
   const tookMs = performance.now() - started
   const rates = await ratesOf(scene)
@@ -166,6 +169,7 @@ const heal = async (scene: Scene, { link }: Tunnel): Promise<ReadonlyArray<strin
   const verdict = lost === 0 ? style.green("nothing lost") : style.yellow(`${lost} lost`)
   print("")
   print(`${indent}${style.bold(`Heal ${link}:`)} both tunnels in use after ${milliseconds(tookMs)}, ${verdict} meanwhile`)
+  print(style.dim(`${indent}(weft heal ${fault})`))
   showRates(rates)
   const sent = states.reduce((sum, { report }) => sum + (report?.sent ?? 0), 0)
   const blindMs = Math.max(...states.map(({ report }) => report?.blindMs ?? 0))
@@ -174,24 +178,12 @@ const heal = async (scene: Scene, { link }: Tunnel): Promise<ReadonlyArray<strin
   return answer(scene) ? [] : [`not all flows answer after ${link} was healed: silent for ${milliseconds(after)}`]
 }
 
-/** The topology with the link down. */
-const withDown = async (topology: Topology, link: string): Promise<Topology> => {
-  const { isMap, isSeq, parseDocument } = await import("yaml")
-  const document = parseDocument(Buffer.from(topology.content).toString("utf8"))
-  const links: unknown = document.get("links")
-  const found = isSeq(links) ? links.items.find((item) => isMap(item) && item.get("name") === link) : undefined
-  if (!isMap(found)) throw new Failure(Exit.failed, `The demo's topology has no link ${link}`)
-  found.set("down", true)
-  return { ...topology, content: Buffer.from(document.toString()) }
-}
-
-const change = async (client: Client, topology: Topology | Promise<Topology>): Promise<void> => {
-  let failure = "the daemon hung up"
-  for await (const progress of client.deploy(await topology, false)) {
-    if (progress.event === "done") failure = ""
-    else if (progress.event === "failed") failure = progress.failed.message
-  }
-  if (failure !== "") throw new Failure(Exit.failed, `The demo's topology could not be changed: ${failure}`)
+/** The id of the fault that was injected or healed. @throws Failure when it was not */
+const changed = (what: string, { diagnostics, failures, faults }: FaultsChanged): string => {
+  const reasons = [...diagnostics.map(({ message }) => message), ...failures.map(({ error }) => error)]
+  const id = faults[0]?.id
+  if (reasons.length > 0 || id === undefined) throw new Failure(Exit.failed, `The demo could not ${what}: ${reasons.join("; ")}`)
+  return id
 }
 
 /** Address of the far router in a tunnel. */
