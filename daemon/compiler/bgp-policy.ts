@@ -61,10 +61,13 @@ export class Policies {
     for (const list of lists) this.useList(list, [...path, "prefix-list"])
     if (raw.prefix !== undefined) this.prefixLists[inline] = entries(asList(raw.prefix))
     const all = raw.prefix === undefined ? lists : [...lists, inline]
+    const exact = raw["exact-community"]
     return {
       ...(all.length === 0 ? {} : { prefixLists: all }),
       ...(raw["as-path"] === undefined ? {} : { asPath: raw["as-path"] }),
       ...(raw.community === undefined ? {} : { communities: asList(raw.community) }),
+      ...(raw["any-community"] === undefined ? {} : { anyCommunity: asList(raw["any-community"]) }),
+      ...(exact === undefined ? {} : { exactCommunities: exact === "none" ? [] : asList(exact) }),
       ...(raw["next-hop"] === undefined ? {} : { nextHop: asList(raw["next-hop"]).map(canonical) }),
       ...(raw.med === undefined ? {} : { med: raw.med }),
       ...(raw["local-preference"] === undefined ? {} : { localPref: raw["local-preference"] }),

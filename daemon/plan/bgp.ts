@@ -22,8 +22,12 @@ export interface PolicyMatch {
   readonly prefixLists?: ReadonlyArray<string>
   /** A regular expression over the AS path in text, `_` as routers have it. */
   readonly asPath?: string
-  /** Each must be there: `65000:1`, `no-export`, `65000:1:2` (large), `rt:65000:1`, `soo:65000:1` (extended). */
+  /** Each must be there: `65000:1`, `no-export`, `65000:1:2` (large), `rt:65000:1`, `soo:65000:1` (extended), `/EXPRESSION/`. */
   readonly communities?: ReadonlyArray<string>
+  /** One of these is there, at least. */
+  readonly anyCommunity?: ReadonlyArray<string>
+  /** These are there and, of their sorts, no others; empty: there are none at all. */
+  readonly exactCommunities?: ReadonlyArray<string>
   readonly nextHop?: ReadonlyArray<string>
   readonly med?: number
   readonly localPref?: number
@@ -53,7 +57,7 @@ export interface PolicySet {
   /** Replaces all of the same sorts. */
   readonly communities?: ReadonlyArray<string>
   readonly addCommunities?: ReadonlyArray<string>
-  /** Communities, or patterns with `*` in place of a number. */
+  /** Communities, patterns with `*` in place of a number, or `/EXPRESSION/`. */
   readonly removeCommunities?: ReadonlyArray<string>
 }
 

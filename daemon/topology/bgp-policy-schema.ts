@@ -1,7 +1,7 @@
 /** Policies and prefix lists as the file has them: each value checked, communities and AS-path expressions included. */
 import { Schema } from "effect"
-import * as AsPathExpression from "../wire/bgp/as-path-expression.ts"
 import * as CommunityText from "../wire/bgp/community-text.ts"
+import * as Expression from "../wire/bgp/expression.ts"
 import { As, FamilyWord, prefixProblem, Reference, Truth } from "./bgp-schema-parts.ts"
 import { formatPrefix, parseAddress, parsePrefix, width } from "./ip.ts"
 import { integer, oneOrMore, optional, text } from "./schema-parts.ts"
@@ -12,9 +12,22 @@ const communityProblem = (patterns: boolean) => (value: string): string | undefi
     : undefined
 const Community = text({ description: "a community such as 65000:1", problem: communityProblem(false) })
 const CommunityPattern = text({ description: 'a community such as 65000:1 or "65000:*"', problem: communityProblem(true) })
+const CommunityExpression = text({
+  description: 'a community such as 65000:1 or "65000:*", or an expression such as "/^65000:1[0-9]$/"',
+  problem: (value) => {
+    const source = Expression.expressionIn(value)
+    if (source === undefined) return communityProblem(true)(value)
+    const parsed = Expression.parseForCommunity(source)
+    return parsed.ok ? undefined : `the expression over communities ${parsed.message}`
+  }
+})
+const ExactCommunities = Schema.Union([Schema.Literal("none"), oneOrMore(CommunityPattern, "a community")]).annotate({
+  expected: "a community, a list of them, or none",
+  description: "These are there, and no others of the same sort; none: there is none of any sort"
+})
 
 const asPathProblem = (value: string): string | undefined => {
-  const parsed = AsPathExpression.parse(value)
+  const parsed = Expression.parse(value)
   return parsed.ok ? undefined : `the AS-path expression ${parsed.message}`
 }
 
@@ -69,7 +82,9 @@ const Match = Schema.Struct({
   "prefix-list": optional(oneOrMore(Reference("a prefix list"), "the name of a prefix list", "Any of these lists permits the prefix")),
   prefix: optional(PrefixList),
   "as-path": optional(text({ description: 'an expression over the AS path such as "^65000_"', problem: asPathProblem })),
-  community: optional(oneOrMore(CommunityPattern, "a community", "Each of them is there")),
+  community: optional(oneOrMore(CommunityExpression, "a community", "Each of them is there")),
+  "any-community": optional(oneOrMore(CommunityExpression, "a community", "One of them is there, at least")),
+  "exact-community": optional(ExactCommunities),
   "next-hop": optional(oneOrMore(AddressText, "an address", "The next hop is one of these")),
   med: optional(integer(0, 4294967295, "Exactly this")),
   "local-preference": optional(integer(0, 4294967295, "Exactly this")),
@@ -124,7 +139,7 @@ const Changes = Schema.Struct({
   "next-hop": optional(SetNextHop),
   community: optional(oneOrMore(Community, "a community", "Instead of what is there of the same sort")),
   "add-community": optional(oneOrMore(Community, "a community")),
-  "remove-community": optional(oneOrMore(CommunityPattern, 'a community, or a pattern such as "65000:*"'))
+  "remove-community": optional(oneOrMore(CommunityExpression, 'a community, a pattern such as "65000:*" or "/^65000:1/"'))
 }).annotate({ identifier: "BgpSet", expected: "a map with local-preference, med, prepend, community, ..." })
 
 const Term = Schema.Union([

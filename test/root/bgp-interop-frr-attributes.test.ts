@@ -88,6 +88,57 @@ t.test("attributes with FRR", { skip: needsRoot || missingPeers("frr") }, async 
     }, "through weft nothing is lost")
   })
 
+  await t.test("communities by expression, any of them, exactly these: weft and FRR judge alike, and delete alike", async (t) => {
+    const bear = (asn: number): ReadonlyArray<ReadonlyArray<string>> =>
+      [[`${asn}:11`, `${asn}:2`], [`${asn}:2`], [`${asn}:2:12`, `${asn}:3`], [`${asn}:111`, "no-peer"]]
+    const isLarge = (text: string): boolean => text.split(":").length === 3
+    const map = bear(65002).flatMap((texts, i) => [
+      `route-map own${i} permit 10`, `set community ${texts.filter((one) => !isLarge(one)).join(" ")}`,
+      ...texts.filter(isLarge).map((one) => `set large-community ${one}`), "exit"
+    ])
+    const lists = [
+      "bgp community-list expanded tens permit _65001:1[0-9]_", "bgp community-list standard two permit 65001:2",
+      "bgp community-list standard any permit 65001:3", "bgp community-list standard any permit 65001:111",
+      "bgp large-community-list expanded tens permit _65001:2:1[0-9]_"
+    ]
+    const judge = [
+      "route-map judge permit 10", "match community tens", "set local-preference 210", "exit",
+      "route-map judge permit 20", "match community two exact-match", "set local-preference 220", "exit",
+      "route-map judge permit 30", "match large-community tens", "set local-preference 230", "exit",
+      "route-map judge permit 40", "match community any", "set local-preference 240", "exit",
+      "route-map cut permit 10", "set comm-list tens2 delete", "set large-comm-list tens2 delete", "exit",
+      "bgp community-list expanded tens2 permit _65002:1[0-9]_", "bgp large-community-list expanded tens2 permit _65002:2:1[0-9]_"
+    ]
+    const cut = [{ permit: "any", set: { "remove-community": ["/^65001:1[0-9]$/", "/^65001:2:1/"] } }]
+    const tens = [
+      { permit: { community: "/_65002:1[0-9]_/" }, set: { "local-preference": 210 } },
+      { permit: { "exact-community": "65002:2", prefix: "10.2.1.0/24" }, set: { "local-preference": 220 } },
+      { permit: { community: "/^65002:2:1[0-9]$/" }, set: { "local-preference": 230 } },
+      { permit: { "any-community": ["65002:3", "65002:111"] }, set: { "local-preference": 240 } }
+    ]
+    const weft = (more: object) => ({
+      as: 65001,
+      networks: bear(65001).map((_, i) => ({ prefix: `10.1.${i}.0/24`, policy: `own${i}` })),
+      policies: { tens, cut, ...Object.fromEntries(bear(65001).map((texts, i) =>
+        [`own${i}`, [{ permit: "any", set: { community: texts } }]])) },
+      neighbors: [{ peer: f1, as: 65002, import: "tens", ...more }]
+    })
+    const networks = bear(65002).map((_, i) => `network 10.2.${i}.0/24 route-map own${i}`)
+    await lab.set(weft({}), { f1: [...map, ...lists, ...judge, router(65002, 1, neighbor(w1, 65001),
+      family("ipv4", `neighbor ${w1} activate`, `neighbor ${w1} route-map judge in`, ...networks))].join("\n") })
+    for (const [i, locPrf] of [210, 220, 230, 240].entries()) {
+      t.match(await lab.frrPath("f1", `10.1.${i}.0/24`), { locPrf }, `FRR of 10.1.${i}.0/24`)
+      t.match(await lab.paths(`10.2.${i}.0/24`), [{ localPref: locPrf }], `weft of 10.2.${i}.0/24`)
+    }
+    await lab.weft(weft({ import: undefined, export: "cut" }))
+    await lab.frr("f1").configure(`router bgp 65002\naddress-family ipv4 unicast\nneighbor ${w1} route-map cut out`)
+    t.match(await lab.frrPath("f1", "10.1.0.0/24", ({ community }) => community?.string === "65001:2"), { valid: true })
+    t.equal((await lab.frrPath("f1", "10.1.2.0/24", ({ largeCommunity }) => largeCommunity === undefined)).community?.string, "65001:3")
+    t.equal((await lab.frrPath("f1", "10.1.3.0/24")).community?.string, "65001:111 no-peer", "which is none of the tens")
+    await lab.paths("10.2.0.0/24", ([path]) => path?.communities.join() === "65002:2")
+    await lab.paths("10.2.2.0/24", ([path]) => path?.communities.join() === "65002:3")
+  })
+
   await t.test("no-export, no-advertise and no-export of what weft bears itself", async (t) => {
     const maps = ["no-export", "no-advertise"].map((name, i) =>
       [`route-map wk permit ${10 * (i + 1)}`, `match ip address prefix-list wk${i}`, `set community ${name}`, "exit"].join("\n"))

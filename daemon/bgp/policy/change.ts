@@ -1,11 +1,11 @@
 /** What an entry of a policy changes: `PolicySet` -> a function from a result to the next. */
 import type { PolicySet } from "../../plan/bgp.ts"
 import { parse as parseCommunity } from "../../wire/bgp/communities.ts"
-import { parsePattern } from "../../wire/bgp/community-text.ts"
 import { Origin, SegmentType } from "../../wire/bgp/iana.ts"
 import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import type { PolicyResult } from "../rib/types.ts"
-import { defaultLocalPref, extendedFits, largeFits, standardFits } from "./match.ts"
+import { compileFits, without as withoutFitting } from "./community-match.ts"
+import { defaultLocalPref } from "./match.ts"
 
 export type Change = (result: PolicyResult) => PolicyResult
 
@@ -111,7 +111,10 @@ const joined = <T>(here: ReadonlyArray<T>, more: ReadonlyArray<T>): ReadonlyArra
 
 /** First what is removed goes, then sorts are replaced, then comes what is added. */
 const communityChanges = ({ addCommunities, communities, removeCommunities }: PolicySet): ReadonlyArray<AttributeChange> => {
-  const changes: Array<AttributeChange> = (removeCommunities ?? []).map(removal)
+  const changes: Array<AttributeChange> = (removeCommunities ?? []).map((text) => {
+    const fits = compileFits(text)
+    return (attributes) => withoutFitting(fits, attributes)
+  })
   if (communities !== undefined) {
     const { extended, large, standard } = sorted(communities)
     changes.push((attributes) => ({
@@ -131,23 +134,4 @@ const communityChanges = ({ addCommunities, communities, removeCommunities }: Po
     }))
   }
   return changes
-}
-
-const removal = (text: string): AttributeChange => {
-  const pattern = parsePattern(text)
-  if (pattern === undefined) throw new Error(`Cannot compile a policy: "${text}" is no community`)
-  switch (pattern.kind) {
-    case "standard": {
-      const fits = standardFits(pattern)
-      return (attributes) => ({ ...attributes, communities: attributes.communities.filter((one) => !fits(one)) })
-    }
-    case "large": {
-      const fits = largeFits(pattern)
-      return (attributes) => ({ ...attributes, largeCommunities: attributes.largeCommunities.filter((one) => !fits(one)) })
-    }
-    case "extended": {
-      const fits = extendedFits(pattern)
-      return (attributes) => ({ ...attributes, extendedCommunities: attributes.extendedCommunities.filter((one) => !fits(one)) })
-    }
-  }
 }

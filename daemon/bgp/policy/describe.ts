@@ -23,6 +23,8 @@ const matchLines = (match: PolicyMatch): ReadonlyArray<string> => [
   ...(match.prefixLists === undefined ? [] : [`prefix-list ${match.prefixLists.join(" or ")}`]),
   ...(match.asPath === undefined ? [] : [`as-path ${match.asPath}`]),
   ...(match.communities ?? []).map((community) => `community ${community}`),
+  ...(match.anyCommunity === undefined ? [] : [`community ${match.anyCommunity.join(" or ")}`]),
+  ...(match.exactCommunities === undefined ? [] : [`community ${match.exactCommunities.join(" ") || "none"} exact-match`]),
   ...(match.nextHop === undefined ? [] : [`next-hop ${match.nextHop.join(" or ")}`]),
   ...(match.med === undefined ? [] : [`metric ${match.med}`]),
   ...(match.localPref === undefined ? [] : [`local-preference ${match.localPref}`]),

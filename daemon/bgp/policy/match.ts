@@ -1,11 +1,11 @@
 /** What an entry of a policy looks at, compiled to closures: cheap questions first, all must say yes. */
 import type { PolicyMatch } from "../../plan/bgp.ts"
-import { parse as parseExpression } from "../../wire/bgp/as-path-expression.ts"
 import { asPathText } from "../../wire/bgp/as-path-text.ts"
-import { type CommunityPattern, parsePattern } from "../../wire/bgp/community-text.ts"
+import { parse as parseExpression } from "../../wire/bgp/expression.ts"
 import { Origin } from "../../wire/bgp/iana.ts"
 import type { AsPath, PathAttributes } from "../../wire/bgp/path-attributes.ts"
 import { FamilyIndex, type PolicyMeta, Source } from "../rib/types.ts"
+import { compileExact, compileFits, type Fits, isThere } from "./community-match.ts"
 import type { PrefixList } from "./prefix-list.ts"
 
 export type Matcher = (attributes: PathAttributes, meta: PolicyMeta, bytes: Uint8Array, at: number, length: number) => boolean
@@ -25,7 +25,7 @@ const sources: Readonly<Record<NonNullable<PolicyMatch["source"]>, number>> = {
 /** Undefined: everything matches. */
 export const compileMatch = (match: PolicyMatch, lists: ReadonlyMap<string, PrefixList>): Matcher | undefined => {
   const matchers: Array<Matcher> = []
-  const { asPath, communities, family, localPref, med, nextHop, origin, prefixLists, source } = match
+  const { anyCommunity, asPath, communities, exactCommunities, family, localPref, med, nextHop, origin, prefixLists, source } = match
   if (family !== undefined) matchers.push((_, meta) => meta.family === FamilyIndex[family])
   if (source !== undefined) matchers.push((_, meta) => meta.source === sources[source])
   if (origin !== undefined) matchers.push((attributes) => attributes.origin === Origin[origin])
@@ -36,7 +36,9 @@ export const compileMatch = (match: PolicyMatch, lists: ReadonlyMap<string, Pref
     matchers.push(({ nextHop: here }) => here !== undefined && addresses.has(here))
   }
   if (prefixLists !== undefined) matchers.push(compileLists(prefixLists, lists))
-  for (const text of communities ?? []) matchers.push(compileCommunity(text))
+  for (const text of communities ?? []) matchers.push(compileAny([text]))
+  if (anyCommunity !== undefined) matchers.push(compileAny(anyCommunity))
+  if (exactCommunities !== undefined) matchers.push(compileExact(exactCommunities))
   if (asPath !== undefined) matchers.push(compileAsPath(asPath))
   if (matchers.length === 0) return undefined
   const [only] = matchers
@@ -53,47 +55,10 @@ const compileLists = (names: ReadonlyArray<string>, lists: ReadonlyMap<string, P
   return (_, meta, bytes, at, length) => compiled.some((list) => list.permits(meta.family, bytes, at, length))
 }
 
-/** Is this community, or one that fits the pattern, among those of the route? */
-export const compileCommunity = (text: string): Matcher => {
-  const pattern = parsePattern(text)
-  if (pattern === undefined) throw new Error(`Cannot compile a policy: "${text}" is no community`)
-  switch (pattern.kind) {
-    case "standard": {
-      const fits = standardFits(pattern)
-      return ({ communities }) => communities.some(fits)
-    }
-    case "large": {
-      const fits = largeFits(pattern)
-      return ({ largeCommunities }) => largeCommunities.some(fits)
-    }
-    case "extended": {
-      const fits = extendedFits(pattern)
-      return ({ extendedCommunities }) => extendedCommunities.some(fits)
-    }
-  }
-}
-
-type Pattern<K extends CommunityPattern["kind"]> = Extract<CommunityPattern, { readonly kind: K }>
-
-export const standardFits = ({ high, low }: Pattern<"standard">) => (value: number): boolean =>
-  (high === undefined || value >>> 16 === high) && (low === undefined || (value & 0xffff) === low)
-
-export const largeFits = ({ parts }: Pattern<"large">) => {
-  const shifts = [64n, 32n, 0n]
-  return (value: bigint): boolean =>
-    parts.every((part, index) => part === undefined || Number((value >> shifts[index]!) & 0xffff_ffffn) === part)
-}
-
-/** RFC 4360 2: of the type's octet the two highest bits say who may define it and whether it is transitive. */
-export const extendedFits = ({ administrator, assigned, subtype, type }: Pattern<"extended">) => (value: bigint): boolean => {
-  const here = Number(value >> 56n) & 0x3f
-  if (here > 2 || Number((value >> 48n) & 0xffn) !== subtype) return false
-  const isShort = here === 0
-  const owner = Number(isShort ? (value >> 32n) & 0xffffn : (value >> 16n) & 0xffff_ffffn)
-  const number = Number(isShort ? value & 0xffff_ffffn : value & 0xffffn)
-  // An AS number that two octets hold may come in four.
-  const isSameType = type === undefined || here === type || (type === 0 && here === 2)
-  return isSameType && (administrator === undefined || owner === administrator) && (assigned === undefined || number === assigned)
+/** Is a community of the route's among those that one of the patterns means? */
+const compileAny = (texts: ReadonlyArray<string>): Matcher => {
+  const patterns: ReadonlyArray<Fits> = texts.map(compileFits)
+  return (attributes) => patterns.some((fits) => isThere(fits, attributes))
 }
 
 /** Paths are kept once for all routes that have them: what an expression says of one is remembered as long as it is in use. */

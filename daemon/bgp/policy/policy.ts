@@ -5,6 +5,7 @@
  *
  *     prefix-list.ts  which prefixes
  *     match.ts        what else an entry looks at
+ *     community-match.ts  which communities a pattern means
  *     change.ts       what it changes
  *     describe.ts     all of it as text for people
  *

@@ -139,6 +139,26 @@ t.test("communities of all kinds, with wildcards", async (t) => {
   t.notOk(matches({ communities: ["1:1", "1:2"] }, { route: route(communities("1:1")) }), "each must be there")
 })
 
+t.test("communities by expression, any of several, and exactly these", async (t) => {
+  const has = (match: PolicyMatch, ...there: ReadonlyArray<string>): boolean => matches(match, { route: route(communities(...there)) })
+  t.ok(has({ communities: ["/^65000:1[0-9]$/"] }, "1:1", "65000:17"))
+  t.notOk(has({ communities: ["/^65000:1[0-9]$/"] }, "65000:170", "65000:17:1"))
+  t.ok(has({ communities: ["/^(no-export|blackhole)$/"] }, "blackhole"), "those with names go by them")
+  t.ok(has({ communities: ["/^rt:65000:/"] }, "rt:65000:9"))
+  t.ok(has({ communities: ["/^0x4300/"] }, "0x4300000000000001"), "of whatever type")
+  t.notOk(has({ communities: ["/^1:1.*2:2$/"] }, "1:1", "2:2"), "each community is a text of its own")
+  t.ok(has({ anyCommunity: ["1:1", "2:2:2", "/^rt:/"] }, "2:2:2"))
+  t.notOk(has({ anyCommunity: ["1:1", "2:2:2"] }, "1:2", "rt:1:1"))
+  t.ok(has({ exactCommunities: ["1:1", "1:2"] }, "1:2", "1:1"))
+  t.notOk(has({ exactCommunities: ["1:1", "1:2"] }, "1:1"), "one is missing")
+  t.notOk(has({ exactCommunities: ["1:1"] }, "1:1", "1:2"), "one is too many")
+  t.ok(has({ exactCommunities: ["1:1"] }, "1:1", "1:1:1", "rt:1:1"), "of other sorts there may be any")
+  t.ok(has({ exactCommunities: ["1:*", "rt:1:1"] }, "1:1", "1:2", "rt:1:1"))
+  t.notOk(has({ exactCommunities: ["1:*", "rt:1:1"] }, "1:1", "rt:1:1", "rt:1:2"))
+  t.ok(has({ exactCommunities: [] }))
+  t.notOk(has({ exactCommunities: [] }, "1:1:1"))
+})
+
 t.test("everything else that an entry may look at", async (t) => {
   t.ok(matches({ asPath: "^65001_" }))
   t.notOk(matches({ asPath: "^65002_" }))
@@ -197,6 +217,7 @@ t.test("communities are removed, replaced by sort and added, in this order", asy
   t.same(set({ communities: ["2:2"] }), communities("2:2", "1:1:1", "rt:1:1"))
   t.same(set({ addCommunities: ["2:2", "1:1", "2:2:2"] }), communities("1:1", "1:2", "2:2", "1:1:1", "2:2:2", "rt:1:1"))
   t.same(set({ removeCommunities: ["1:*", "rt:*:*"] }), communities("1:1:1"))
+  t.same(set({ removeCommunities: ["/^1:1/"] }), communities("1:2", "rt:1:1"))
   t.same(set({ removeCommunities: ["*:*:*"], addCommunities: ["3:3:3"] }), communities("1:1", "1:2", "3:3:3", "rt:1:1"))
 })
 
@@ -228,7 +249,7 @@ t.test("describe prints what who knows route-maps reads", async (t) => {
   const policy = [
     deny({ prefixLists: ["private", "bogons"] }),
     permit(
-      { asPath: "_65000_", communities: ["65000:*"], family: "ipv4" },
+      { asPath: "_65000_", communities: ["65000:*"], anyCommunity: ["1:1", "/^2:/"], exactCommunities: [], family: "ipv4" },
       { localPref: 200, prepend: [1, 1], med: "+5" },
       { continue: true }
     ),
@@ -241,6 +262,8 @@ t.test("describe prints what who knows route-maps reads", async (t) => {
     "  match family ipv4",
     "  match as-path _65000_",
     "  match community 65000:*",
+    "  match community 1:1 or /^2:/",
+    "  match community none exact-match",
     "  set local-preference 200",
     "  set metric +5",
     "  set as-path prepend 1 1",

@@ -1,8 +1,8 @@
-/** AS-path expressions: what routers' manuals say they match, against the engine of JavaScript where both speak one language. */
+/** Expressions over AS paths and communities: what routers' manuals say, against JavaScript's engine where both speak one language. */
 import t from "tap"
-import { type AsPathExpression, parse } from "../../../daemon/wire/bgp/as-path-expression.ts"
+import { type Expression, parse, parseForCommunity } from "../../../daemon/wire/bgp/expression.ts"
 
-const compiled = (source: string): AsPathExpression => {
+const compiled = (source: string): Expression => {
   const parsed = parse(source)
   if (!parsed.ok) throw new Error(`${source}: ${parsed.message}`)
   return parsed.value
@@ -103,4 +103,19 @@ t.test("forgets states when there are many, and still knows", async (t) => {
     const path = Array.from({ length: 30 }, () => String(1 + pick(3))).join("")
     t.equal(expression.test(path), /[12].{12}$/.test(path))
   }
+})
+
+t.test("parseForCommunity knows what communities are made of", async (t) => {
+  const test = (source: string, text: string): boolean => {
+    const parsed = parseForCommunity(source)
+    return parsed.ok && parsed.value.test(text)
+  }
+  t.ok(test("^65000:1[0-9]$", "65000:17"))
+  t.notOk(test("^65000:1[0-9]$", "65000:17:1"))
+  t.ok(test("_65000:1_", "65000:1"))
+  t.notOk(test("_65000:1_", "65000:1:2"), "a colon is no end")
+  t.ok(test("^(no-export|rt:.*)$", "rt:65000:1"))
+  t.ok(test("^0x4", "0x4300000000000001"))
+  const refused = parseForCommunity("^65000:1 65000:2$")
+  t.match(refused.ok ? "accepted" : refused.message, /" " at 9 is never part of a community/)
 })

@@ -1,10 +1,12 @@
 /**
- * Regular expressions over an AS path in text, as routers have them: `^65000_`, `_65001$`, `^$`, `^(65000|65001)(_.*)?$`.
+ * Regular expressions over an AS path or a community in text, as routers have them: `^65000_`, `_65001$`, `^$`,
+ * `^(65000|65001)(_.*)?$`; of communities `^65000:1[0-9]$`, `^rt:`.
  *
- * The text is the path as routers print it: numbers with a space between, `{1,2}` an AS_SET, `(1 2)` a confederation's
- * sequence, `[1,2]` its set. The language is that of POSIX extended expressions with `_` for "begin, end, or what separates
- * numbers"; no back references, so that every expression is a finite automaton: the time for a path is proportional to its length, whatever
- * the expression. (JavaScript's own engine backtracks: a neighbour's long path could hold the thread for hours.)
+ * The text of a path is as routers print it: numbers with a space between, `{1,2}` an AS_SET, `(1 2)` a confederation's
+ * sequence, `[1,2]` its set. The text of a community is that of `communities.ts`: one of them, not all of a route. The language is
+ * that of POSIX extended expressions with `_` for "begin, end, or what separates numbers"; no back references, so that every
+ * expression is a finite automaton: the time for a text is proportional to its length, whatever the expression. (JavaScript's own
+ * engine backtracks: a neighbour's long path could hold the thread for hours.)
  *
  *     text --parse--> program (Thompson's NFA) --test--> states of a DFA, made when first met
  *
@@ -18,15 +20,25 @@ type Step =
   | { readonly op: "begin" | "end"; next: number }
   | { readonly op: "match" }
 
-export interface AsPathExpression {
+/** What an expression is about: which characters can be in the text at all, so that others are a mistake. */
+interface Subject {
+  readonly name: string
+  readonly characters: RegExp
+}
+
+const asPath: Subject = { name: "an AS path", characters: /^[0-9 ,{}()[\].:-]$/ }
+/** Well-known ones have names; a hexadecimal one is `0x...`, an `L` marks four octets. */
+const community: Subject = { name: "a community", characters: /^[0-9a-zL:.-]$/ }
+
+export interface Expression {
   readonly source: string
   /** Is the expression found anywhere in the text? */
   readonly test: (text: string) => boolean
 }
 
-export type Parsed = { readonly ok: true; readonly value: AsPathExpression } | { readonly ok: false; readonly message: string }
+export type Parsed = { readonly ok: true; readonly value: Expression } | { readonly ok: false; readonly message: string }
 
-/** Characters beyond do not appear in paths. */
+/** Characters beyond do not appear in paths and communities. */
 const alphabet = 128
 const mostSteps = 2000
 const mostStates = 500
@@ -59,9 +71,11 @@ class Reader {
   private at = 0
   private depth = 0
   private readonly text: string
+  private readonly subject: Subject
 
-  constructor(text: string) {
+  constructor(text: string, subject: Subject) {
     this.text = text
+    this.subject = subject
   }
 
   whole(): Node {
@@ -147,8 +161,8 @@ class Reader {
   }
 
   private literal(character: string, begin: number): Node {
-    if (!/^[0-9 ,{}()[\].:-]$/.test(character)) {
-      throw new Malformed(`${JSON.stringify(character)} at ${begin + 1} is never part of an AS path`)
+    if (!this.subject.characters.test(character)) {
+      throw new Malformed(`${JSON.stringify(character)} at ${begin + 1} is never part of ${this.subject.name}`)
     }
     return { kind: "set", set: setOf(character) }
   }
@@ -284,12 +298,21 @@ class Automaton {
   }
 }
 
-/** Reads an expression; the message says what is wrong with it. */
-export const parse = (source: string): Parsed => {
+/** Reads an expression over AS paths; the message says what is wrong with it. */
+export const parse = (source: string): Parsed => read(source, asPath)
+
+/** Reads an expression over the text of one community. */
+export const parseForCommunity = (source: string): Parsed => read(source, community)
+
+/** `/EXPRESSION/` where a pattern may stand, too -> the expression; undefined: it is something else. */
+export const expressionIn = (text: string): string | undefined =>
+  text.length >= 2 && text.startsWith("/") && text.endsWith("/") ? text.slice(1, -1) : undefined
+
+const read = (source: string, subject: Subject): Parsed => {
   if (source.length > longestSource) return { ok: false, message: `has ${source.length} characters, at most ${longestSource} are read` }
   try {
     const program: Array<Step> = [{ op: "match" }]
-    const automaton = new Automaton(program, emit(program, new Reader(source).whole(), 0))
+    const automaton = new Automaton(program, emit(program, new Reader(source, subject).whole(), 0))
     return { ok: true, value: { source, test: (text) => automaton.test(text) } }
   } catch (error) {
     if (error instanceof Malformed) return { ok: false, message: error.message }
