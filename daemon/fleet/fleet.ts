@@ -15,7 +15,7 @@ import type { Plan } from "../plan/resource.ts"
 import { allocateVnis, vnisOf } from "../plan/vni.ts"
 import {
   type Change, changeOf, type ChangeOutcome, type ChangeWatch, type Inspection, type LabControl, type LabSummary,
-  type PlannedChanges, Refused, Unplaceable
+  onlyLabOf, type PlannedChanges, Refused, Unplaceable
 } from "../reconciler/control.ts"
 import { faultNotes, inspectionOf, nodesOf, segmentsOf, summaryOf, withFaultsShown } from "../reconciler/inspection.ts"
 import type { Reconciler } from "../reconciler/reconciler.ts"
@@ -395,10 +395,7 @@ export class Fleet implements LabControl {
   }
 
   async onlyLab(): Promise<string> {
-    const { labs } = await this.labs()
-    if (labs.length === 1) return labs[0]!.name
-    const names = labs.map((lab) => lab.name).join(", ")
-    throw new Refused("not-found", labs.length === 0 ? "No lab is deployed" : `Which lab? Deployed: ${names}`)
+    return onlyLabOf((await this.labs()).labs)
   }
 
   /** A lab that etcd has lost may still be on some host. */

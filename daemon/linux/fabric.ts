@@ -63,17 +63,32 @@ export const open = (instance: string): Netns.Netns => {
 export const links = (netns: number): ReadonlyArray<Link.Link> =>
   Array.from(dump(netns, Link.dumpLinks), (message) => Link.decode(message.body))
 
-/** Some interfaces of a namespace; undefined when one of them is not there. @throws KernelError */
-export const linksAt = (netns: number, indexes: Iterable<number>): ReadonlyArray<Link.Link> | undefined => {
+/** Some interfaces of a namespace, as the kernel tells of them; undefined when one of them is not there. @throws KernelError */
+const bodiesAt = (netns: number, indexes: Iterable<number>): ReadonlyArray<Uint8Array> | undefined => {
   try {
     const asked = dump(netns, (out) => {
       for (const index of indexes) Link.getLink(out, index)
     })
-    return Array.from(asked, (message) => Link.decode(message.body))
+    return Array.from(asked, (message) => message.body)
   } catch (error) {
     if (error instanceof KernelError && error.code === "ENODEV") return undefined
     throw error
   }
+}
+
+/** Some interfaces of a namespace; undefined when one of them is not there. @throws KernelError */
+export const linksAt = (netns: number, indexes: Iterable<number>): ReadonlyArray<Link.Link> | undefined =>
+  bodiesAt(netns, indexes)?.map(Link.decode)
+
+/** Up to so many interfaces are asked for one by one; for more of them it is quicker to read all that the namespace has. */
+const fewLinks = 64
+
+/** Which of these interfaces have a carrier and do not send yet: the kernel has not acted on it. @throws KernelError */
+export const opening = (netns: number, indexes: ReadonlySet<number>): ReadonlySet<number> => {
+  const few = indexes.size <= fewLinks ? bodiesAt(netns, indexes) : undefined
+  const bodies = few ?? Array.from(dump(netns, Link.dumpLinks), (message) => message.body)
+  const carriers = bodies.filter((body) => !Link.isSending(body)).map(Link.decode).filter(({ carrier }) => carrier)
+  return new Set(carriers.map(({ index }) => index)).intersection(indexes)
 }
 
 export interface FabricPorts {

@@ -10,11 +10,19 @@ import type { Diagnostic } from "../topology/diagnostic.ts"
 
 /** A call that was refused before anything was touched. `unavailable`: what it needs cannot be reached. */
 export class Refused extends Error {
-  readonly code: "not-found" | "busy" | "unavailable"
+  readonly code: "not-found" | "ambiguous" | "busy" | "unavailable"
   constructor(code: Refused["code"], message: string) {
     super(message)
     this.code = code
   }
+}
+
+/** The only one of the labs. @throws Refused when there is none, or a choice */
+export const onlyLabOf = (labs: ReadonlyArray<{ readonly name: string }>): string => {
+  const [only] = labs
+  if (only === undefined) throw new Refused("not-found", "No lab is deployed")
+  if (labs.length > 1) throw new Refused("ambiguous", `Which lab? Deployed: ${labs.map(({ name }) => name).join(", ")}. Name one`)
+  return only.name
 }
 
 /** A plan that fits on no host, with the reasons at their places in the topology. */

@@ -30,7 +30,7 @@ import * as Snapshot from "../resources/snapshot.ts"
 import { handlers } from "../resources/table.ts"
 import type { LabEntry, LabState, Store } from "../store/store.ts"
 import { apply, type Report } from "./apply.ts"
-import { Refused } from "./control.ts"
+import { onlyLabOf, Refused } from "./control.ts"
 import { faultNotes } from "./inspection.ts"
 import { settleSessions } from "./sessions.ts"
 import { sweep } from "./sweep.ts"
@@ -266,10 +266,7 @@ export class Reconciler {
 
   /** The name of the lab when there is exactly one. */
   async onlyLab(): Promise<string> {
-    const labs = await this.store.labs()
-    if (labs.length === 1) return labs[0]!.name
-    const names = labs.map((lab) => lab.name).join(", ")
-    throw new Refused("not-found", labs.length === 0 ? "No lab is deployed" : `Which lab? Deployed: ${names}`)
+    return onlyLabOf(await this.store.labs())
   }
 
   async require(name: string): Promise<LabEntry> {

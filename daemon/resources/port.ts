@@ -218,18 +218,12 @@ const openingMs = 3000
  */
 const opened = async (lab: Lab, steps: ReadonlyArray<StepOf<"port">>): Promise<void> => {
   const sides = steps.flatMap(({ after }) => (after!.spec.carrier === "lost" ? [] : (lab.fabricIndex(name(after!.spec)) ?? [])))
-  if (sides.length === 0) return
-  const waited = new Set(sides)
+  let waited: ReadonlySet<number> = new Set(sides)
   const deadline = performance.now() + openingMs
-  const isWaitedFor = (body: Uint8Array): boolean => {
-    if (Link.isSending(body)) return false
-    const { carrier, index } = Link.decode(body)
+  for (let pauseMs = 1; waited.size > 0 && performance.now() < deadline; pauseMs = Math.min(50, pauseMs * 2)) {
     // A node that has taken its side down meanwhile has no carrier to wait for.
-    return carrier && waited.has(index)
-  }
-  for (let pauseMs = 1; performance.now() < deadline; pauseMs = Math.min(50, pauseMs * 2)) {
-    if (!Array.from(dump(lab.daemon.fabric.fd, Link.dumpLinks)).some(({ body }) => isWaitedFor(body))) return
-    await sleep(pauseMs)
+    waited = Fabric.opening(lab.daemon.fabric.fd, waited)
+    if (waited.size > 0) await sleep(pauseMs)
   }
 }
 

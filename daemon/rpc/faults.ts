@@ -45,13 +45,13 @@ const labOf = async ({ onlyLab }: FaultsDependencies, labs: Known, request: Inje
   /** `branch/fw:wan`, also behind `link=`. */
   const pattern = /^((?:[a-z][a-z0-9-]*=)?)([a-z0-9-]+)\/(.*)$/s
   const found = new Set(words.flatMap((word) => [pattern.exec(word)?.[2] ?? ""]).filter((name) => names.has(name)))
-  if (found.size > 1) throw new Refused("not-found", `A fault is of one lab: the words name ${[...found].join(" and ")}`)
+  if (found.size > 1) throw new Refused("ambiguous", `A fault is of one lab: the words name ${[...found].join(" and ")}`)
   const [named] = found
   const bare = words.map((word) => {
     const [, key = "", name = "", rest = ""] = pattern.exec(word) ?? []
     return names.has(name) ? key + rest : word
   })
-  if (lab !== "" && named !== undefined && named !== lab) throw new Refused("not-found", `The words name lab "${named}", --lab "${lab}"`)
+  if (lab !== "" && named !== undefined && named !== lab) throw new Refused("ambiguous", `The words name lab "${named}", --lab "${lab}"`)
   return [lab !== "" ? lab : (named ?? (await onlyLab())), bare]
 }
 

@@ -89,6 +89,10 @@ t.test("lifecycle", { skip: needsRoot }, async (t) => {
     t.not(ambiguous.code, 0)
     t.match(ambiguous.stderr, new RegExp(`${left}/a`))
     t.equal((await weftd.weft(["exec", `${left}/a`, "--", "true"])).code, 0)
+    for (const words of [["inspect"], ["inject", "node-pause", "a"], ["probe", "a", "b"]]) {
+      t.match(await weftd.weft(words), { code: 2, stderr: /Which lab\? Deployed: .*\. Name one/ }, `weft ${words.join(" ")}`)
+    }
+    t.match(await weftd.weft(["inject", "--lab", right, "node-pause", `${left}/a`]), { code: 2, stderr: /The words name lab/ })
     await weftd.destroy(right)
     t.same(identities(await weftd.inspect(left)), before)
     t.ok(await weftd.pings(left, "a", "10.1.0.2"))
