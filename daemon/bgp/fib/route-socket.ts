@@ -164,8 +164,6 @@ export class RouteWriter {
     // It was closed while it waited.
     if (batch === undefined) return
     const { bytes, done } = batch
-    underWay++
-    this.#isSending = true
     addon.routeSocketSend(this.#descriptor, bytes, bytes.length, (errno, answers) => {
       underWay--
       this.#isSending = false
@@ -173,6 +171,9 @@ export class RouteWriter {
       RouteWriter.#start()
       if (!this.#isClosed) done(outcome(errno, answers))
     })
+    // It may throw (EMFILE); what it calls back comes later.
+    underWay++
+    this.#isSending = true
   }
 }
 
