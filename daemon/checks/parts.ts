@@ -3,8 +3,9 @@ import { Schema } from "effect"
 import { randomBytes } from "node:crypto"
 import { isIP } from "node:net"
 import type { Path } from "../topology/diagnostic.ts"
+import { duration, hourMs, minuteMs } from "../topology/duration.ts"
 import { integer, optional, text } from "../topology/schema-parts.ts"
-import { parseRate, parseShare, parseSpan, parseTime } from "../topology/units.ts"
+import { parseRate, parseShare, parseSpan } from "../topology/units.ts"
 import type { Reference } from "./kind.ts"
 import type { Lab, LabNode } from "./lab.ts"
 
@@ -14,27 +15,11 @@ export const Target = text({
   description: "a node, one of its ports as NODE:PORT, or an address",
   problem: (value) => (value.trim() === "" ? "the text is empty" : undefined)
 })
-export const Time = text({
-  description: "a time such as 500ms, 10s or 2m",
-  problem: (value) => {
-    const ms = parseSpan(value)
-    return ms === undefined || ms <= 0 ? "expected a time such as 500ms, 10s or 2m" : ms > 3_600_000 ? "at most an hour" : undefined
-  }
-})
+export const Time = duration({ example: "a time such as 500ms, 10s or 2m", leastMs: 1, mostMs: hourMs })
 /** A time that is measured, not waited for: fractions of a millisecond count. */
-export const Measure = text({
-  description: "a time such as 500ms, 1.5ms or 300us",
-  problem: (value) => {
-    const ms = exactMs(value)
-    return ms === undefined ? "expected a time such as 500ms, 1.5ms or 300us" : ms > 3_600_000 ? "at most an hour" : undefined
-  }
-})
-export const Spacing = text({
-  description: "a time such as 5ms, from one probe to the next",
-  problem: (value) => {
-    const ms = exactMs(value)
-    return ms === undefined || ms < 0.1 ? "expected a time such as 1ms, 100us at least" : ms > 60_000 ? "at most a minute (60s)" : undefined
-  }
+export const Measure = duration({ example: "a time such as 500ms, 1.5ms or 300us", leastMs: 0, mostMs: hourMs })
+export const Spacing = duration({
+  description: "a time such as 5ms, from one probe to the next", example: "a time such as 1ms or 500us", leastMs: 0.1, mostMs: minuteMs
 })
 export const Rate = text({
   description: "a rate such as 50mbit",
@@ -49,11 +34,6 @@ export const Flag = Schema.Boolean.annotate({ expected: "true or false" })
 
 /** ms of a `Time` that was checked. */
 export const msOf = (value: string | undefined, otherwise: number): number => (value === undefined ? otherwise : parseSpan(value)!)
-
-/** Exact ms of a `Measure`, or of a `Time`. Undefined: it is neither. */
-export function exactMs(value: string): number | undefined {
-  return parseTime(value) ?? parseSpan(value)
-}
 
 const Plain = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean]).annotate({ expected: "text, a number or a boolean" })
 

@@ -10,8 +10,8 @@ import { Schema } from "effect"
 import type { FaultRequest } from "../plan/fault.ts"
 import type { Plan } from "../plan/resource.ts"
 import { formatPath, type Path, quote, type Reporter } from "../topology/diagnostic.ts"
+import { dayMs, duration } from "../topology/duration.ts"
 import { decoder } from "../topology/explain.ts"
-import { text } from "../topology/schema-parts.ts"
 import { parseSpan } from "../topology/units.ts"
 import type { Problem } from "./kind.ts"
 import { kindNames, kindOf } from "./kinds.ts"
@@ -22,17 +22,8 @@ export interface ReadFault extends FaultRequest {
   readonly forMs?: number
 }
 
-/** A day: who wants a fault for longer heals it by hand. */
-const longestMs = 86_400_000
-
-const For = text({
-  description: "a time such as 500ms, 30s or 5m",
-  problem: (value) => {
-    const ms = parseSpan(value)
-    return ms === undefined || ms <= 0 ? "expected a time such as 500ms, 30s or 5m" : ms > longestMs ? "at most a day (24h)" : undefined
-  }
-})
-const decodeFor = decoder(For)
+/** Who wants a fault for longer than a day heals it by hand. */
+const decodeFor = decoder(duration({ example: "a time such as 500ms, 30s or 5m", leastMs: 1, mostMs: dayMs }))
 
 /**
  * Reads one fault: a map with a kind as its key, and `for` beside it.

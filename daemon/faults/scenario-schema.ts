@@ -1,10 +1,9 @@
 /** The shape of a scenario (`*.scenario.yaml`), version 1, and what its words stand for. Each entry is decoded on its own. */
 import { Schema } from "effect"
+import { dayMs, duration, durationOrZero, durationText } from "../topology/duration.ts"
 import { integer, oneOrMore, optional, text } from "../topology/schema-parts.ts"
 import { parseSpan } from "../topology/units.ts"
 
-/** A day. */
-const longestMs = 86_400_000
 const example = "a time such as 500ms, 30s or 5m"
 
 export interface Range {
@@ -26,21 +25,15 @@ export const parseFrequency = (value: string): number | undefined => {
   return match === null || unit === undefined || Number(match[1]) === 0 ? undefined : Number(match[1]) / unit
 }
 
-const spanProblem = (value: string, least: number): string | undefined => {
-  const ms = parseSpan(value)
-  if (ms === undefined) return `expected ${example}`
-  return ms < least ? `at least ${least}ms` : ms > longestMs ? "at most a day (24h)" : undefined
-}
-
 const rangeProblem = (value: string): string | undefined => {
   const range = parseRange(value)
   if (range === undefined) return `expected ${example}, or two of them such as 5s..20s`
   if (range.most < range.least) return "the second time is shorter than the first"
-  return range.least < 1 ? "at least 1ms" : range.most > longestMs ? "at most a day (24h)" : undefined
+  return range.least < 1 ? "at least 1ms" : range.most > dayMs ? `at most ${durationText(dayMs)}` : undefined
 }
 
-const Moment = text({ description: example, problem: (value) => spanProblem(value, 0) })
-const Span = text({ description: example, problem: (value) => spanProblem(value, 1) })
+const Moment = durationOrZero({ example: `${example}, or 0`, mostMs: dayMs })
+const Span = duration({ example, leastMs: 1, mostMs: dayMs })
 const Spans = text({ description: `${example}, or two of them such as 5s..20s`, problem: rangeProblem })
 const Frequency = text({
   description: "a rate such as 4/min",
@@ -89,7 +82,7 @@ export type RandomSpec = typeof Random.Type
 
 export interface Timing {
   readonly name?: string
-  readonly at?: string
+  readonly at?: string | number
   readonly every?: string
   readonly jitter?: string
   readonly count?: number

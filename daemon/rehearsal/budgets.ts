@@ -3,7 +3,7 @@
  * for each kind the most particular one, that of the step for this flow, of the step, of the flow, of all. Pure.
  */
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
-import { parseShare, parseTime } from "../topology/units.ts"
+import { parseDuration, parseShare } from "../topology/units.ts"
 import { type Budget, budgetKinds, type BudgetKind, type Flow } from "./model.ts"
 import type { FlowBudget, LimitsSpec } from "./schema.ts"
 import type { FlowsRead } from "./flows.ts"
@@ -50,7 +50,7 @@ const limitOf = (kind: BudgetKind, limit: NonNullable<LimitsSpec[BudgetKind]>): 
   const unit = kind !== "max-loss" ? "ms" : typeof limit === "number" ? "probes" : "%"
   if (limit === "none") return { limit, value: Infinity, unit }
   if (typeof limit === "number") return { limit: kind === "max-loss" ? String(limit) : "0ms", value: limit, unit }
-  return { limit, value: kind === "max-loss" ? parseShare(limit)! * 100 : parseTime(limit)!, unit }
+  return { limit, value: kind === "max-loss" ? parseShare(limit)! * 100 : parseDuration(limit)!, unit }
 }
 
 /** Indexes of the budgets that hold for a flow in a step: at most one of each kind. */

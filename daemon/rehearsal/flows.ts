@@ -5,7 +5,7 @@ import type { Plan } from "../plan/resource.ts"
 import { terms } from "../probes/protocols.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
-import { parseRate, parseSpan, parseTime } from "../topology/units.ts"
+import { parseDuration, parseRate, parseSpan } from "../topology/units.ts"
 import { type Flow, firstRollBack, type Step } from "./model.ts"
 import { type FlowBudget, type FlowOptions, FlowSpec, PairsSpec } from "./schema.ts"
 import { type Nodes, nodesIn, nodesInAny } from "./versions.ts"
@@ -142,7 +142,7 @@ const lookUp = ({ path, text, what }: ReturnType<typeof referencesOf>[number], n
 const checkOptions = (options: FlowOptions, path: Path, reporter: Reporter): void => {
   const { protocol = "udp", spacing } = options
   const { leastSpacingMs } = terms[protocol]
-  if (spacing !== undefined && parseTime(spacing)! < leastSpacingMs) {
+  if (spacing !== undefined && parseDuration(spacing)! < leastSpacingMs) {
     reporter.error([...path, "spacing"], `is too short for ${protocol}: ${leastSpacingMs}ms at least`)
   }
   const only: Readonly<Record<string, ReadonlyArray<string>>> = {
@@ -165,7 +165,7 @@ const flowOf = ([from, to]: Pair, entry: Entry, reading: ReadingFlows): Flow | u
   return {
     title: name === undefined ? `${ends} ${protocol}` : entry.pairs.length === 1 ? name : `${name} ${ends}`,
     from, to: life.target, protocol, ipv6, payload,
-    spacingMs: spacing === undefined ? terms[protocol].spacingMs : parseTime(spacing)!,
+    spacingMs: spacing === undefined ? terms[protocol].spacingMs : parseDuration(spacing)!,
     timeoutMs: timeout === undefined ? 0 : parseSpan(timeout)!,
     ...(port === undefined ? {} : { port }), ...(path === undefined ? {} : { path }), ...(host === undefined ? {} : { host }),
     ...(expect === undefined ? {} : { expect }), ...(query === undefined ? {} : { name: query }), ...(type === undefined ? {} : { type }),

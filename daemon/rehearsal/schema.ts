@@ -5,42 +5,31 @@
 import { Schema } from "effect"
 import { Flag, NodeName, Nodes, PortNumber, Rate, Targets, Word } from "../checks/parts.ts"
 import { protocols } from "../probes/protocols.ts"
+import { dayMs, duration, durationOrZero, minuteMs } from "../topology/duration.ts"
 import { Command, integer, oneOrMore, optional, text } from "../topology/schema-parts.ts"
-import { parseShare, parseSpan, parseTime } from "../topology/units.ts"
+import { parseShare } from "../topology/units.ts"
 
-const dayMs = 86_400_000
 const example = "a time such as 500ms, 30s or 5m"
 
-const spanProblem = (value: string, least: number): string | undefined => {
-  const ms = parseSpan(value)
-  return ms === undefined || ms < least ? `expected ${example}` : ms > dayMs ? "at most a day (24h)" : undefined
-}
+export const Span = duration({ example, leastMs: 1, mostMs: dayMs })
+const SpanOrNone = durationOrZero({ example: `${example}, or 0`, mostMs: dayMs })
 
-export const Span = text({ description: example, problem: (value) => spanProblem(value, 1) })
-const SpanOrNone = text({ description: `${example}, or 0`, problem: (value) => (value === "0" ? undefined : spanProblem(value, 0)) })
-
-const Spacing = text({
-  description: "a time such as 1ms, from one probe to the next",
-  problem: (value) => {
-    const ms = parseTime(value)
-    return ms === undefined || ms < 0.1 ? "expected a time such as 1ms, 100us at least" : ms > 60_000 ? "at most a minute (60s)" : undefined
-  }
+const Spacing = duration({
+  description: "a time such as 1ms, from one probe to the next", example: "a time such as 1ms or 500us", leastMs: 0.1, mostMs: minuteMs
 })
 
 /** Settling and warming up: a time, or how they are bounded. */
 const Settle = Schema.Union([SpanOrNone, Schema.Struct({ "at-most": Span })])
-  .annotate({ identifier: "Settle", expected: `${example}, or a map with at-most`,
+  .annotate({ identifier: "Settle", expected: `${example}, 0, or a map with at-most`,
     description: "How long flows are watched after the action: exactly so long, or until they are calm, but at most so long" })
 const WarmUp = Schema.Union([SpanOrNone, Schema.Struct({ for: optional(SpanOrNone), "at-most": optional(Span) })])
-  .annotate({ expected: `${example}, or a map with for and at-most`,
+  .annotate({ expected: `${example}, 0, or a map with for and at-most`,
     description: "How long every flow must have been answered before the first step; 1s, within 60s, unless given" })
 
-const isPositive = (ms: number | undefined): boolean => ms !== undefined && ms >= 0 && ms <= dayMs
 const limitTime = (description: string) => Schema.Union([
   Schema.Literals(["none"]),
-  text({ description, problem: (value) => (isPositive(parseTime(value)) ? undefined : "expected a time such as 500ms, or none") }),
-  Schema.Finite.check(Schema.makeFilter((value: number) => value === 0, { expected: "a time such as 500ms, 0 or none" }))
-]).annotate({ expected: "a time such as 500ms, 0 or none", description })
+  durationOrZero({ description, example: "a time such as 500ms or 2m, 0 or none", mostMs: dayMs })
+]).annotate({ expected: "a time such as 500ms or 2m, 0 or none", description })
 const LossText = text({
   description: "a share such as 0.1%",
   problem: (value) => (parseShare(value) === undefined ? "expected a share such as 0.1%, a number of probes such as 5, or none" : undefined)

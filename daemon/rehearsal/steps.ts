@@ -20,15 +20,15 @@ const defaultWarmUp = { quietMs: 1000, mostMs: 60_000 }
 const defaultTimeoutMs = 60_000
 const defaultParallel = 32
 
-type Bounded = string | { readonly "at-most": string }
+type Bounded = string | number | { readonly "at-most": string }
 
 export const settleOf = (value: Bounded | undefined, otherwise: Settle = { until: "calm", mostMs: defaultMostMs }): Settle =>
   value === undefined ? otherwise
-    : typeof value === "string" ? { until: "time", ms: parseSpan(value)! } : { until: "calm", mostMs: parseSpan(value["at-most"])! }
+    : typeof value === "object" ? { until: "calm", mostMs: parseSpan(value["at-most"])! } : { until: "time", ms: parseSpan(value)! }
 
-export const warmUpOf = (value: string | { readonly for?: string; readonly "at-most"?: string } | undefined) => {
+export const warmUpOf = (value: string | number | { readonly for?: string | number; readonly "at-most"?: string } | undefined) => {
   if (value === undefined) return defaultWarmUp
-  const { "at-most": most, for: quiet } = typeof value === "string" ? { for: value, "at-most": undefined } : value
+  const { "at-most": most, for: quiet } = typeof value === "object" ? value : { for: value, "at-most": undefined }
   const quietMs = quiet === undefined ? defaultWarmUp.quietMs : parseSpan(quiet)!
   return { quietMs, mostMs: most === undefined ? quietMs + defaultWarmUp.mostMs : parseSpan(most)! }
 }

@@ -23,10 +23,13 @@ const octets = { b: 1, kb: 2 ** 10, mb: 2 ** 20 }
 /** `4ms`, `300us`, `1.5s` -> milliseconds. */
 export const parseTime = (value: string | number): number | undefined => tidy(quantity(value, milliseconds))
 
-/** Times that people wait for: `5m`, `1h` and what {@link parseTime} knows -> milliseconds, whole ones. */
-export const parseSpan = (value: string): number | undefined => {
-  const match = /^(\d+(?:\.\d+)?) ?(m|min|h)$/.exec(value.trim())
-  const ms = match === null ? parseTime(value) : Number(match[1]) * (match[2] === "h" ? 3_600_000 : 60_000)
+/** Times of people, not of packets: `5m`, `1h` and what {@link parseTime} knows -> milliseconds. */
+export const parseDuration = (value: string | number): number | undefined =>
+  tidy(quantity(value, { ...milliseconds, m: 60_000, min: 60_000, h: 3_600_000 }))
+
+/** What {@link parseDuration} knows, for those who wait -> whole milliseconds. */
+export const parseSpan = (value: string | number): number | undefined => {
+  const ms = parseDuration(value)
   return ms === undefined ? undefined : Math.round(ms)
 }
 

@@ -187,7 +187,7 @@ t.test("what the lab has not, or what cannot be, is said with what there is", as
     ["impair bc colour=red", /unknown key/],
     [`one-way ${lan["d"]} a-to-b`, /has no a and b/],
     ["mtu bc 1000 icmp=true", /the link has IPv6/],
-    ["flap bc 1ms 1s", /expected 50ms/],
+    ["flap bc 1ms 1s", /at least 50ms/],
     ["brownout bc nothing.csv", /cannot read "nothing.csv"|nothing.csv/],
     ["partition grup:left", /the lab has no node "grup:left"/, "group:left"],
     ["partition a b,a", /node "a" is in two sets/],

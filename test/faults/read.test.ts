@@ -41,7 +41,7 @@ t.test("files: all errors at once, with position and suggestion", async (t) => {
   t.match(file("[]").errors, [/the list is empty/])
   t.match(file("link-down: { link: alt, carier: keep }").errors, [/unknown key.*did you mean "carrier"/])
   t.match(file("bgp-reset: fw\nfor: 3s").errors, [/bgp-reset happens once/])
-  t.match(file("link-down: alt\nfor: 2000000s").errors, [/at most a day/])
+  t.match(file("link-down: alt\nfor: 2000000s").errors, [/at most 24h/])
   t.match(file("link-down:").errors, [/the key "link" is missing/])
 })
 

@@ -99,6 +99,27 @@ t.test("a lab that runs is taken as it is where it is named, and only then", asy
   t.match(asked, { lab: "live", steps: [{}, { action: { version: { plan: { lab: "live" } } } }] })
 })
 
+t.test("all times are written alike", async (t) => {
+  const content = (time: string): string => `topology: two.weft.yaml
+warm-up: ${time}
+settle: ${time}
+flows: [{ from: pc, to: db, budget: { max-outage: ${time}, max-downtime: ${time}, max-latency: ${time} } }]
+steps:
+  - { inject: { link-down: "pc:eth0" }, settle: { at-most: 2m } }
+  - { wait: 0.5h, settle: ${time} }
+`
+  for (const [time, ms] of [["2m", 120_000], ["1.5s", 1500], ["500ms", 500], ["1h", 3_600_000], ["0", 0], ["0ms", 0]] as const) {
+    const { budgets, steps } = rehearsal(content(time))
+    t.strictSame(budgets.map(({ value }) => value), [ms, ms, ms], time)
+    t.match(steps, [{ action: { quietMs: ms } }, { settle: { until: "calm", mostMs: 120_000 } },
+      { action: { ms: 1_800_000 }, settle: { until: "time", ms } }], time)
+  }
+  const wrong = [["5", /: 5: expected a time/], ["-2m", /"-2m": expected/], ["25h", /at most 24h/], ["2d", /expected a time/]] as const
+  for (const [time, reason] of wrong) {
+    t.match(problems(content(time)), Array.from({ length: 6 }, () => reason), time)
+  }
+})
+
 t.test("the most particular budget of each kind holds", async (t) => {
   const { budgets } = rehearsal(`topology: two.weft.yaml
 flows:

@@ -1,5 +1,5 @@
 import t from "tap"
-import { parseLimit, parseRate, parseShare, parseTime } from "../../daemon/topology/units.ts"
+import { parseDuration, parseLimit, parseRate, parseShare, parseSpan, parseTime } from "../../daemon/topology/units.ts"
 
 type Value = string | number
 
@@ -10,6 +10,11 @@ const cases: ReadonlyArray<readonly [string, (value: Value) => unknown, Readonly
     ["-4ms", undefined], ["4 m s", undefined], ["4m", undefined], ["ms", undefined], ["", undefined],
     ["1e3ms", undefined], ["4ms4", undefined], ["constructor", undefined], ["4constructor", undefined]
   ]],
+  ["parseDuration", parseDuration, [
+    ["4ms", 4], ["300us", 0.3], ["1.5s", 1500], ["2m", 120_000], ["0.5 h", 1_800_000], ["3min", 180_000], ["2M", 120_000], [0, 0],
+    ["2", undefined], ["-2m", undefined], ["1m30s", undefined], ["2d", undefined], ["1e3s", undefined], ["", undefined]
+  ]],
+  ["parseSpan", parseSpan, [["1.5m", 90_000], ["1.6ms", 2], ["300us", 0], ["0", 0], [5, undefined]]],
   ["parseRate", parseRate, [
     ["200mbit", 2e8], ["1.5gbit", 1.5e9], ["64kbit", 64_000], ["9600bit", 9600], ["1Mbit", 1e6], ["1kibit", 1024], [0, 0],
     ["200mbps", undefined], ["200m", undefined], [200, undefined], ["200Mbit/s", undefined]

@@ -8,14 +8,16 @@
  * injected is healed, also when the suite is interrupted; when the daemon dies, its next start heals it.
  */
 import { Schema } from "effect"
+import { durationOrZero, hourMs } from "../../topology/duration.ts"
 import { oneOrMore, optional } from "../../topology/schema-parts.ts"
+import { parseDuration } from "../../topology/units.ts"
 import { Reporter } from "../../topology/diagnostic.ts"
 import { withFiles, withoutFiles } from "../../faults/files.ts"
 import { type ReadFault, readFaults } from "../../faults/read.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind, type Verdict } from "../kind.ts"
 import type { FlowProgress, Injected, Lab } from "../lab.ts"
-import { exactMs, Flag, Measure, msOf, NodeName, placeOf, referencesOf, Spacing, Target, Time } from "../parts.ts"
+import { Flag, msOf, NodeName, placeOf, referencesOf, Spacing, Target, Time } from "../parts.ts"
 
 const Flow = Schema.Struct({
   from: NodeName,
@@ -26,8 +28,7 @@ const Flow = Schema.Struct({
 }).annotate({ expected: "a flow such as {from: pc, to: db}" })
 
 const outageTerms = "a time such as 500ms, or 0"
-const Zero = Schema.Finite.check(Schema.makeFilter((value: number) => value === 0, { expected: outageTerms }))
-const MaxOutage = Schema.Union([Measure, Zero]).annotate({ expected: outageTerms })
+const MaxOutage = durationOrZero({ example: outageTerms, mostMs: hourMs })
 
 const Failover = Schema.Struct({
   flows: oneOrMore(Flow, "a flow such as {from: pc, to: db}"),
@@ -86,7 +87,7 @@ const begin = async (lab: Lab, flow: Flow): Promise<Running> => {
   if (flow.protocol === "udp" && node === undefined) throw new Error(`${flow.to} is nobody's address: nothing answers probes by UDP there`)
   const door = flow.protocol === "udp" && node !== undefined
     ? { node, ...(await lab.ask(node, "open", { protocol: "udp", port: 0, ipv6 })) } : undefined
-  const question = { address, port: door?.port ?? 0, spacingMs: exactMs(flow.spacing ?? defaultSpacing)!, timeoutMs }
+  const question = { address, port: door?.port ?? 0, spacingMs: parseDuration(flow.spacing ?? defaultSpacing)!, timeoutMs }
   try {
     const { id } = await lab.ask(flow.from, "flow-begin", question)
     return { ...flow, name: nameOf(flow), address, id, ...(door === undefined ? {} : { door }) }
@@ -200,7 +201,7 @@ const measure = async (spec: Spec, lab: Lab, flows: ReadonlyArray<Running>, sign
   const fault = await lab.inject(faults, "weft check")
   const broken = await whileBroken(lab, flows, fault, { withinMs, before, signal })
   const told = expectation(spec, fault.titles.join(" and "))
-  const most = spec["max-outage"] === undefined ? Infinity : exactMs(`${spec["max-outage"]}`) ?? 0
+  const most = spec["max-outage"] === undefined ? Infinity : parseDuration(spec["max-outage"])!
   const tooLong = broken.costs.filter(({ lasts, longestMs }) => lasts || longestMs > most)
   const details = [...(flows.length === 1 ? [] : broken.costs.map(costText)), ...blindness(broken.seen)]
   if (tooLong.length > 0) {
@@ -257,7 +258,7 @@ export const failover: Kind<Spec> = kind({
     const { flows, inject, within } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>
     if (inject !== undefined) readFaults(inject, [...path, "inject"], reporter, plan)
     if (Array.isArray(flows) && flows.length === 0) reporter.error([...path, "flows"], "the list is empty: there is nothing to measure")
-    const withinMs = typeof within === "string" ? exactMs(within) : undefined
+    const withinMs = typeof within === "string" ? parseDuration(within) : undefined
     if (withinMs !== undefined && withinMs > longestWithinMs) reporter.error([...path, "within"], "at most 120s")
   },
   title: (spec) => expectation(spec, faultsOf(spec).map(faultText).join(" and ")),

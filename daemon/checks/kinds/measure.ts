@@ -1,10 +1,10 @@
 /** `latency` (with jitter and loss) and `throughput`: real traffic for a while, and what became of it. */
 import { Schema } from "effect"
 import { optional } from "../../topology/schema-parts.ts"
-import { parseRate, parseShare } from "../../topology/units.ts"
+import { parseDuration, parseRate, parseShare } from "../../topology/units.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind } from "../kind.ts"
-import { exactMs, Flag, Measure, msOf, NodeName, placeOf, randomToken, Rate, referencesOf, Share, Spacing, Target, Time } from "../parts.ts"
+import { Flag, Measure, msOf, NodeName, placeOf, randomToken, Rate, referencesOf, Share, Spacing, Target, Time } from "../parts.ts"
 
 const Latency = Schema.Struct({
   from: NodeName,
@@ -48,7 +48,7 @@ export const latency: Kind<typeof Latency.Type> = kind({
     const door = spec.protocol === "udp" && node !== undefined
       ? { node, ...(await lab.ask(node, "open", { protocol: "udp", port: 0, ipv6: spec.ipv6 === true })) }
       : undefined
-    const spacingMs = exactMs(spec.spacing ?? "5ms")!
+    const spacingMs = parseDuration(spec.spacing ?? "5ms")!
     const question = { address, port: door?.port ?? 0, spacingMs, forMs: msOf(spec.for, 1000), timeoutMs: 1000 }
     const flow = await lab.ask(spec.from, "flow", question)
       .finally(() => (door === undefined ? null : lab.ask(door.node, "shut", { id: door.id }).catch(() => null)))
@@ -56,8 +56,8 @@ export const latency: Kind<typeof Latency.Type> = kind({
       where: await explain(lab, spec.from, address) }
     const found = { ...flow.latency, jitter: flow.latency.p99 - flow.latency.p50 }
     const loss = flow.sent === 0 ? 1 : flow.lost / flow.sent
-    const wrong = bounds.some((key) => spec[key] !== undefined && found[key] > exactMs(spec[key]!)!)
-      || (spec.min !== undefined && found.min < exactMs(spec.min)!)
+    const wrong = bounds.some((key) => spec[key] !== undefined && found[key] > parseDuration(spec[key]!)!)
+      || (spec.min !== undefined && found.min < parseDuration(spec.min)!)
       || (spec.loss !== undefined && loss > parseShare(spec.loss)!)
     const figures = (["min", "mean", "p50", "p99", "max", "jitter"] as const).map((key) => `${key} ${ms(found[key])}`).join(", ")
     const unsent = flow.unsent === 0 ? "" : `, ${flow.unsent} could not be sent in time`

@@ -1,8 +1,9 @@
 /** `daemon-restart`: weftd itself is killed and comes back after a while: what must go on without it, does. */
 import { Schema } from "effect"
 import type { Plan } from "../../plan/resource.ts"
-import { optional, text } from "../../topology/schema-parts.ts"
-import { parseTime } from "../../topology/units.ts"
+import { duration } from "../../topology/duration.ts"
+import { optional } from "../../topology/schema-parts.ts"
+import { parseSpan } from "../../topology/units.ts"
 import { quote } from "../../topology/diagnostic.ts"
 import { faultKind, type Problem } from "../kind.ts"
 import { hostsOf } from "../targets.ts"
@@ -12,12 +13,8 @@ const defaultDownMs = 1000
 
 const Spec = Schema.Struct({
   host: optional(Schema.String.annotate({ description: "A host of the fleet; absent: the only one" })),
-  "down-for": optional(text({
-    description: "a time such as 2s; 1s unless given",
-    problem: (value) => {
-      const ms = parseTime(value)
-      return ms === undefined || ms > longestMs ? "expected a time of up to 10 minutes, such as 2s" : undefined
-    }
+  "down-for": optional(duration({
+    description: "a time such as 2s; 1s unless given", example: "a time such as 500ms or 2s", leastMs: 0, mostMs: longestMs
   }))
 }).annotate({ expected: "a map with host" })
 type Spec = typeof Spec.Type
@@ -40,6 +37,6 @@ export const daemonRestart = faultKind<Spec>({
   title: ({ "down-for": downFor = `${defaultDownMs / 1000}s`, host }) =>
     `weftd${host === undefined ? "" : ` on ${host}`} is killed, and back after ${downFor}`,
   act: (spec, plan) => [
-    { kind: "daemon-restart", host: spec.host ?? hostsOf(plan)[0] ?? "", downMs: parseTime(spec["down-for"] ?? "") ?? defaultDownMs }
+    { kind: "daemon-restart", host: spec.host ?? hostsOf(plan)[0] ?? "", downMs: parseSpan(spec["down-for"] ?? "") ?? defaultDownMs }
   ]
 })

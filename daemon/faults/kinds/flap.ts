@@ -1,22 +1,14 @@
 /** `flap`: a link goes down and comes up again and again, on the beat. */
 import { Schema } from "effect"
-import { text } from "../../topology/schema-parts.ts"
-import { parseTime } from "../../topology/units.ts"
+import { dayMs, duration } from "../../topology/duration.ts"
+import { parseSpan } from "../../topology/units.ts"
 import { faultKind } from "../kind.ts"
 import { downFields, downProblems, downTitle, takeDown } from "./link-down.ts"
 
 /** Shorter phases than a change of the lab takes would not be kept. */
 const shortestMs = 50
-const longestMs = 86_400_000
 
-const Phase = text({
-  description: "a time such as 500ms or 2s",
-  problem: (value) => {
-    const ms = parseTime(value)
-    if (ms === undefined) return "expected a time such as 500ms or 2s"
-    return ms < shortestMs || ms > longestMs ? `expected ${shortestMs}ms to a day` : undefined
-  }
-})
+const Phase = duration({ example: "a time such as 500ms or 2s", leastMs: shortestMs, mostMs: dayMs })
 
 const Spec = Schema.Struct({
   ...downFields,
@@ -32,5 +24,5 @@ export const flap = faultKind<typeof Spec.Type>({
   check: downProblems,
   title: (spec, plan) => `${downTitle(spec, plan)}, for ${spec["down-for"]} at a time, and up for ${spec["up-for"]}`,
   apply: (spec, plan, phase) => (phase === 0 ? takeDown(spec, plan) : plan),
-  phases: (spec) => [parseTime(spec["down-for"])!, parseTime(spec["up-for"])!]
+  phases: (spec) => [parseSpan(spec["down-for"])!, parseSpan(spec["up-for"])!]
 })

@@ -5,9 +5,10 @@
  */
 import { Schema } from "effect"
 import type { Plan } from "../../plan/resource.ts"
+import { dayMs, duration } from "../../topology/duration.ts"
 import { optional, text } from "../../topology/schema-parts.ts"
 import { quote } from "../../topology/diagnostic.ts"
-import { parseTime } from "../../topology/units.ts"
+import { parseSpan } from "../../topology/units.ts"
 import { type Crash, powerOff, silence } from "../crash.ts"
 import { type FaultKind, faultKind, type Problem } from "../kind.ts"
 import { hostsOf, Node, nodeProblems, nodesOf, nodeWords } from "../targets.ts"
@@ -57,10 +58,7 @@ export const nodeCrash = faultKind<CrashSpec>({
 
 const defaultDownMs = 2000
 
-const DownFor = text({
-  description: "a time such as 2s",
-  problem: (value) => ((parseTime(value) ?? 0) > 0 ? undefined : "expected a time such as 500ms or 2s")
-})
+const DownFor = duration({ description: "a time such as 2s", example: "a time such as 500ms or 2s", leastMs: 1, mostMs: dayMs })
 
 const RestartSpec = Schema.Struct({
   node: Node,
@@ -69,7 +67,7 @@ const RestartSpec = Schema.Struct({
 }).annotate({ expected: "a node, or a map with node" })
 type RestartSpec = typeof RestartSpec.Type
 
-const downMs = (spec: RestartSpec): number => parseTime(spec["down-for"] ?? "") ?? defaultDownMs
+const downMs = (spec: RestartSpec): number => parseSpan(spec["down-for"] ?? "") ?? defaultDownMs
 
 export const nodeRestart = faultKind<RestartSpec>({
   summary: "A node loses its power and boots again after a while: a crash that heals itself",

@@ -15,14 +15,14 @@ test.rehearsal.yaml:1:11: topology: cannot read it: it was not sent along
 `
 
 exports[`test/rehearsal/parse.test.ts > TAP > everything that is wrong is told at once, with its place, in all files > must match snapshot 1`] = `
-test.rehearsal.yaml:4:34: flows[1].spacing: "1us": expected a time such as 1ms, 100us at least
+test.rehearsal.yaml:4:34: flows[1].spacing: "1us": at least 100us
 test.rehearsal.yaml:5:5: flows[2]: a flow of DNS needs "query", the name to ask for
 test.rehearsal.yaml:6:25: flows[3].path: is for http, and this flow is udp
 test.rehearsal.yaml:7:36: flows[4].from-step: no step has the name "nowhere"
 test.rehearsal.yaml:8:7: flows[5].form: unknown key (did you mean "from"?)
-test.rehearsal.yaml:9:47: flows[6].budget.max-outage: "fast": expected a time such as 500ms, or none
+test.rehearsal.yaml:9:47: flows[6].budget.max-outage: "fast": expected a time such as 500ms or 2m, 0 or none
 test.rehearsal.yaml:9:63: flows[6].budget.max-loss: "200%": expected a share such as 0.1%, a number of probes such as 5, or none
-test.rehearsal.yaml:10:24: budgets.max-outage: 5: expected a time such as 500ms, 0 or none
+test.rehearsal.yaml:10:24: budgets.max-outage: 5: expected a time such as 500ms or 2m, 0 or none
 test.rehearsal.yaml:13:7: steps[1].depoly: unknown key: expected one of deploy, inject, heal, exec, wait, check, scenario, pause, probe-only (did you mean "deploy"?)
 test.rehearsal.yaml:14:15: steps[2].deploy: cannot read it: it was not sent along
 test.rehearsal.yaml:15:26: steps[3].inject.link-dwon: unknown kind of fault; weft inject --list shows all (did you mean "link-down"?)
