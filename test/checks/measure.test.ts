@@ -14,6 +14,12 @@ const nodes: Lab["nodes"] = new Map(["a", "b"].map((name, index) => [
 /** Round trips take 0.2 to 1.4 ms. */
 const latency = { min: 0.2, mean: 0.4, p50: 0.3, p99: 1.2, max: 1.4 }
 
+/** The one path that is known, as a speaker shows it. */
+const path = {
+  prefix: "10.0.0.0/8", best: true, multipath: false, from: "b", nextHop: "10.0.0.2", asPath: "64500 64501", origin: "igp",
+  communities: ["65000:1", "no-export-subconfed", "rt:65000:1", "65000:1:2", "encap:vxlan"]
+}
+
 /** What comes out of one check, and how far apart its probes were. */
 const run = async (check: string): Promise<{ readonly result: Result; readonly spacingMs: number }> => {
   const suite = parseSuite({ filename: "f", content: `checks: [${check}]` }, { nodes })
@@ -22,6 +28,7 @@ const run = async (check: string): Promise<{ readonly result: Result; readonly s
   const lab: Lab = {
     nodes,
     ask: (async (_node: string, what: string, question: { readonly spacingMs: number }) => {
+      if (what === "bgp-routes") return [path]
       if (what !== "flow") throw new Error("nobody knows")
       spacingMs = question.spacingMs
       return { sent: 200, received: 200, lost: 0, unsent: 0, latency }
@@ -47,6 +54,18 @@ t.test("latency sends at the spacing that it was given", async (t) => {
   t.equal((await run("{ latency: { from: a, to: b, spacing: 500us } }")).spacingMs, 0.5)
   t.equal((await run("{ latency: { from: a, to: b, spacing: 1.5ms } }")).spacingMs, 1.5)
   await t.rejects(run("{ latency: { from: a, to: b, spacing: 50us } }"), /at least 100us/)
+})
+
+t.test("communities are the same however they are written", async (t) => {
+  for (const [community, passed] of [
+    ["65000:1", true], ["local-as", true], ["65535:65283", true], ["rt:65000:1", true], ['"65000:1:2"', true], ["encap:vxlan", true],
+    ["[65000:1, no-export]", false], ["65000:2", false]
+  ] as const) {
+    const { result } = await run(`{ bgp-route: { node: a, prefix: 10.0.0.0/8, communities: ${community} } }`)
+    t.equal(result.verdict.passed, passed, community)
+  }
+  t.ok((await run('{ bgp-route: { node: a, prefix: 10.0.0.0/8, as-path: "64500  64501", as-path-has: 64501 } }')).result.verdict.passed)
+  t.notOk((await run('{ bgp-route: { node: a, prefix: 10.0.0.0/8, as-path: "" } }')).result.verdict.passed, "empty is a path of our own")
 })
 
 t.test("failover has the recordings that came along, and shows nobody what they hold", async (t) => {

@@ -2,7 +2,8 @@
 import { Schema } from "effect"
 import { isIP } from "node:net"
 import { integer, oneOrMore, optional, text } from "../../topology/schema-parts.ts"
-import { parsePrefix } from "../../topology/ip.ts"
+import { formatPrefix, network, parsePrefix } from "../../topology/ip.ts"
+import * as Communities from "../../wire/bgp/communities.ts"
 import { routeText } from "../explain.ts"
 import { kind, type Kind } from "../kind.ts"
 import { type Lab, ownerOf, type PathSeen, type RouteSeen } from "../lab.ts"
@@ -10,12 +11,17 @@ import { Flag, listed, NodeName, referencesOf, Target, Word } from "../parts.ts"
 
 const Prefix = text({
   description: "a prefix, or an address for its longest match",
-  problem: (value) =>
-    (value === "default" || isIP(value) !== 0 || parsePrefix(value) !== undefined ? undefined
-      : "expected a prefix such as 10.0.0.0/8, an address, or default")
+  problem: (value) => {
+    if (value === "default" || isIP(value) !== 0) return undefined
+    const prefix = parsePrefix(value)
+    if (prefix === undefined) return "expected a prefix such as 10.0.0.0/8, an address, or default"
+    const whole = network(prefix)
+    return whole.bits === prefix.bits ? undefined : `has host bits set: the prefix of this length is ${formatPrefix(whole)}`
+  }
 })
 const prefixOf = (value: string): string => (value === "default" ? "0.0.0.0/0" : value)
 const Words = oneOrMore(Word, "text")
+const whole = (description: string) => integer(0, 0xffffffff, description)
 const listOf = (value: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
   value === undefined ? [] : typeof value === "string" ? [value] : value
 
@@ -26,15 +32,28 @@ const withOwner = (lab: Lab, address: string): string => {
   return owner === undefined ? address : `${address} (${owner})`
 }
 
+/** As tables of routes call who made them (`bgp/fib/lookup.ts`); others have their number. */
+const protocols = ["connected", "static", "bgp", "kernel", "boot", "ra", "dhcp", "bird", "zebra", "isis", "ospf", "rip"]
+const Protocol = text({
+  description: "connected, static, bgp, ...",
+  problem: (value) => (protocols.includes(value) || /^\d{1,3}$/.test(value) ? undefined
+    : `expected ${protocols.join(", ")}, or a number in quotes`)
+})
+const Table = text({
+  description: "a number in quotes, or main, which it is unless given",
+  problem: (value) => (value === "main" || value === "all" || (/^[1-9]\d{0,9}$/.test(value) && Number(value) <= 0xffffffff) ? undefined
+    : "expected a number in quotes, main or all")
+})
+
 const Route = Schema.Struct({
   node: NodeName,
   to: Prefix,
   via: optional(oneOrMore(Target, "an address or a node").annotate({ description: "Next hops: all of them, and no others" })),
   dev: optional(Words),
-  protocol: optional(Word.annotate({ description: "connected, static, bgp, ..." })),
+  protocol: optional(Protocol),
   type: optional(Schema.Literals(["unicast", "blackhole", "unreachable", "prohibit"])),
-  table: optional(Word.annotate({ description: "A number in quotes, or main, which it is unless given" })),
-  metric: optional(integer(0, 0xffffffff, "The route's metric")),
+  table: optional(Table),
+  metric: optional(whole("The route's metric")),
   absent: optional(Flag.annotate({ description: "true: there is no such route" }))
 }).annotate({ expected: "a map such as {node: fw, to: 10.0.0.0/8, via: r1}" })
 
@@ -78,7 +97,7 @@ const Session = Schema.Struct({
   node: NodeName,
   neighbor: optional(Word.annotate({ description: "A node, an address or a name; without it: all of them" })),
   state: optional(Schema.Literals(["established", "idle", "connect", "active", "opensent", "openconfirm", "shutdown"])),
-  received: optional(integer(0, 0xffffffff, "Prefixes that the neighbor has sent, at least"))
+  received: optional(whole("Prefixes that the neighbor has sent, at least"))
 }).annotate({ expected: "a map such as {node: r1, neighbor: r2}" })
 
 const sessionTitle = ({ neighbor, node, received, state = "established" }: typeof Session.Type): string => {
@@ -112,18 +131,47 @@ export const bgpSession: Kind<typeof Session.Type> = kind({
   }
 })
 
+/** What EVPN says in communities, which `weft bgp` shows and nobody writes. */
+const ofEvpn = /^(encap:\w+|default-gateway|mac-mobility:\d+(:sticky)?|(router-mac|es-import):[0-9a-f]{2}(:[0-9a-f]{2}){5})$/
+const Community = text({
+  description: "a community such as 65000:1",
+  problem: (value) => (ofEvpn.test(value) || Communities.parse(value) !== undefined ? undefined
+    : "expected a community such as 65000:1, 65000:1:2, rt:65000:1 or no-export")
+})
+
+/** A community as routes show it: `local-as` has another name there. */
+const shown = (text: string): string => {
+  const community = ofEvpn.test(text) ? undefined : Communities.parse(text)
+  switch (community?.kind) {
+    case "standard":
+      return Communities.formatStandard(community.value)
+    case "large":
+      return Communities.formatLarge(community.value)
+    case "extended":
+      return Communities.formatExtended(community.value)
+    default:
+      return text
+  }
+}
+
+const asPathTerms = "an AS path such as 64500 64501"
+const pathText = text({
+  description: asPathTerms,
+  problem: (value) => (/^[\d ,{}()]*$/.test(value) && (value.match(/\d+/g) ?? []).every((one) => Number(one) <= 0xffffffff) ? undefined
+    : `expected ${asPathTerms}`)
+})
+
 const BgpRoute = Schema.Struct({
   node: NodeName,
   prefix: Prefix,
   table: optional(Schema.Literals(["rib", "received", "advertised"])),
   neighbor: optional(Word),
-  "as-path": optional(Schema.Union([Word, Schema.Finite]).annotate({ expected: "an AS path such as 64500 64501",
-    description: "All of it" })),
-  "as-path-has": optional(Schema.Finite.annotate({ expected: "an AS number", description: "The path has this AS somewhere" })),
+  "as-path": optional(Schema.Union([pathText, whole("An AS number")]).annotate({ expected: asPathTerms, description: "All of it" })),
+  "as-path-has": optional(whole("The path has this AS somewhere")),
   "next-hop": optional(Target),
-  communities: optional(Words),
-  "local-pref": optional(Schema.Finite),
-  med: optional(Schema.Finite),
+  communities: optional(oneOrMore(Community, "a community such as 65000:1")),
+  "local-pref": optional(whole("LOCAL_PREF")),
+  med: optional(whole("MULTI_EXIT_DISC")),
   origin: optional(Schema.Literals(["igp", "egp", "incomplete"])),
   paths: optional(integer(1, 4096, "How many paths are used at once, at least")),
   absent: optional(Flag.annotate({ description: "true: there is no such route" }))
@@ -139,15 +187,15 @@ const bgpRouteTitle = (spec: typeof BgpRoute.Type): string => {
 }
 
 const hasPath = (lab: Lab, spec: typeof BgpRoute.Type) => (path: PathSeen): boolean =>
-  (spec["as-path"] === undefined || path.asPath === String(spec["as-path"]))
+  (spec["as-path"] === undefined || path.asPath === String(spec["as-path"]).trim().replace(/ +/g, " "))
   && (spec["as-path-has"] === undefined || path.asPath.split(/[ ,{}()]+/).includes(String(spec["as-path-has"])))
   && (spec["next-hop"] === undefined || isMeant(lab, path.nextHop, spec["next-hop"]))
-  && listOf(spec.communities).every((one) => path.communities.includes(one))
+  && listOf(spec.communities).every((one) => path.communities.includes(shown(one)))
   && (spec["local-pref"] === undefined || path.localPref === spec["local-pref"])
   && (spec.med === undefined || path.med === spec.med)
   && (spec.origin === undefined || path.origin === spec.origin)
 
-const pathText = (lab: Lab) => ({ asPath, communities, localPref, med, nextHop }: PathSeen): string =>
+const seenPath = (lab: Lab) => ({ asPath, communities, localPref, med, nextHop }: PathSeen): string =>
   [
     `AS path ${asPath === "" ? "empty" : asPath}`,
     `next hop ${withOwner(lab, nextHop)}`,
@@ -159,6 +207,14 @@ const pathText = (lab: Lab) => ({ asPath, communities, localPref, med, nextHop }
 export const bgpRoute: Kind<typeof BgpRoute.Type> = kind({
   schema: BgpRoute,
   references: (spec) => [...referencesOf(["node"], spec.node, "node"), ...referencesOf(["next-hop"], spec["next-hop"], "target")],
+  problems: (value, { path, reporter }) => {
+    const { neighbor, table } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>
+    const isOfNeighbor = table === "received" || table === "advertised"
+    if (isOfNeighbor && neighbor === undefined) reporter.error([...path, "table"], 'of which neighbor? Give "neighbor"')
+    if (!isOfNeighbor && neighbor !== undefined) {
+      reporter.error([...path, "neighbor"], 'is for "table: received" and "table: advertised"', { at: "key" })
+    }
+  },
   title: bgpRouteTitle,
   stage: "free",
   run: async (spec, lab) => {
@@ -169,7 +225,7 @@ export const bgpRoute: Kind<typeof BgpRoute.Type> = kind({
     const used = table === "rib" ? paths.filter(({ best, multipath }) => best || multipath) : paths
     const fitting = used.filter(hasPath(lab, spec))
     const isThere = fitting.length >= (spec.paths ?? 1)
-    const seen = used.length === 0 ? `no route to ${spec.prefix}` : used.map(pathText(lab)).join("; ")
+    const seen = used.length === 0 ? `no route to ${spec.prefix}` : used.map(seenPath(lab)).join("; ")
     return { passed: isThere !== (spec.absent === true), expected: bgpRouteTitle(spec), seen }
   }
 })
