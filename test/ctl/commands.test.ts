@@ -4,7 +4,10 @@ import { join } from "node:path"
 import t from "tap"
 import { change, startFakeDaemon } from "./fake-daemon.ts"
 import { specs } from "../../ctl/commands/table.ts"
-import { weft } from "./weft.ts"
+import { startResident } from "./resident.ts"
+import { weft as weftAlone } from "./weft.ts"
+
+const weft = startResident(t)
 
 const folder = mkdtempSync(join(tmpdir(), "weft-ctl-"))
 t.teardown(() => rmSync(folder, { recursive: true }))
@@ -15,14 +18,14 @@ t.teardown(() => daemon.stop())
 const here = { address: daemon.address, cwd: folder }
 
 t.test("exit codes: 0 done, 2 wrong use, 3 no daemon", async (t) => {
-  t.match(await weft(["list"], here), { code: 0, stdout: /^LAB .*\nhybrid +ready +15 +13 /, stderr: "" })
-  t.match(await weft(["lst"], here), { code: 2, stdout: "", stderr: /unknown command "lst" \(did you mean list\?\)/ })
-  t.match(await weft(["list"]), {
+  t.match(await weftAlone(["list"], here), { code: 0, stdout: /^LAB .*\nhybrid +ready +15 +13 /, stderr: "" })
+  t.match(await weftAlone(["lst"], here), { code: 2, stdout: "", stderr: /unknown command "lst" \(did you mean list\?\)/ })
+  t.match(await weftAlone(["list"]), {
     code: 3,
     stdout: "",
     stderr: /Cannot reach the daemon at unix:\/nonexistent.*no such socket\n  Start it with: sudo bin\/weftd/
   })
-  t.match(await weft(["list", "--daemon", "tcp:1.2.3.4"]), { code: 2, stderr: /it is unix:PATH or HOST:PORT/ })
+  t.match(await weftAlone(["list", "--daemon", "tcp:1.2.3.4"]), { code: 2, stderr: /it is unix:PATH or HOST:PORT/ })
 })
 
 t.test("help goes to stdout and has examples", async (t) => {

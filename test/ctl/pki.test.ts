@@ -4,7 +4,9 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
-import { weft } from "./weft.ts"
+import { startResident } from "./resident.ts"
+
+const weft = startResident(t)
 
 const folder = mkdtempSync(join(tmpdir(), "weft-pki-"))
 t.teardown(() => rmSync(folder, { recursive: true }))

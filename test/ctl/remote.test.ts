@@ -8,7 +8,9 @@ import t from "tap"
 import { parseEndpoint } from "../../ctl/endpoint.ts"
 import { knock, type Patience, readIdentity } from "../../ctl/remote.ts"
 import { type Credentials, extensions, hollowServices, makePki, startRemote } from "../rpc/pki-fixture.ts"
-import { weft } from "./weft.ts"
+import { startResident } from "./resident.ts"
+
+const weft = startResident(t)
 
 const pki = await makePki()
 t.teardown(() => pki.remove())

@@ -20,13 +20,18 @@ export interface Options {
   readonly started?: (child: ChildProcess) => void
 }
 
+/** The environment of a `weft` that is asked for a daemon that is not there, if the test has none. */
+export const environmentFor = ({ address }: Options): NodeJS.ProcessEnv => {
+  const environment: NodeJS.ProcessEnv = { ...process.env, WEFT_DAEMON: address ?? "unix:/nonexistent/weftd.sock" }
+  // The test runner's own settings are not for the program under test.
+  for (const name of ["NODE_OPTIONS", "FORCE_COLOR", "NO_COLOR"]) delete environment[name]
+  return environment
+}
+
 /** Runs `weft WORDS` to its end. Without `stdin` its standard input is empty. */
 export const weft = (words: ReadonlyArray<string>, options: Options = {}): Promise<Result> =>
   new Promise((resolve, reject) => {
-    const environment: NodeJS.ProcessEnv = { ...process.env, WEFT_DAEMON: options.address ?? "unix:/nonexistent/weftd.sock" }
-    // The test runner's own settings are not for the program under test.
-    for (const name of ["NODE_OPTIONS", "FORCE_COLOR", "NO_COLOR"]) delete environment[name]
-    const child = spawn(process.execPath, [main, ...words], { cwd: options.cwd, env: environment })
+    const child = spawn(process.execPath, [main, ...words], { cwd: options.cwd, env: environmentFor(options) })
     let [stdout, stderr] = ["", ""]
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))

@@ -1,6 +1,8 @@
 /** What `weft` says of files and of itself where no daemon answers (docs/adr/0003-validate-without-a-daemon.md). */
 import t from "tap"
-import { weft } from "./weft.ts"
+import { startResident } from "./resident.ts"
+
+const weft = startResident(t)
 
 const topology = JSON.stringify({
   name: "small",
