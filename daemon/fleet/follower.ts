@@ -218,7 +218,10 @@ export class Follower {
       note: () => {}
     }
     for (let tries = 0; ; tries++) {
-      const failures = await failuresOf(attempt(watch))
+      const before = done
+      const { changed, failures } = await told(attempt(watch))
+      // Gates of faults are shut before anything is planned.
+      done = Math.max(done, before + changed)
       if (failures.length === 0) return tell(goal)
       const isOld = (): boolean =>
         !this.#begun || mirror.lab(lab)?.lab.generation !== generation || this.#closing.signal.aborted
@@ -244,15 +247,21 @@ export class Follower {
 /** Only the daemon that has a lab of which etcd does not know can destroy it. */
 export const destroyHere = (lab: string, host: string): string => `weft destroy ${lab} (with the weftd of host ${host})`
 
-/** Causes first; a failure for each thing that went wrong, also when nothing could be tried. */
-const failuresOf = async (attempt: Promise<Outcome>): Promise<PartReport["failures"]> => {
+interface Told {
+  readonly changed: number
+  readonly failures: PartReport["failures"]
+}
+
+/** How many changes were made; causes first, a failure for each thing that went wrong, also when nothing could be tried. */
+const told = async (attempt: Promise<Outcome>): Promise<Told> => {
   try {
-    const { failures } = await attempt
+    const { changed, failures } = await attempt
     const isCause = ({ error }: Outcome["failures"][number]): boolean => error.code !== "blocked"
-    return [...failures.filter(isCause), ...failures.filter((one) => !isCause(one))].map(({ id, error }) => ({ id, error: error.message }))
+    const ordered = [...failures.filter(isCause), ...failures.filter((one) => !isCause(one))]
+    return { changed, failures: ordered.map(({ id, error }) => ({ id, error: error.message })) }
   } catch (error) {
     // Somebody else was first to remove it.
-    if (error instanceof Refused && error.code === "not-found") return []
-    return [{ id: "", error: (error as Error).message }]
+    if (error instanceof Refused && error.code === "not-found") return { changed: 0, failures: [] }
+    return { changed: 0, failures: [{ id: "", error: (error as Error).message }] }
   }
 }

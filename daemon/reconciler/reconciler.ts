@@ -137,8 +137,9 @@ export class Reconciler {
       const entry = await this.store.lab(plan.lab)
       const going = options.faultsOnly === true ? { ...watch, faultsOnly: true } : watch
       const now = await this.place(plan, entry, options, watch)
-      if (options.faultsOnly === true && entry !== undefined) await this.hasten(now, changedIds(entry.plan, now.plan))
-      const outcome = await this.converge(now, going)
+      const hastened = options.faultsOnly === true && entry !== undefined ? await this.hasten(now, changedIds(entry.plan, now.plan)) : 0
+      const converged = await this.converge(now, going)
+      const outcome = { ...converged, changed: converged.changed + hastened }
       if (outcome.failures.length === 0 || !options.rollback) return outcome
       const back = await this.rollBack(await this.require(plan.lab), watch)
       return { ...outcome, failures: [...outcome.failures, ...back.failures], rolledBack: back.failures.length === 0 }
