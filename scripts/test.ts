@@ -73,7 +73,7 @@ const testJob = (file: string): Job => {
   const root = needsRoot(file)
   return {
     name: file,
-    argv: ["--disable-warning=ExperimentalWarning", "--enable-source-maps", file],
+    argv: ["--disable-warning=ExperimentalWarning", file],
     output: "tap",
     root,
     limitS: root ? rootLimitS : unitLimitS,

@@ -17,7 +17,7 @@ export interface Task {
 
 const turnMs = 5
 const sliceMs = 1
-const laterMs = 4000
+const usualLaterMs = 4000
 
 export class Scheduler {
   #ready: Task[] = []
@@ -28,6 +28,11 @@ export class Scheduler {
   #laterSince = 0
   #isTurnDue = false
   #busyMs = 0
+  readonly #laterMs: number
+
+  constructor({ laterMs = usualLaterMs }: { readonly laterMs?: number } = {}) {
+    this.#laterMs = laterMs
+  }
 
   /** There is work for `task`. Cheap when it is known already. */
   wake(task: Task): void {
@@ -71,7 +76,7 @@ export class Scheduler {
     const began = performance.now()
     const end = began + turnMs
     // Between the turn in which everybody else was through and this one the event loop has looked for more.
-    if (this.#later.size > 0 && (this.#waiting.size === 0 || began - this.#laterSince > laterMs)) this.#wakeAll()
+    if (this.#later.size > 0 && (this.#waiting.size === 0 || began - this.#laterSince > this.#laterMs)) this.#wakeAll()
     let now = began
     while (now < end) {
       const task = this.#ready.pop() ?? this.#refill()

@@ -27,7 +27,7 @@ t.test("who can wait works when the others are through", async (t) => {
 })
 
 t.test("who can wait does not wait for ever", async (t) => {
-  const scheduler = new Scheduler()
+  const scheduler = new Scheduler({ laterMs: 200 })
   const began = performance.now()
   let isOver = false
   const endless: Task = { run: () => !isOver }
@@ -42,7 +42,7 @@ t.test("who can wait does not wait for ever", async (t) => {
     scheduler.wakeLater(later)
     scheduler.wakeLater(later)
   })
-  t.ok(performance.now() - began >= 900, "others go first for a while")
+  t.ok(performance.now() - began >= 200, "others go first for a while")
   isOver = true
 })
 

@@ -3,7 +3,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import t from "tap"
 import { startFakeDaemon } from "./fake-daemon.ts"
-import { weft } from "./weft.ts"
+import { startResident } from "./resident.ts"
+import { weft as weftAlone } from "./weft.ts"
+
+const weft = startResident(t)
 
 const daemon = await startFakeDaemon()
 t.teardown(() => daemon.stop())
@@ -29,7 +32,7 @@ t.test("capture asks for what the words say", async (t) => {
       tunnel: false
     }
   })
-  t.match(await weft(["capture", "idc-db:eth0", "-w", "-", "--duration", "20ms"], daemon), { code: 0 })
+  t.match(await weftAlone(["capture", "idc-db:eth0", "-w", "-", "--duration", "20ms"], daemon), { code: 0 })
   t.match(daemon.seen.at(-1), { request: { filter: "", count: 0, durationMs: 20, snaplen: 0, text: false } })
   t.match(await weft(["capture", "idc-db:eth0", "--tunnel"], daemon), { code: 0 })
   t.match(daemon.seen.at(-1), { request: { ports: ["idc-db:eth0"], tunnel: true } })
@@ -38,7 +41,7 @@ t.test("capture asks for what the words say", async (t) => {
 t.test("capture prints lines, and what became of each port on stderr", async (t) => {
   const lines = { message: "text", text: "10:00:00.000000  idc-db:eth0  out  a > b\n\u001b]0;evil\n" } as const
   daemon.answers.capture = [{ message: "text", text: "" }, lines, { ...ended, ended: { ...ended.ended, ports: [{ ...port, dropped: 7 }] } }]
-  t.strictSame(await weft(["capture", "idc-db:eth0"], daemon), {
+  t.strictSame(await weftAlone(["capture", "idc-db:eth0"], daemon), {
     code: 0,
     stdout: "10:00:00.000000  idc-db:eth0  out  a > b\n\ufffd]0;evil\n",
     stderr:
@@ -53,7 +56,7 @@ t.test("capture writes the octets as they come", async (t) => {
   daemon.answers.capture = [...chunks.map((pcapng) => ({ message: "pcapng", pcapng }) as const), ended]
   t.match(await weft(["capture", "idc-db:eth0", "-w", file], daemon), { code: 0, stdout: "" })
   t.ok(readFileSync(file).equals(Buffer.concat(chunks)))
-  const full = await weft(["capture", "idc-db:eth0", "-w", "/dev/full"], daemon)
+  const full = await weftAlone(["capture", "idc-db:eth0", "-w", "/dev/full"], daemon)
   t.match(full, { code: 1, stderr: /error: Cannot write "\/dev\/full": ENOSPC\n$/ })
 })
 

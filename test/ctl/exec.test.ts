@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto"
 import t from "tap"
 import { startFakeDaemon } from "./fake-daemon.ts"
+import { startResident } from "./resident.ts"
 import { weft } from "./weft.ts"
 
 const daemon = await startFakeDaemon()
@@ -16,14 +17,15 @@ t.test("exec passes exit codes on, also that of a signal", async (t) => {
 })
 
 t.test("exec of an unknown node exits 1 and suggests one", async (t) => {
-  t.match(await weft(["exec", "idc-dbb", "--", "true"], daemon), {
+  const resident = startResident(t)
+  t.match(await resident(["exec", "idc-dbb", "--", "true"], daemon), {
     code: 1,
     stdout: "",
     stderr: /there is no node "idc-dbb" \(did you mean idc-db\?\)/
   })
-  t.match(await weft(["exec", "idc-db"], daemon), { code: 2, stderr: /No command for node "idc-db"/ })
-  t.match(await weft(["exec", "idc-db", "ls", "-l"], daemon), { code: 2, stderr: /Put -- before the command/ })
-  t.match(await weft(["exec", "-e", "novalue", "idc-db", "--", "true"], daemon), { code: 2, stderr: /K=V is expected/ })
+  t.match(await resident(["exec", "idc-db"], daemon), { code: 2, stderr: /No command for node "idc-db"/ })
+  t.match(await resident(["exec", "idc-db", "ls", "-l"], daemon), { code: 2, stderr: /Put -- before the command/ })
+  t.match(await resident(["exec", "-e", "novalue", "idc-db", "--", "true"], daemon), { code: 2, stderr: /K=V is expected/ })
 })
 
 t.test("exec carries every octet of standard input and output", async (t) => {

@@ -19,7 +19,7 @@ t.test("isSending is false for a link without carrier, and soon true with one", 
   await until("and that it is gone", () => !isSending())
 })
 
-t.test("opening tells of links that have a carrier and do not send yet, asked for one by one or among all", { skip: needsRoot }, async (t) => {
+t.test("opening tells of links with a carrier that do not send yet, one by one or among all", { skip: needsRoot }, async (t) => {
   const world = new World("opening")
   t.teardown(() => world.close())
   const [fabric, node] = [world.namespace("fabric"), world.namespace("node")]
