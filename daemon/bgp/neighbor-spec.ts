@@ -31,6 +31,8 @@ const familyPart = (family: BgpFamilySpec | undefined, { policies }: PeerSetting
     ...(taken === undefined ? {} : { importPolicy: taken }),
     ...(told === undefined ? {} : { exportPolicy: told }),
     ...(maxPrefix === undefined ? {} : { maxPrefix: maxPrefix.count }),
+    ...(maxPrefix?.action === "discard" ? { discardsExtra: true } : {}),
+    ...(maxPrefix?.thresholdPercent === undefined ? {} : { nearMaxPrefix: Math.floor(maxPrefix.count * maxPrefix.thresholdPercent / 100) }),
     defaultOriginate: family.defaultOriginate ?? false,
     ...(originated === undefined ? {} : { defaultPolicy: originated }),
     ...(defaultWhen === undefined ? {} : { defaultWhen }),
@@ -53,6 +55,8 @@ export const ribPeerOf = (spec: BgpNeighborSpec, setting: PeerSetting, remoteAs?
     ...(spec.localAs?.onlyOut === true ? { localAsOnlyOut: true } : {}),
     routeReflectorClient: spec.routeReflectorClient,
     allowAsIn: spec.allowAsIn,
+    ...(spec.allowOwnOrigin === true ? { allowOwnOrigin: true } : {}),
+    ...(spec.enforceFirstAs === true ? { enforceFirstAs: true } : {}),
     refusesOwnAs: spec.refusesOwnAs === true,
     removePrivateAs: spec.removePrivateAs,
     ...(spec.replacePrivateAs === true ? { replacePrivateAs: true } : {}),
@@ -79,6 +83,14 @@ export const needsNewSession = (before: BgpNeighborSpec, after: BgpNeighborSpec)
 export const canMove = (before: BgpNeighborSpec, after: BgpNeighborSpec): boolean =>
   before.remote.kind === "prefix" && after.remote.kind === "prefix" && before.shutdown === after.shutdown &&
   !needsNewSession({ ...before, remote: after.remote }, after)
+
+/** Whether routes that were refused before their place was noted may be taken now: they have to be asked for again. */
+export const takesMore = (before: BgpNeighborSpec, after: BgpNeighborSpec): boolean => {
+  const refusals = ({ allowAsIn, allowOwnOrigin, enforceFirstAs, families }: BgpNeighborSpec): object => ({
+    allowAsIn, allowOwnOrigin, enforceFirstAs, limits: families.map(({ maxPrefix }) => (maxPrefix?.action === "discard" ? maxPrefix : {}))
+  })
+  return !same(refusals(before), refusals(after))
+}
 
 const agreed = ({ families }: BgpNeighborSpec): ReadonlyArray<object> =>
   families.map(({ addPath, family }) => ({ family, receives: addPath?.receive ?? false, sends: (addPath?.send ?? 0) > 0 }))

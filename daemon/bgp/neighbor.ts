@@ -7,7 +7,7 @@
  *
  * `neighbor-spec.ts` says what of a topology's words the RIB gets, and what of a change needs a new session.
  */
-import type { BgpNeighborSpec } from "../plan/bgp.ts"
+import type { BgpFamilySpec, BgpNeighborSpec } from "../plan/bgp.ts"
 import type { Capability } from "../wire/bgp/capabilities.ts"
 import type { SessionContext } from "../wire/bgp/context.ts"
 import { Family as WireFamily } from "../wire/bgp/iana.ts"
@@ -17,7 +17,7 @@ import { type Attachment, attachmentOf, concerns, isNextDoor } from "./attachmen
 import type { BfdLink } from "./bfd-link.ts"
 import type { MonitorApi, NextHopsApi } from "./fib/api.ts"
 import type { Happening, ResetKind } from "./messages.ts"
-import { familyIndexOf, needsNewSession, type PeerSetting, ribPeerOf, same, wireFamilies } from "./neighbor-spec.ts"
+import { familyIndexOf, needsNewSession, type PeerSetting, ribPeerOf, same, takesMore, wireFamilies } from "./neighbor-spec.ts"
 import type { FamilyIndex, Outbound, RibSession } from "./rib/types.ts"
 import { FamilyIndex as Index } from "./rib/types.ts"
 import type { DownReason, Session, SessionCallbacks, StateName } from "./session/api.ts"
@@ -124,6 +124,7 @@ export class Neighbor implements SessionCallbacks {
     if (needsNewSession(before, spec)) return false
     this.#spec = spec
     this.applySetting()
+    if (this.isEstablished && takesMore(before, spec)) this.#askAgain()
     if (!same(before.timers, spec.timers)) this.#session?.configure?.(spec)
     // Whoever was turned away for a limit may try again under another one at once.
     if (!this.isEstablished && !same(limitsOf(before), limitsOf(spec))) this.#session?.reset("configuration")
@@ -171,10 +172,25 @@ export class Neighbor implements SessionCallbacks {
 
   /** More prefixes than the topology allows. */
   maxPrefix(family: FamilyIndex, count: number): void {
-    const limit = this.#spec.families.find((one) => one.family === (family === Index.ipv4 ? "ipv4" : "ipv6"))?.maxPrefix
+    const limit = this.#limitOf(family)
     if (limit === undefined) return
-    this.#tell("bgp.limit", `${count} ${family === Index.ipv4 ? "IPv4" : "IPv6"} prefixes, more than the ${limit.count} that are allowed`)
+    const what = family === Index.ipv4 ? "IPv4" : "IPv6"
+    this.#tell("bgp.limit", limit.action === "discard"
+      ? `more than the ${limit.count} ${what} prefixes that are allowed: no more are taken`
+      : `${count} ${what} prefixes, more than the ${limit.count} that are allowed`)
     if (limit.action === "reset") this.#session?.reset("maxPrefix", limit.restartS)
+  }
+
+  /** More than the share of the limit at which it is to be said. */
+  nearMaxPrefix(family: FamilyIndex, count: number): void {
+    const limit = this.#limitOf(family)
+    if (limit?.thresholdPercent === undefined) return
+    const what = family === Index.ipv4 ? "IPv4" : "IPv6"
+    this.#tell("bgp.limit", `${count} ${what} prefixes, more than ${limit.thresholdPercent} % of the ${limit.count} that are allowed`)
+  }
+
+  #limitOf(family: FamilyIndex): BgpFamilySpec["maxPrefix"] {
+    return this.#spec.families.find((one) => one.family === (family === Index.ipv4 ? "ipv4" : "ipv6"))?.maxPrefix
   }
 
   /** Ends it. `keep`: without a word, so that a peer that can keeps our routes while we restart. */

@@ -64,6 +64,7 @@ const settingOf = (spec: BgpSpec): RibSetting => ({
   multipath: spec.multipath,
   alwaysCompareMed: spec.alwaysCompareMed,
   ...(spec.missingMedIsWorst === true ? { missingMedIsWorst: true } : {}),
+  ...(spec.ignoreAsPath === true ? { ignoreAsPath: true } : {}),
   ...(spec.compareRouterId === true ? { compareRouterId: true } : {}),
   gracefulShutdown: spec.gracefulShutdown
 })
@@ -279,6 +280,7 @@ export class Speaker {
     return new Table(spec, parts, {
       endOfRib: (peer, family) => byPeer(peer)?.endOfRib(family),
       maxPrefix: (peer, family, count) => byPeer(peer)?.maxPrefix(family, count),
+      nearMaxPrefix: (peer, family, count) => byPeer(peer)?.nearMaxPrefix(family, count),
       bestChanged: (family, bytes, at, length) => this.#news.changed(name, family === 0 ? 4 : 16, bytes, at, length)
     })
   }

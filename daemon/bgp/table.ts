@@ -35,6 +35,7 @@ export interface TableParts {
 export interface TableEvents {
   readonly endOfRib: (peer: number, family: FamilyIndex) => void
   readonly maxPrefix: (peer: number, family: FamilyIndex, count: number) => void
+  readonly nearMaxPrefix: (peer: number, family: FamilyIndex, count: number) => void
   readonly bestChanged: (family: FamilyIndex, bytes: Uint8Array, at: number, length: number) => void
 }
 

@@ -146,7 +146,9 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
     ...(password === undefined ? {} : { password }),
     routeReflectorClient: mine.reflectsFor,
     gracefulRestart: gracefulRestartOf(layers),
-    allowAsIn: allowed === true ? 3 : allowed === false ? 0 : allowed,
+    allowAsIn: allowed === true ? 3 : typeof allowed === "number" ? allowed : 0,
+    ...(allowed === "origin" ? { allowOwnOrigin: true } : {}),
+    ...(isExternal && nearest(layers, "enforce-first-as")?.value === true ? { enforceFirstAs: true } : {}),
     ...(isExternal && refusesOwnAs(theirs) ? { refusesOwnAs: true } : {}),
     removePrivateAs: privateAs !== false,
     ...(privateAs === "replace" ? { replacePrivateAs: true } : {}),
@@ -251,6 +253,7 @@ const maxPrefix = (raw: NonNullable<RawSession["max-prefix"]>): NonNullable<BgpF
   return {
     count: raw.count,
     action: raw.action ?? "reset",
+    ...(raw.threshold === undefined ? {} : { thresholdPercent: raw.threshold }),
     ...(raw.restart === undefined ? {} : { restartS: parseSeconds(raw.restart)! })
   }
 }
@@ -276,8 +279,14 @@ const timersOf = (layers: ReadonlyArray<SessionLayer>, reporter: Reporter): BgpT
     reporter.warning(timer("keepalive")!.path, message)
   }
   const interval = timer("advertisement-interval")
+  const minimumHoldS = secondsOf("minimum-hold")
+  if (minimumHoldS !== undefined && holdTimeS < minimumHoldS) {
+    const message = `sessions would have a hold time of ${holdTimeS} s at most: with a minimum of ${minimumHoldS} s none comes up`
+    reporter.error(timer("minimum-hold")!.path, message)
+  }
   return {
     holdTimeS,
+    ...(minimumHoldS === undefined ? {} : { minimumHoldS }),
     keepaliveS,
     connectRetryS: secondsOf("connect-retry") ?? 5,
     mraiMs: interval === undefined ? 0 : parseTime(interval.value)!

@@ -54,6 +54,7 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
       multipath: bgp.multipath,
       alwaysCompareMed: bgp.alwaysCompareMed,
       ...(bgp.missingMedIsWorst ? { missingMedIsWorst: true } : {}),
+      ...(bgp.ignoreAsPath ? { ignoreAsPath: true } : {}),
       ...(bgp.compareRouterId ? { compareRouterId: true } : {}),
       gracefulShutdown: bgp.gracefulShutdown,
       state: "running"

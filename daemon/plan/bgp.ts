@@ -76,6 +76,8 @@ export type PolicySpec = ReadonlyArray<PolicyTerm>
 export interface BgpTimers {
   /** 0 (no keepalives), or 3..65535. */
   readonly holdTimeS: number
+  /** A neighbour that wants less, or none at all, is refused. */
+  readonly minimumHoldS?: number
   readonly keepaliveS: number
   readonly connectRetryS: number
   /** Minimum route advertisement interval; 0: at once. */
@@ -88,12 +90,21 @@ export type BgpRemote =
   | { readonly kind: "interface"; readonly ifname: string }
   | { readonly kind: "prefix"; readonly prefix: string; readonly limit: number }
 
+export interface BgpMaxPrefix {
+  readonly count: number
+  /** What happens above: the session ends, it is said, or what is beyond is not taken. */
+  readonly action: "reset" | "warn" | "discard"
+  /** Above so many percent of `count` it is said. */
+  readonly thresholdPercent?: number
+  readonly restartS?: number
+}
+
 export interface BgpFamilySpec {
   readonly family: Family
   /** Names of policies, applied in order; absent: everything passes. */
   readonly importPolicy?: string
   readonly exportPolicy?: string
-  readonly maxPrefix?: { readonly count: number; readonly action: "reset" | "warn"; readonly restartS?: number }
+  readonly maxPrefix?: BgpMaxPrefix
   readonly defaultOriginate?: boolean
   /** What is changed of the default route that is originated, or refuses it. */
   readonly defaultPolicy?: string
@@ -146,6 +157,10 @@ export interface BgpNeighborSpec {
   }
   /** Own AS in the path, how often it is taken all the same. */
   readonly allowAsIn: number
+  /** However often, if it is the origin of the path. */
+  readonly allowOwnOrigin?: true
+  /** An external neighbour's routes have its AS as the first of their path, or are refused (RFC 4271 6.3). */
+  readonly enforceFirstAs?: true
   /** The other end is a speaker of weft's that takes no route with its AS, `remoteAs`, in the path: it need not be sent such. */
   readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
@@ -197,6 +212,8 @@ export interface BgpSpec {
   readonly alwaysCompareMed: boolean
   /** A path without MED counts as if it had the highest, not the lowest. */
   readonly missingMedIsWorst?: true
+  /** The length of AS paths does not count. */
+  readonly ignoreAsPath?: true
   /** Of equal external paths the lower router id wins, not the path that is best already. */
   readonly compareRouterId?: true
   /** RFC 8326: announce everything with GRACEFUL_SHUTDOWN and least preference. */

@@ -53,7 +53,8 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   filter: ["input", "forward", "output", "stateful", "connections", "overrides", "rules", "state", "byHand"],
   bgp: [
     "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists",
-    "multipath", "alwaysCompareMed", "missingMedIsWorst", "compareRouterId", "gracefulShutdown", "state"
+    "multipath", "alwaysCompareMed", "missingMedIsWorst", "ignoreAsPath", "compareRouterId", "gracefulShutdown",
+    "state"
   ],
   "hosts-file": ["entries"],
   resolver: ["servers", "search"],

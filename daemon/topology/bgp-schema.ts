@@ -40,10 +40,11 @@ const Timers = Schema.Struct({
   // RFC 4271 4.2: zero, or at least three seconds.
   hold: optional(seconds("After so long without a message the session is over: 90s unless given; 0 for never", 0, 65535, (value) =>
     value === 1 || value === 2 ? "a hold time is 0 or at least 3 seconds (RFC 4271 4.2)" : undefined)),
+  "minimum-hold": optional(seconds("A neighbour that wants a shorter hold time, or none, is refused", 3, 65535)),
   keepalive: optional(seconds("How often we say that we are there: a third of the hold time unless given", 0, 21845)),
   "connect-retry": optional(seconds("How long to wait after a failed attempt: 5s unless given", 1, 65535)),
   "advertisement-interval": optional(milliseconds("The least time between two changes of one prefix: 0 unless given", 0, 600_000))
-}).annotate({ identifier: "BgpTimers", expected: "a map with hold, keepalive, connect-retry and advertisement-interval" })
+}).annotate({ identifier: "BgpTimers", expected: "a map with hold, minimum-hold, keepalive, connect-retry and advertisement-interval" })
 
 /** Times of BFD: of a session, a static route, a node. */
 export const RouteBfdKeys = {
@@ -75,10 +76,13 @@ const MaxPrefix = Schema.Union([
   integer(1, 4294967295, "At most so many prefixes from a neighbour"),
   Schema.Struct({
     count: integer(1, 4294967295, "At most so many"),
-    action: optional(Schema.Literals(["reset", "warn"]).annotate({ description: "What happens above: reset (default) ends the session" })),
+    action: optional(Schema.Literals(["reset", "warn", "discard"]).annotate({
+      description: "What happens above: reset (default) ends the session, warn only says so, discard takes no more"
+    })),
+    threshold: optional(integer(1, 99, "Above so many percent of it an event says so")),
     restart: optional(seconds("Try again after so long", 1, 65535))
   })
-]).annotate({ expected: "a number, or {count, action, restart}", description: "How many prefixes a neighbour may send" })
+]).annotate({ expected: "a number, or {count, action, threshold, restart}", description: "How many prefixes a neighbour may send" })
 
 const AddPath = Schema.Union([
   Schema.Boolean,
@@ -155,8 +159,11 @@ export const sessionKeys = {
   "max-prefix": optional(MaxPrefix),
   "add-path": optional(AddPath),
   "graceful-restart": optional(GracefulRestart),
-  "allow-as-in": optional(Schema.Union([Schema.Boolean, integer(1, 10, "Times")])
-    .annotate({ expected: "true, or how often", description: "Take routes with our own AS in their path, so often" })),
+  "allow-as-in": optional(Schema.Union([Schema.Boolean, Schema.Literal("origin"), integer(1, 10, "Times")]).annotate({
+    expected: "true, how often, or origin",
+    description: "Take routes with our own AS in their path, so often; origin: if it is where the path begins"
+  })),
+  "enforce-first-as": optional(Truth("Refuse routes of an external neighbour whose path does not have its AS first (RFC 4271 6.3)")),
   "remove-private-as": optional(Schema.Union([Schema.Boolean, Schema.Literal("replace")]).annotate({
     expected: "true, false or replace",
     description: "Leave private AS numbers out of the path to external neighbours; replace: ours stands in their place"
@@ -273,6 +280,7 @@ export const bgpKeys = {
   multipath: optional(Multipath),
   "always-compare-med": optional(Truth("Compare MED between paths of different neighbour AS, too")),
   "missing-med-is-worst": optional(Truth("A path without MED counts as if it had the highest, not the lowest")),
+  "ignore-as-path": optional(Truth("The length of AS paths does not count")),
   "compare-router-id": optional(Truth("Of equal external paths the lower router id wins, not the one that is best already")),
   "graceful-shutdown": optional(Truth("Announce everything as a last resort (RFC 8326), before maintenance"))
 }

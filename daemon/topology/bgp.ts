@@ -80,6 +80,7 @@ export const readBgp = (layers: ReadonlyArray<BgpLayer>, kind: NodeKind, reporte
       : { ebgp: multipath.ebgp ?? 16, ibgp: multipath.ibgp ?? 16, asPathRelax: multipath["as-path-relax"] ?? false },
     alwaysCompareMed: nearest("always-compare-med")?.value ?? false,
     missingMedIsWorst: nearest("missing-med-is-worst")?.value ?? false,
+    ignoreAsPath: nearest("ignore-as-path")?.value ?? false,
     compareRouterId: nearest("compare-router-id")?.value ?? false,
     gracefulShutdown: nearest("graceful-shutdown")?.value ?? false,
     path: present.at(-1)!.path

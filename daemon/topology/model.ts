@@ -249,6 +249,7 @@ export interface Bgp extends BgpTable {
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
   readonly missingMedIsWorst: boolean
+  readonly ignoreAsPath: boolean
   readonly compareRouterId: boolean
   readonly gracefulShutdown: boolean
   readonly path: Path

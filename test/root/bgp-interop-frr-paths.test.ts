@@ -2,7 +2,7 @@
 import t from "tap"
 import { FrrLab, family, neighbor, router } from "./bgp-frr-lab.ts"
 import { missingPeers } from "./bgp-peers.ts"
-import { needsRoot, until } from "./harness.ts"
+import { needsRoot } from "./harness.ts"
 
 const [f1, f2, lan1, lan2] = ["10.0.1.2", "10.0.2.2", "10.0.100.2", "10.0.100.3"]
 /** weft, as FRR sees it. */
@@ -85,6 +85,20 @@ t.test("paths and next hops with FRR", { skip: needsRoot || missingPeers("frr") 
     )
     t.match(await lab.paths("10.3.0.0/24"), [{ asPath: "65003 65001", best: true }])
     t.same(await lab.paths("10.2.0.0/24", () => true), [], "and refuses loops otherwise")
+    // Where the path begins: 65002 65001, or elsewhere: 65002 65001 65009.
+    const far = "ip prefix-list far permit 10.2.1.0/24\nroute-map loop permit 5\nmatch ip address prefix-list far\n" +
+      "set as-path prepend 65001 65009\nexit\n"
+    await lab.set(
+      { as: 65001, networks: ["10.1.0.0/24"], neighbors: [{ peer: f1, as: 65002, "allow-as-in": "origin" }, { peer: f2, as: 65002 }] },
+      {
+        f1: far + map + one(65002, 1, w1, ["route-map loop out"], "network 10.2.0.0/24", "network 10.2.1.0/24", "network 10.2.2.0/24"),
+        f2: one(65002, 2, w2, ["allowas-in origin"])
+      }
+    )
+    t.match(await lab.paths("10.2.2.0/24"), [{ asPath: "65002 65001", best: true }])
+    t.same(await lab.paths("10.2.1.0/24", () => true), [], "in the middle it is a loop")
+    await lab.weft({ as: 65001, neighbors: [{ peer: f1, as: 65002, "allow-as-in": true }, { peer: f2, as: 65002 }] })
+    t.match(await lab.paths("10.2.1.0/24"), [{ asPath: "65002 65001 65009" }], "asked for again, it is taken")
     await lab.set(
       { as: 65001, networks: ["10.1.0.0/24"], neighbors: [{ peer: f1, as: 65002 }] },
       { f1: router(65002, 1, neighbor(w1, 65001), neighbor(lan2, 65001),
@@ -180,27 +194,5 @@ t.test("paths and next hops with FRR", { skip: needsRoot || missingPeers("frr") 
     t.equal((await lab.neighbor(f1))!.establishedCount, establishedCount, "all in one session")
     await lab.frr("f1").configure("router bgp 65002\nno bgp graceful-shutdown")
     await lab.paths("10.2.0.0/24", ([path]) => path?.communities.length === 0)
-  })
-
-  await t.test("too many prefixes: warned, shut, and tried again", async (t) => {
-    const networks = (net: number) => [0, 1, 2, 3].map((i) => `10.${net}.${i}.0/24`)
-    const frr = (words: ReadonlyArray<string>) =>
-      ({ f1: one(65002, 1, w1, words, ...networks(2).map((prefix) => `network ${prefix}`)) })
-    const weft = (max: object | undefined) =>
-      ({ as: 65001, networks: networks(1), neighbors: [{ peer: f1, as: 65002, ...(max === undefined ? {} : { "max-prefix": max }) }] })
-    await lab.set(weft({ count: 2, action: "warn" }), frr([]))
-    await lab.paths("10.2.3.0/24")
-    t.match(await lab.events(), /prefix/i, "told in events")
-    t.match(await lab.neighbor(f1), { state: "Established", families: [{ received: 4 }] })
-    await lab.set(weft({ count: 2, action: "reset" }), frr([]))
-    await until("weft has ended it", async () => /prefix/i.test((await lab.neighbor(f1))?.lastReset ?? ""))
-    t.match(await lab.frrNeighbor("f1", w1), { lastErrorCodeSubcode: "0601" }, "Cease, maximum number of prefixes reached")
-    t.same(await lab.paths("10.2.0.0/24", (paths) => paths.length === 0), [])
-    // Allowed now: the change brings it back.
-    await lab.weft(weft({ count: 10 }))
-    await lab.paths("10.2.3.0/24")
-    await lab.set(weft(undefined), frr(["maximum-prefix 2"]))
-    await until("FRR has ended it", async () => /prefix/i.test((await lab.neighbor(f1))?.lastReset ?? ""))
-    t.match((await lab.neighbor(f1))!.lastReset, /Maximum Number of Prefixes/i)
   })
 })

@@ -53,6 +53,7 @@ export const firstPeer = 8
 export interface DecisionOptions {
   readonly alwaysCompareMed: boolean
   readonly missingMedIsWorst?: true
+  readonly ignoreAsPath?: true
   readonly compareRouterId?: true
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
 }
@@ -98,7 +99,9 @@ export class Decision {
     const localP = p < firstPeer
     if (localP !== q < firstPeer) return localP ? -Step.local : Step.local
     if (x !== y) {
-      if (sets.pathLength[x] !== sets.pathLength[y]) return sets.pathLength[x]! < sets.pathLength[y]! ? -Step.pathLength : Step.pathLength
+      if (sets.pathLength[x] !== sets.pathLength[y] && this.options.ignoreAsPath !== true) {
+        return sets.pathLength[x]! < sets.pathLength[y]! ? -Step.pathLength : Step.pathLength
+      }
       if (sets.origin[x] !== sets.origin[y]) return sets.origin[x]! < sets.origin[y]! ? -Step.origin : Step.origin
       if (withMed) {
         const medX = this.#medOf(x)

@@ -10,7 +10,9 @@ import { prependTo } from "./export-rewrite.ts"
 import type { FamilyTable } from "./family-table.ts"
 import { withTargets } from "./route-targets.ts"
 import { type PolicyResult, type RibOptions, type RibPeer, type RibSession, Source } from "./types.ts"
+import { occurrences, pathAt, pathEnd } from "../../wire/bgp/block.ts"
 import type { PathAttributes } from "../../wire/bgp/path-attributes.ts"
+import type { UpdateScan } from "../../wire/bgp/update.ts"
 
 export interface ImportPeer {
   readonly config: RibPeer
@@ -50,12 +52,13 @@ const classOf = ({ options, sets }: Importer, peer: ImportPeer, family: 0 | 1): 
 }
 
 /**
- * What import makes of a set: -1 a loop (it is not kept), 0 denied. `prefix` -1: for all prefixes (0 if the policy looks at them); the
- * result lives as long as the set. Otherwise for one prefix, and the result has a reference for the caller.
+ * What import makes of a set: -1 a loop, or not the neighbour's to tell (it is not kept), 0 denied. `prefix` -1: for all prefixes (0 if
+ * the policy looks at them); the result lives as long as the set. Otherwise for one prefix, and the result has a reference for the
+ * caller.
  */
 export const importSet = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {
   const { sets } = rib
-  if (isLoop(rib, peer, set)) return -1
+  if (isLoop(rib, peer, set) || isOfAnother(rib, peer, set)) return -1
   // RFC 4271 5.1.3: this router is no next hop of what others tell it.
   if (peer.session !== undefined && sets.nextHopText(set) === peer.session.nextHopSelf[table.family]) return -1
   const policy = peer.config.families[table.family]?.importPolicy
@@ -73,15 +76,33 @@ export const importSet = (rib: Importer, peer: ImportPeer, table: FamilyTable, s
   return result
 }
 
+/**
+ * Whether our AS is in the path, told from the octets: a router between two that share an AS number gets back much of what it has told.
+ * What else may be wrong with such a route matters only where it would end the session; that is left to the sender.
+ */
+export const isPlainLoop = ({ options }: Importer, { config, session }: ImportPeer, bytes: Uint8Array, scan: UpdateScan): boolean => {
+  if (!session!.context.asn4 || config.localAs !== options.asn || config.allowOwnOrigin === true) return false
+  const { attributesAt, attributesEnd } = scan
+  const at = pathAt(bytes, attributesAt, attributesEnd)
+  return at >= 0 && pathEnd <= attributesEnd && occurrences(bytes, at, pathEnd, options.asn) > config.allowAsIn
+}
+
 /** RFC 4271 9.1.2, RFC 4456 8: our AS more often than allowed, our router id or our cluster. */
 const isLoop = ({ options, sets }: Importer, { config }: ImportPeer, set: number): boolean => {
-  if (sets.ownAs[set]! > config.allowAsIn) return true
+  if (sets.ownAs[set]! > config.allowAsIn && !(config.allowOwnOrigin === true && originAs(sets.get(set)) === options.asn)) return true
   if (sets.originatorId[set] === options.routerId) return true
   if (sets.clusterLength[set]! > 0 && sets.get(set).clusterList.includes(options.clusterId)) return true
   if (config.localAs === options.asn) return false
   const own = sets.get(set).asPath.reduce((sum, { asns }) => sum + asns.filter((asn) => asn === config.localAs).length, 0)
   return own > config.allowAsIn
 }
+
+/** Where the path begins: the last of it. */
+const originAs = ({ asPath }: PathAttributes): number | undefined => asPath.at(-1)?.asns.at(-1)
+
+/** RFC 4271 6.3, RFC 7606 7.2: refused as if it were withdrawn. A route server's routes are such (RFC 7947 2.2.2.1). */
+const isOfAnother = ({ sets }: Importer, { config }: ImportPeer, set: number): boolean =>
+  config.enforceFirstAs === true && config.isExternal && sets.neighborAs[set] !== config.remoteAs
 
 /** The result has a reference for the caller. */
 const evaluate = (rib: Importer, peer: ImportPeer, table: FamilyTable, set: number, prefix: number): number => {

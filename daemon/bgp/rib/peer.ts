@@ -16,6 +16,7 @@ export class Peer implements ImportPeer {
   /** What was noted under another number is void; 0: ask for one. By family. */
   readonly importClass: [number, number] = [0, 0]
   readonly isOverLimit: [boolean, boolean] = [false, false]
+  readonly isNearLimit: [boolean, boolean] = [false, false]
 
   constructor(index: number, config: RibPeer) {
     this.index = index

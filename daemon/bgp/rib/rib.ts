@@ -22,7 +22,6 @@ import { Family } from "../../wire/bgp/iana.ts"
 import type { BgpError } from "../../wire/bgp/notification.ts"
 import { type PathAttributes, Severity } from "../../wire/bgp/path-attributes.ts"
 import * as RouteRefresh from "../../wire/bgp/route-refresh.ts"
-import { occurrences, pathAt, pathEnd } from "../../wire/bgp/block.ts"
 import { forEachPrefix } from "../../wire/bgp/nlri.ts"
 import { decodeAttributes, NlriSource, scanUpdate, UpdateScan } from "../../wire/bgp/update.ts"
 import * as Ip from "../../wire/ip.ts"
@@ -31,8 +30,9 @@ import { AttributeTable } from "./attribute-table.ts"
 import { firstPeer } from "./decision.ts"
 import { ExportSide } from "./export-side.ts"
 import { FamilyTable } from "./family-table.ts"
-import { importSet, type ImportPeer } from "./import-side.ts"
+import { importSet, type ImportPeer, isPlainLoop } from "./import-side.ts"
 import { type Import, Leak } from "./leak.ts"
+import { checkLimit, isFull } from "./limits.ts"
 import { PathFlag } from "./path-pool.ts"
 import { Peer, PeerFactTable } from "./peer.ts"
 import {
@@ -61,6 +61,9 @@ const localWeight = 32768
 const stride = 64
 const wireFamilies = [Family.ipv4Unicast, Family.ipv6Unicast] as const
 const familyIndexes: ReadonlyArray<FamilyIndex> = [0, 1]
+
+/** What is done with a prefix of the UPDATE that is being received. */
+type Visit = (pathId: number, bits: number, octetsAt: number) => void
 
 /** A job in slices: goes on from each `yield`. `peer`: whose, -1: nobody's. */
 interface Job {
@@ -95,6 +98,8 @@ export class Rib {
   #set = 0
   #chosen = 0
   #now = 0
+  #visitTaken: Visit = () => {}
+  #hasDiscarded = false
 
   constructor(options: RibOptions) {
     this.options = options
@@ -133,7 +138,7 @@ export class Rib {
     if (peer.session !== undefined) this.exports.reattach(peer)
     this.options.events.wanted()
     // A limit may be lower now. Last, for the session may end by it.
-    if (peer.session !== undefined) for (const table of this.tables) this.#checkMaxPrefix(peer, table)
+    if (peer.session !== undefined) for (const table of this.tables) checkLimit(peer, table, this.options.events, false)
   }
 
   /** Forgets a neighbour. Its number is given out again when `run` has removed the last of its paths. */
@@ -152,6 +157,7 @@ export class Rib {
     this.#finishJobs(index)
     peer.session = session
     peer.isOverLimit.fill(false)
+    peer.isNearLimit.fill(false)
     peer.scope = this.sets.scope(session.ifname, peer.config.isExternal && session.isMultihop !== true)
     peer.renewImport()
     this.#facts.set(index, peer.config, session)
@@ -432,7 +438,7 @@ export class Rib {
     return peer
   }
 
-  #each(family: number, at: number, end: number, visit: (pathId: number, bits: number, octetsAt: number) => void): void {
+  #each(family: number, at: number, end: number, visit: Visit): void {
     this.#table = this.tables[family as FamilyIndex]
     forEachPrefix(this.#bytes, at, end, this.#peer!.session!.context.addPathReceive(wireFamilies[family as FamilyIndex]), visit)
   }
@@ -442,7 +448,7 @@ export class Rib {
     const peer = this.#peer!
     const { sets } = this
     const table = this.tables[family as FamilyIndex]
-    if (this.#isPlainLoop(peer)) {
+    if (isPlainLoop(this, peer, this.#bytes, this.#scan)) {
       this.#each(family, at, end, this.#visitWithdrawn)
       return undefined
     }
@@ -454,24 +460,15 @@ export class Rib {
       return undefined
     }
     this.#set = set
-    const usesPrefix = peer.config.families[family as FamilyIndex]?.importPolicy?.usesPrefix === true
+    const { discardsExtra, importPolicy } = peer.config.families[family as FamilyIndex] ?? {}
     this.#chosen = this.#import(peer, table, set, -1)
+    this.#visitTaken = importPolicy?.usesPrefix === true ? this.#visitWithPolicy : this.#visitReached
+    this.#hasDiscarded = false
     if (this.#chosen < 0) this.#each(family, at, end, this.#visitWithdrawn)
-    else this.#each(family, at, end, usesPrefix ? this.#visitWithPolicy : this.#visitReached)
+    else this.#each(family, at, end, discardsExtra === true ? this.#visitUpToLimit : this.#visitTaken)
     sets.release(set)
-    this.#checkMaxPrefix(peer, table)
+    checkLimit(peer, table, this.options.events, this.#hasDiscarded)
     return undefined
-  }
-
-  /**
-   * Whether our AS is in the path, told from the octets: a router between two that share an AS number gets back much of what it has told.
-   * What else may be wrong with such a route matters only where it would end the session; that is left to the sender.
-   */
-  #isPlainLoop({ config, session }: Peer): boolean {
-    if (!session!.context.asn4 || config.localAs !== this.options.asn) return false
-    const { attributesAt, attributesEnd } = this.#scan
-    const at = pathAt(this.#bytes, attributesAt, attributesEnd)
-    return at >= 0 && pathEnd <= attributesEnd && occurrences(this.#bytes, at, pathEnd, this.options.asn) > config.allowAsIn
   }
 
   /** What import makes of a set; -1: a loop. The result is kept by what the set notes, or (with a prefix) has a reference. */
@@ -493,6 +490,20 @@ export class Rib {
     this.sets.release(chosen)
   }
 
+  /** Prefixes that the neighbour has sent before are taken all the same. */
+  readonly #visitUpToLimit = (pathId: number, bits: number, octetsAt: number): void => {
+    const table = this.#table
+    const peer = this.#peer!
+    if (isFull(peer, table)) {
+      const prefix = table.prefixes.find(this.#bytes, octetsAt, bits)
+      if (prefix < 0 || table.findPath(prefix, peer.index, pathId) < 0) {
+        this.#hasDiscarded = true
+        return
+      }
+    }
+    this.#visitTaken(pathId, bits, octetsAt)
+  }
+
   readonly #visitWithdrawn = (pathId: number, bits: number, octetsAt: number): void => {
     const table = this.#table
     const prefix = table.prefixes.find(this.#bytes, octetsAt, bits)
@@ -511,15 +522,6 @@ export class Rib {
     if (family < 0) return
     this.sweepStale(index, family as FamilyIndex)
     this.options.events.endOfRib?.(index, family as FamilyIndex)
-  }
-
-  #checkMaxPrefix(peer: Peer, table: FamilyTable): void {
-    const most = peer.config.families[table.family]?.maxPrefix
-    const count = table.received[peer.index]!
-    const wasOver = peer.isOverLimit[table.family]
-    const isOver = most !== undefined && count > most
-    peer.isOverLimit[table.family] = isOver
-    if (isOver && !wasOver) this.options.events.maxPrefix?.(peer.index, table.family, count)
   }
 
   // ---- jobs ------------------------------------------------------------------------------------------------------------

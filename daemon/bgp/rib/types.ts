@@ -46,6 +46,10 @@ export interface RibPeerFamily {
   readonly importPolicy?: RibPolicy
   readonly exportPolicy?: RibPolicy
   readonly maxPrefix?: number
+  /** Prefixes beyond `maxPrefix` are not taken. */
+  readonly discardsExtra?: true
+  /** Above so many it is said. */
+  readonly nearMaxPrefix?: number
   readonly defaultOriginate: boolean
   readonly defaultPolicy?: RibPolicy
   /** The default route is originated while one of these has a best path; absent: always. */
@@ -68,6 +72,10 @@ export interface RibPeer {
   readonly localAsOnlyOut?: true
   readonly routeReflectorClient: boolean
   readonly allowAsIn: number
+  /** Our AS may be in the path if it is the origin. */
+  readonly allowOwnOrigin?: true
+  /** The first AS of the path must be the neighbour's. */
+  readonly enforceFirstAs?: true
   /** The neighbour takes no route with its AS in the path. */
   readonly refusesOwnAs?: boolean
   readonly removePrivateAs: boolean
@@ -152,6 +160,7 @@ export interface RibSetting {
   readonly multipath: { readonly ebgp: number; readonly ibgp: number; readonly asPathRelax: boolean }
   readonly alwaysCompareMed: boolean
   readonly missingMedIsWorst?: true
+  readonly ignoreAsPath?: true
   readonly compareRouterId?: true
   readonly gracefulShutdown: boolean
   /**
@@ -175,6 +184,7 @@ export interface RibEvents {
   wanted(): void
   endOfRib?(peer: number, family: FamilyIndex): void
   maxPrefix?(peer: number, family: FamilyIndex, count: number): void
+  nearMaxPrefix?(peer: number, family: FamilyIndex, count: number): void
   /** The best path of a prefix changed; only called when set, for `weft events`. */
   bestChanged?(family: FamilyIndex, bytes: Uint8Array, at: number, length: number): void
 }

@@ -133,7 +133,8 @@ export const agree = (ours: Open, theirs: Open, neighbor: BgpNeighborSpec): Nego
   if (theirs.bgpIdentifier === 0 || (!isExternal && theirs.bgpIdentifier === ours.bgpIdentifier)) {
     return refuse(OpenError.badBgpIdentifier)
   }
-  if (theirs.holdTimeS === 1 || theirs.holdTimeS === 2) return refuse(OpenError.unacceptableHoldTime)
+  const isTooShort = theirs.holdTimeS < (neighbor.timers.minimumHoldS ?? 0)
+  if (theirs.holdTimeS === 1 || theirs.holdTimeS === 2 || isTooShort) return refuse(OpenError.unacceptableHoldTime)
   const families = both(announced(ours), announced(theirs))
   if (families.length === 0) {
     // RFC 5492, 5: the data are the capabilities that we need.

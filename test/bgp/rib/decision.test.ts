@@ -111,6 +111,19 @@ t.test("Decision.compare takes no MED for the highest, where it is told to", (t)
   t.end()
 })
 
+t.test("Decision.compare does not look at the length of paths, where it is told not to", (t) => {
+  const lab = new TestRib()
+  lab.peer({ ...external, name: "long" }).announce(["10.1.0.0/16"], attributes({ path: [65001, 1, 2, 3], origin: 0 }))
+  lab.peer({ ...external, name: "short", address: "10.0.0.2" }).announce(["10.1.0.0/16"], attributes({ path: [65001, 1], origin: 2 }))
+  t.equal(lab.why("10.1.0.0/16")[0], "short: best by AS-path length")
+  const setting = { clusterId: 1, multipath: { ebgp: 1, ibgp: 1, asPathRelax: false }, alwaysCompareMed: false, gracefulShutdown: false }
+  lab.rib.configure({ ...setting, ignoreAsPath: true })
+  t.strictSame(lab.why("10.1.0.0/16"), ["long: best by origin", "short: lost to 10.0.0.1 on origin"])
+  lab.rib.configure(setting)
+  t.equal(lab.why("10.1.0.0/16")[0], "short: best by AS-path length")
+  t.end()
+})
+
 t.test("Decision.compare prefers own routes", (t) => {
   const lab = new TestRib()
   lab.peer({ ...external, name: "a", families: [withWeight(32768), anyFamily] }).announce(["10.1.0.0/16"], attributes(base))

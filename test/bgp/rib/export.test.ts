@@ -1,7 +1,7 @@
 /** What neighbours are sent: rewriting, reflection, add-path, packing, storms, slow neighbours, aggregates, graceful restart. */
 import t from "tap"
 import { Family } from "../../../daemon/wire/bgp/iana.ts"
-import type { RibPolicy } from "../../../daemon/bgp/rib/types.ts"
+import type { RibPeer, RibPolicy } from "../../../daemon/bgp/rib/types.ts"
 import type { PathAttributes } from "../../../daemon/wire/bgp/path-attributes.ts"
 import { anyFamily, attributes, peerConfig, type PeerOptions, type TestPeer, TestRib } from "./rib-harness.ts"
 
@@ -57,6 +57,23 @@ t.test("importSet takes no loops but as many as are allowed", (t) => {
   inner.announce(["10.3.0.0/16"], attributes({ originatorId: 3, clusterList: [5] }))
   lab.settle()
   t.equal(lab.rib.counts(0).paths, 1)
+  t.end()
+})
+
+t.test("importSet takes our AS as the origin of a path, however often, and an external neighbour's own routes only", (t) => {
+  const taken = (more: Partial<RibPeer>, ...path: ReadonlyArray<number>): number => {
+    const lab = new TestRib()
+    lab.peer({ ...external, ...more }).announce(["10.1.0.0/16"], attributes({ path: [...path] }))
+    lab.settle()
+    return lab.rib.counts(0).paths
+  }
+  t.equal(taken({ allowOwnOrigin: true }, 65001, 65000), 1)
+  t.equal(taken({ allowOwnOrigin: true }, 65001, 65000, 7, 65000, 65000), 1)
+  t.equal(taken({ allowOwnOrigin: true }, 65001, 65000, 7), 0, "in the middle it is a loop")
+  t.equal(taken({}, 7, 8), 1, "a route server is not in the path")
+  t.equal(taken({ enforceFirstAs: true }, 7, 8), 0)
+  t.equal(taken({ enforceFirstAs: true }, 65001, 8), 1)
+  t.equal(taken({ enforceFirstAs: true, isExternal: false }, 7, 8), 1, "internal neighbours pass on what they hear")
   t.end()
 })
 
@@ -469,6 +486,36 @@ t.test("Rib counts prefixes and tells once when there are too many", (t) => {
   from.announce(["10.4.0.0/16"], attributes({ path: [65001] }))
   t.strictSame(told, [3])
   t.strictSame(lab.rib.peerCounts(from.index, 0), { received: 4, accepted: 4, advertised: 0 })
+  t.end()
+})
+
+t.test("Rib tells once above the share of the limit, and takes no more than the limit where it is told to", (t) => {
+  const told: string[] = []
+  const lab = new TestRib({ events: {
+    wanted: () => {},
+    maxPrefix: (_peer, _family, count) => told.push(`over ${count}`),
+    nearMaxPrefix: (_peer, _family, count) => told.push(`near ${count}`)
+  } })
+  const from = lab.peer({ ...external, families: [{ ...anyFamily, maxPrefix: 3, nearMaxPrefix: 1, discardsExtra: true }, anyFamily] })
+  const announce = (...prefixes: ReadonlyArray<string>): void => {
+    from.announce(prefixes, attributes({ path: [65001] }))
+    lab.settle()
+  }
+  announce("10.1.0.0/16")
+  t.strictSame(told, [])
+  announce("10.2.0.0/16", "10.3.0.0/16")
+  t.strictSame(told, ["near 3"], "as many as are allowed")
+  announce("10.3.0.0/16", "10.4.0.0/16", "10.5.0.0/16")
+  announce("10.4.0.0/16")
+  announce("10.3.0.0/16")
+  announce("10.4.0.0/16")
+  t.strictSame(told, ["near 3", "over 3"])
+  t.equal(lab.rib.counts(0).paths, 3)
+  from.withdraw(["10.1.0.0/16"])
+  announce("10.4.0.0/16")
+  t.equal(lab.rib.explain("10.4.0.0/16").length, 1, "there is room again")
+  t.strictSame(told, ["near 3", "over 3"], "for one")
+  t.equal(lab.rib.explain("10.5.0.0/16").length, 0)
   t.end()
 })
 

@@ -12,6 +12,7 @@ const speaker = speakerOf(65001, "1.1.1.1", { hostname: "r1" })
 const toPeer = (more: Partial<BgpNeighborSpec> = {}): BgpNeighborSpec =>
   neighborOf({ remote: { kind: "address", address: "10.0.0.2" }, remoteAs: 65002, ...more })
 const openOf = (more: Partial<Open> = {}): Open => ({ asn: 65002, holdTimeS: 90, bgpIdentifier: 0x02020202, capabilities: [], ...more })
+const withMinimum = { ...toPeer().timers, minimumHoldS: 10 }
 const multiprotocol = (family: number): Capability => ({ kind: "multiprotocol", family })
 
 const outcome = (theirs: Open, neighbor = toPeer(), isIpv6 = false) => agree(openFor(speaker, neighbor, { isIpv6 }), theirs, neighbor)
@@ -63,6 +64,8 @@ t.test("agree refuses", (t) => {
     ["our identifier within our AS", openOf({ asn: 65001, bgpIdentifier: 0x01010101 }), "2/3 []", { remoteAs: 65001 }],
     ["a hold time of 1 s", openOf({ holdTimeS: 1 }), "2/6 []"],
     ["a hold time of 2 s", openOf({ holdTimeS: 2 }), "2/6 []"],
+    ["less than the least hold time", openOf({ holdTimeS: 9 }), "2/6 []", { timers: withMinimum }],
+    ["no hold time where there is a least", openOf({ holdTimeS: 0 }), "2/6 []", { timers: withMinimum }],
     ["no family of ours", openOf({ capabilities: [multiprotocol(Family.ipv6Unicast)] }), "2/7 [1 4 0 1 0 1]"],
     ["no family at all, for one that has IPv6 only", openOf(), "2/7 [1 4 0 2 0 1]", { families: [{ family: "ipv6" }] }]
   ]
