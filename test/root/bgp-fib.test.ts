@@ -321,8 +321,10 @@ t.test("Connected and static routes are there to be redistributed, by table", { 
     "route add 192.0.2.128/25 via 10.0.1.2 proto 94",
     "route del 198.51.100.0/24 table 100"
   ])
-  await until("both are told", () => heard.size >= 2)
-  t.strictSame([...heard].sort(), ["100 198.51.100.0/24", "254 192.0.2.128/25"])
+  const changed = ["100 198.51.100.0/24", "254 192.0.2.128/25"]
+  await until("both are told", () => changed.every((route) => heard.has(route)))
+  // Of its connected networks IPv6 may tell once more, when it hears late of a carrier.
+  t.strictSame([...heard].filter((route) => !route.startsWith("254 2001:db8:")).sort(), changed, "and another daemon's is not")
   ipBatch(it.node, ["link set e1 down"])
   await until("the network is gone", () => !prefixes(main, "connected").includes("10.0.1.0/24"))
   t.strictSame(prefixes(main, "static"), ["203.0.113.0/24"], "and the routes through it")
