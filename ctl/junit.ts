@@ -1,9 +1,13 @@
 /**
  * Results of checks as JUnit XML, the dialect that Jenkins, GitLab and GitHub's actions read: one suite, one case for each
- * check in the order of the file. A check that only warns is a skipped case, one that could not be tried an error.
+ * check in the order of the file. A check that only warns is a skipped case, one that could not be tried an error. When a run
+ * breaks off, one case is the error that says why, and what was not come to is skipped: one cause is one red case.
  */
 
 import type { CheckResult } from "./messages.ts"
+
+/** What was not come to. */
+export type Unreached = Pick<CheckResult, "index" | "name" | "kind" | "line">
 
 export interface Report {
   /** What has run: `weft check`, `weft scenario`. */
@@ -15,10 +19,13 @@ export interface Report {
   readonly startedAt: string
   readonly durationMs: number
   readonly results: ReadonlyArray<CheckResult>
-  /** Checks that were not run: somebody ended it, or the daemon went away. */
-  readonly missing: number
-  /** Why, when there are such. */
-  readonly reason?: string
+  /** It broke off: somebody ended it, or the daemon went away. */
+  readonly broken?: {
+    readonly reason: string
+    /** `3 checks were not run`; empty: nothing is missing but the end. */
+    readonly missing: string
+    readonly unreached: ReadonlyArray<Unreached>
+  }
 }
 
 /** XML 1.0 has no way to write most control characters, nor half a surrogate pair. */
@@ -42,6 +49,18 @@ export const story = ({ details, expected, seen, where }: CheckResult): string =
   [`expected: ${expected}`, `seen:     ${seen}`, ...(where === "" ? [] : [`where:    ${where}`]),
     ...details.map((line) => `  ${line}`)].join("\n")
 
+const unreachedCase = ({ kind, line, name }: Unreached, reason: string, { filename, lab }: Report): ReadonlyArray<string> => [
+  `    <testcase${attributes({ name, classname: `${lab}.${kind}`, file: filename, line, time: "0.000" })}>`,
+  `      <skipped${attributes({ message: `not done: ${reason}` })}/>`,
+  "    </testcase>"
+]
+
+const brokenCase = (message: string, { filename, lab }: Report): ReadonlyArray<string> => [
+  `    <testcase${attributes({ name: "the suite runs to its end", classname: `${lab}.suite`, file: filename, time: "0.000" })}>`,
+  `      <error${attributes({ message, type: "suite" })}/>`,
+  "    </testcase>"
+]
+
 const caseOf = (result: CheckResult, { filename, lab }: Report): ReadonlyArray<string> => {
   const { durationMs, error, kind, line, name, outcome, seen } = result
   const head = attributes({ name, classname: `${lab}.${kind}`, file: filename, line, time: seconds(durationMs) })
@@ -56,15 +75,18 @@ const caseOf = (result: CheckResult, { filename, lab }: Report): ReadonlyArray<s
 
 /** The whole document. */
 export const junit = (report: Report): string => {
-  const { durationMs, filename, lab, missing, program, reason, results, startedAt, suite } = report
-  const ordered = results.toSorted((a, b) => a.index - b.index)
+  const { broken, durationMs, filename, lab, program, results, startedAt, suite } = report
+  const unreached = broken?.unreached ?? []
+  const byIndex = [
+    ...results.map((result) => [result.index, caseOf(result, report)] as const),
+    ...unreached.map((one) => [one.index, unreachedCase(one, broken!.reason, report)] as const)
+  ].toSorted(([a], [b]) => a - b)
   const count = (is: (result: CheckResult) => boolean): number => results.filter(is).length
   const failures = count(({ error, outcome }) => outcome === "failed" && !error)
-  const errors = count(({ error, outcome }) => outcome === "failed" && error) + (missing > 0 ? 1 : 0)
-  const skipped = count(({ outcome }) => outcome === "warning")
-  const tests = results.length + (missing > 0 ? 1 : 0)
+  const errors = count(({ error, outcome }) => outcome === "failed" && error) + (broken === undefined ? 0 : 1)
+  const skipped = count(({ outcome }) => outcome === "warning") + unreached.length
+  const tests = results.length + unreached.length + (broken === undefined ? 0 : 1)
   const totals = { tests, failures, errors, time: seconds(durationMs) }
-  const broken = `${missing} ${missing === 1 ? "check was" : "checks were"} not run${reason === undefined ? "" : `: ${reason}`}`
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuites${attributes({ name: program, ...totals })}>`,
@@ -73,11 +95,8 @@ export const junit = (report: Report): string => {
     `      <property${attributes({ name: "lab", value: lab })}/>`,
     `      <property${attributes({ name: "file", value: filename })}/>`,
     "    </properties>",
-    ...ordered.flatMap((result) => caseOf(result, report)),
-    ...(missing === 0
-      ? []
-      : [`    <testcase${attributes({ name: "the suite runs to its end", classname: `${lab}.suite`, time: "0.000" })}>`,
-        `      <error${attributes({ message: broken, type: "suite" })}/>`, "    </testcase>"]),
+    ...byIndex.flatMap(([, lines]) => lines),
+    ...(broken === undefined ? [] : brokenCase([broken.missing, broken.reason].filter((part) => part !== "").join(": "), report)),
     "  </testsuite>",
     "</testsuites>",
     ""

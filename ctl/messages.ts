@@ -565,6 +565,7 @@ export interface CheckPlanned {
   /** The file that the suite names, or empty. */
   readonly topology: string
   readonly total: number
+  readonly checks: ReadonlyArray<Pick<CheckResult, "index" | "name" | "kind" | "line">>
 }
 
 export interface CheckResult {

@@ -37,7 +37,7 @@ export const run = (input: Input, context: Context): Promise<number> => {
     const looked = await look(client, request)
     if (looked.topology === "" || request.lab !== "") {
       if (refused(looked, request)) return Exit.usage
-      return checking(client, { ...request, lab: looked.lab }, input, interruption())
+      return checking(client, { ...request, lab: looked.lab }, input, { ...interruption(), looked })
     }
     const topology = await readTopologyOf(request, looked.topology).catch((error: unknown) => {
       // What is wrong with the suite itself is known all the same.
@@ -49,8 +49,8 @@ export const run = (input: Input, context: Context): Promise<number> => {
     const { lab } = planned
     const owned = { ...request, lab }
     return inItsOwnLab(client, { lab, topology, keep: input.keep }, {
-      run: (ending) => checking(client, owned, input, ending),
-      undeployed: (reason) => report(input, owned, { results: [], missing: 1, durationMs: 0, reason }),
+      run: (ending) => checking(client, owned, input, { ...ending, looked: planned }),
+      undeployed: (reason) => report(input, owned, { results: [], missing: planned.total, durationMs: 0, reason }, planned),
       undone: "no checks were run",
       used: "checked"
     })
@@ -115,13 +115,18 @@ interface Outcome {
   readonly reason?: string
 }
 
+interface Checking extends Interruption {
+  /** What the daemon thought of the suite before. */
+  readonly looked: CheckPlanned
+}
+
 /** Runs the suite, tells about it as it goes, and writes the report, whatever happens. */
-const checking = async (client: Client, request: CheckRequest, input: Input, { abandoned, signal }: Interruption): Promise<number> => {
+const checking = async (client: Client, request: CheckRequest, input: Input, { abandoned, looked, signal }: Checking): Promise<number> => {
   const began = performance.now()
   const results: Array<CheckResult> = []
   const call = client.check(request)
   signal.addEventListener("abort", call.cancel)
-  let planned: CheckPlanned | undefined
+  let planned = looked
   let done: CheckDone | undefined
   let failure: unknown
   try {
@@ -141,7 +146,7 @@ const checking = async (client: Client, request: CheckRequest, input: Input, { a
   } catch (error) {
     failure = error
   }
-  const missing = planned === undefined ? 1 : planned.total - results.length
+  const missing = planned.total - results.length
   const reason = failure instanceof Error ? failure.message : "the daemon ended the run"
   const outcome = { results, missing, durationMs: done?.durationMs ?? performance.now() - began, ...(missing === 0 ? {} : { reason }) }
   report(input, request, outcome, planned)
@@ -160,9 +165,9 @@ const show = (result: CheckResult, number: number, input: Input, filename: strin
   if (note !== undefined) printError(note)
 }
 
-const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome, planned?: CheckPlanned): void => {
+const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome, planned: CheckPlanned): void => {
   const startedAt = new Date(Date.now() - outcome.durationMs).toISOString()
-  const suite = planned?.suite ?? filename
+  const { checks, suite } = planned
   const write = (file: string | undefined, text: () => string): void => {
     if (file === undefined) return
     try {
@@ -172,7 +177,12 @@ const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome,
         `Cannot write the report "${file}": ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`)
     }
   }
-  write(input.junit, () => junit({ program: "weft check", suite, filename, lab, startedAt, ...outcome }))
+  const { durationMs, missing, reason = "", results } = outcome
+  const done = new Set(results.map(({ index }) => index))
+  const unreached = checks.filter(({ index }) => !done.has(index))
+  const words = `${missing} ${missing === 1 ? "check was" : "checks were"} not run`
+  const broken = missing === 0 ? {} : { broken: { reason, missing: words, unreached } }
+  write(input.junit, () => junit({ program: "weft check", suite, filename, lab, startedAt, durationMs, results, ...broken }))
   write(input["code-quality"], () => {
     const notes = outcome.results.toSorted((a, b) => a.index - b.index).flatMap((result) => noteOf(result, filename) ?? [])
     const broken = { level: "error" as const, file: filename, line: 1, title: "the suite runs to its end",
@@ -181,18 +191,17 @@ const report = (input: Input, { filename, lab }: CheckRequest, outcome: Outcome,
   })
 }
 
-const conclude = async (input: Input, outcome: Outcome, planned: CheckPlanned | undefined, done: CheckDone | undefined): Promise<void> => {
+const conclude = async (input: Input, outcome: Outcome, planned: CheckPlanned, done: CheckDone | undefined): Promise<void> => {
   const { missing, reason, results } = outcome
   const count = (of: CheckResult["outcome"]): number => results.filter((result) => result.outcome === of).length
   const counts = { passed: count("passed"), failed: count("failed"), warnings: count("warning"), durationMs: outcome.durationMs }
   const style = styleOf(process.stdout)
   if (input.tap) return void (missing > 0 && print(bailOut(reason ?? "")))
   if (input.output === "table") {
-    const unrun = missing > 0 && planned !== undefined ? `, ${style.red(`${missing} not run`)} (${reason})` : ""
-    if (planned !== undefined) print(`${tallyLine(counts, style)}${unrun}`)
-    return
+    const unrun = missing > 0 ? `, ${style.red(`${missing} not run`)} (${reason})` : ""
+    return print(`${tallyLine(counts, style)}${unrun}`)
   }
   const ok = done !== undefined && counts.failed === 0 && missing === 0
-  const { lab = "", suite = "" } = planned ?? {}
+  const { lab, suite } = planned
   await printValue(input.output, { ok, suite, lab, ...counts, notRun: missing, results: results.toSorted((a, b) => a.index - b.index) })
 }

@@ -258,6 +258,9 @@ const conclude = async ({ output }: Input, { done, durationMs, moments, planned,
   print([`${word}: ${faults} injected and healed ${took}`, ...done.reasons.map((line) => `  ${line}`)].join("\n"))
 }
 
+const nameOf = ({ check, faults, heals, what }: ScenarioPlanned["steps"][number]): string =>
+  (what === "check" ? check : `${what} ${[...faults.map(({ title }) => title), ...heals].join(" and ")}`)
+
 /** A case for each check and each thing that could not be done, and one for the scenario's end. */
 const report = ({ junit: file }: Input, { filename, lab }: ScenarioStart, story: Story): void => {
   if (file === undefined) return
@@ -265,8 +268,7 @@ const report = ({ junit: file }: Input, { filename, lab }: ScenarioStart, story:
   const results = moments.flatMap((moment, index): ReadonlyArray<CheckResult> => {
     const step = planned?.steps[moment.step]
     if (moment.check !== null) return [{ ...moment.check, index }]
-    const words = step === undefined ? [] : [...step.faults.map(({ title }) => title), ...step.heals]
-    const name = step === undefined ? "its end" : `${step.what} ${words.join(" and ")}`
+    const name = step === undefined ? "its end" : nameOf(step)
     if (moment.error === "" && step === undefined) return []
     return [{
       index, name, kind: step?.what ?? "end", line: step?.line ?? 1, column: 1, outcome: moment.error === "" ? "passed" : "failed",
@@ -274,11 +276,14 @@ const report = ({ junit: file }: Input, { filename, lab }: ScenarioStart, story:
     }]
   })
   const stopped = done === undefined ? reason : done.outcome === "interrupted" ? "it was interrupted" : undefined
-  const missing = stopped === undefined ? 0 : Math.max(1, (planned?.steps.length ?? 1) - moments.length)
+  const reached = new Set(moments.map(({ step }) => step))
+  const unreached = (planned?.steps ?? []).flatMap((step, index) =>
+    (reached.has(index) ? [] : [{ index: moments.length + index, name: nameOf(step), kind: step.what, line: step.line }]))
+  const missing = unreached.length === 0 ? "" : `${unreached.length} of ${planned?.steps.length} moments not reached`
   const startedAt = new Date(Date.now() - durationMs).toISOString()
-  const more = stopped === undefined ? {} : { reason: stopped }
+  const more = stopped === undefined ? {} : { broken: { reason: stopped, missing, unreached } }
   try {
-    const report = { suite: planned?.name ?? filename, filename, lab, startedAt, durationMs, results, missing, ...more }
+    const report = { suite: planned?.name ?? filename, filename, lab, startedAt, durationMs, results, ...more }
     writeFileSync(file, junit({ program: "weft scenario", ...report }))
   } catch (error) {
     throw new Failure(Exit.failed,

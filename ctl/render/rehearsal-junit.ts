@@ -81,16 +81,15 @@ const stepCase = (step: Step, run: Run, { filename, lab }: RehearsalRecord): Cas
   const { detail, endMs, kind, line, name, reasons, startMs, state } = step
   const timeMs = startMs === null ? 0 : (endMs ?? run.durationMs) - startMs
   const head = { name: `step ${name}`, classname: `${lab}.step`, file: filename, line, timeMs }
-  const message = reasons.length === 0 ? { waiting: "it was not begun",
+  const message = reasons.length === 0 ? { waiting: "not reached",
     stopped: "it was under way when the rehearsal broke off" }[state as string] ?? state
     : reasons.join("; ")
   const text = [`step: ${name} (${[kind, detail].filter((word) => word !== "").join(" ")})`, ...reasons].join("\n")
   if (state === "passed") return head
   // A budget that broke is the failure of its flow; the step itself did what it should.
   if (state === "broken" || state === "failed") return { ...head, problem: { tag: "failure", message, text, type: kind } }
-  if (state === "skipped" || (state === "waiting" && step.role === "roll-back") || (state === "waiting" && run.verdict !== "broken-off")) {
-    return { ...head, problem: { tag: "skipped", message, text, type: kind } }
-  }
+  // What was not come to is skipped, whether somebody stopped the run or its daemon died: the end's case is the error that says why.
+  if (state === "skipped" || state === "waiting") return { ...head, problem: { tag: "skipped", message, text, type: kind } }
   return { ...head, problem: { tag: "error", message, text, type: kind } }
 }
 

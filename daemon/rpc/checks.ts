@@ -115,7 +115,7 @@ const serve = async (dependencies: ChecksDependencies, call: Call): Promise<void
     throw new CallError(status.INVALID_ARGUMENT, `No check has the label ${request.only.join(" or ")}: ${known}`)
   }
   const suite = { ...parsed.suite, checks }
-  await taken(call, { planned: { diagnostics, suite: suite.name, lab: found.lab, topology, total: checks.length } })
+  await taken(call, { planned: { diagnostics, suite: suite.name, lab: found.lab, topology, total: checks.length, checks } })
   if (!request.lookOnly) await run(dependencies, call, suite, found)
   if (!call.destroyed) call.end()
 }

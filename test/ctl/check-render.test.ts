@@ -25,8 +25,9 @@ const results = [
 ]
 const report: Report = {
   program: "weft check", suite: "hy<brid", filename: "hybrid.check.yaml", lab: "hybrid", startedAt: "2026-01-02T03:04:05.678Z",
-  durationMs: 1234, results, missing: 0
+  durationMs: 1234, results
 }
+const unreached = [1, 4].map((index) => ({ index, name: `check ${index}`, kind: "route", line: index + 4 }))
 
 /** Reads it with Python's parser and holds it against what Jenkins and others take. */
 const reader = `
@@ -62,14 +63,20 @@ t.test("junit is read by a standard parser, whatever the names are", async (t) =
 
 t.test("junit is what the schema says", async (t) => {
   t.equal(junitProblems(junit(report)), "")
-  t.equal(junitProblems(junit({ ...report, results: [], missing: 3, reason: nasty })), "")
+  t.equal(junitProblems(junit({ ...report, broken: { reason: nasty, missing: nasty, unreached } })), "")
   t.match(junitProblems(junit(report).replace("<testcase ", "<testcase surprise='1' ")), /surprise/, "the schema is held against it")
 })
 
-t.test("junit says that checks were not run", async (t) => {
-  const cases = parsed(junit({ ...report, results: [result({})], missing: 3, reason: "interrupted" }))
-  t.match(cases[1], ["the suite runs to its end", null, [["error", "3 checks were not run: interrupted"]]])
-  t.equal(parsed(junit({ ...report, results: [], missing: 1 })).length, 1)
+t.test("junit has one error for a run that broke off, and skips what was not come to", async (t) => {
+  const some = [result({}), result({ index: 2 })]
+  const cases = parsed(junit({ ...report, results: some, broken: { reason: "interrupted", missing: "2 checks were not run", unreached } }))
+  t.match(cases, [
+    ["pc reaches db", "4", []], ["check 1", "5", [["skipped", "not done: interrupted"]]], ["pc reaches db", "4", []],
+    ["check 4", "8", [["skipped", "not done: interrupted"]]],
+    ["the suite runs to its end", null, [["error", "2 checks were not run: interrupted"]]]
+  ])
+  const end = parsed(junit({ ...report, results: [], broken: { reason: "the daemon went away", missing: "", unreached: [] } }))
+  t.match(end, [["the suite runs to its end", null, [["error", "the daemon went away"]]]])
 })
 
 t.test("tapLines are TAP 14", async (t) => {

@@ -163,7 +163,12 @@ t.test("rehearsalJunit is what the schema says, in every case", async (t) => {
   }
   t.matchSnapshot(rehearsalJunit(records.failed).split("\n").filter((line) => !line.endsWith("/>")).join("\n"))
   t.match(rehearsalJunit(records.failed), /message="pc1 -&#62; db \(icmp\) in step &#34;cut vpn-1&#34;: 1380 ms, max-outage is 500 ms"/)
-  t.match(rehearsalJunit(records["broke off"]), /it broke off: the daemon went away/)
+  const broken = rehearsalJunit(records["broke off"])
+  t.match(broken, /it broke off: the daemon went away/)
+  const tags = [...broken.matchAll(/<testcase name="step ([^"]*)"[^>]*>\s*<(\w+) message="([^"]*)"/g)].map((found) => found.slice(1))
+  const [under, ...after] = tags.filter(([name]) => !name?.startsWith("warm"))
+  t.match(under, [/cut/, "error", "it was under way when the rehearsal broke off"])
+  t.strictSame(after.map(([, tag, message]) => [tag, message]), [["skipped", "not reached"], ["skipped", "not reached"]])
 })
 
 t.test("comparisonLines", async (t) => {
