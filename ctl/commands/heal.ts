@@ -5,6 +5,7 @@ import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration } from "../converge.ts"
 import type { FaultsChanged } from "../fault-messages.ts"
+import { changesOf } from "../render/faults.ts"
 import { printValue } from "../render/value.ts"
 import { print, printable, printError, styleOf } from "../terminal.ts"
 import type { specs } from "./table.ts"
@@ -46,7 +47,7 @@ const meant = async (input: InputOf<typeof specs.heal>, client: Client): Promise
 
 const show = ({ changed, durationMs, failures, faults }: FaultsChanged, asked: ReadonlyArray<string>): void => {
   const [style, errorStyle] = [styleOf(process.stdout), styleOf(process.stderr)]
-  const figures = style.dim(`(${changed} ${changed === 1 ? "change" : "changes"}, ${duration(durationMs)})`)
+  const figures = style.dim(`(${changesOf(changed)}${duration(durationMs)})`)
   for (const { id, title } of faults) print(`${style.green("✓")} ${style.bold(id)} is healed: ${printable(title)} ${figures}`)
   const healed = new Set(faults.map(({ id }) => id))
   const before = asked.map((id) => id.slice(id.indexOf("/") + 1)).filter((id) => !healed.has(id))

@@ -7,7 +7,7 @@ import { Exit, Failure } from "../command.ts"
 import type { Context, InputOf } from "../command.ts"
 import { duration } from "../converge.ts"
 import type { FaultKind, FaultsChanged } from "../fault-messages.ts"
-import { kindTable, wrongWords } from "../render/faults.ts"
+import { changesOf, kindTable, wrongWords } from "../render/faults.ts"
 import { printValue } from "../render/value.ts"
 import { print, printable, printError, styleOf, widthOf } from "../terminal.ts"
 import type { specs } from "./table.ts"
@@ -82,7 +82,7 @@ const show = ({ changed, diagnostics, durationMs, failures, faults, lab, notes }
   if (faults.length === 0) return printError(`  Nothing was injected: lab "${lab}" is as it was.`)
   for (const { id, title, until } of faults) {
     const end = until === "" ? "" : `, until ${new Date(until).toLocaleTimeString("en-GB")}`
-    const figures = style.dim(`(${changed} ${changed === 1 ? "change" : "changes"}, ${duration(durationMs)}${end})`)
+    const figures = style.dim(`(${changesOf(changed)}${duration(durationMs)}${end})`)
     print(`${style.green("✓")} ${style.bold(id)} ${printable(title)} ${figures}`)
   }
 }

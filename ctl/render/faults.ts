@@ -23,6 +23,9 @@ const leftOf = ({ until }: Fault, nowMs: number): string => {
   return seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
 }
 
+/** `3 changes, `: of the lab; of a fault that happens once there are none to count. */
+export const changesOf = (changed: number): string => (changed === 0 ? "" : `${changed} ${changed === 1 ? "change" : "changes"}, `)
+
 /** A row for each fault, with its lab where there are several. */
 export const faultTable = (faults: ReadonlyArray<Fault>, { nowMs, style, width }: Look): ReadonlyArray<string> => {
   const severalLabs = new Set(faults.map(({ lab }) => lab)).size > 1
