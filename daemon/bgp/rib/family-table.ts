@@ -48,11 +48,9 @@ export class FamilyTable {
   best: Int32Array<ArrayBuffer> = new Int32Array(initialCapacity).fill(-1)
   bestSet: Uint32Array<ArrayBuffer> = new Uint32Array(initialCapacity)
   fib: Uint32Array<ArrayBuffer> = new Uint32Array(initialCapacity)
-  /** Whether paths of a neighbour count: its session is up, or they are kept stale. By peer. */
-  live: Uint8Array = new Uint8Array(firstPeer).fill(1)
   /** Paths received from and accepted of each neighbour. */
-  received: Uint32Array = new Uint32Array(firstPeer)
-  accepted: Uint32Array = new Uint32Array(firstPeer)
+  received: Uint32Array<ArrayBuffer> = new Uint32Array(firstPeer)
+  accepted: Uint32Array<ArrayBuffer> = new Uint32Array(firstPeer)
   readonly sets: AttributeTable
   readonly #nextHops: NextHops
   #fib: FibSink
@@ -81,12 +79,9 @@ export class FamilyTable {
 
   /** Room for one more neighbour. */
   reservePeers(count: number): void {
-    if (count <= this.live.length) return
-    const size = count * 2
-    const grow = <T extends Uint8Array | Uint32Array>(from: T, to: T): T => (to.set(from), to)
-    this.live = grow(this.live, new Uint8Array(size))
-    this.received = grow(this.received, new Uint32Array(size))
-    this.accepted = grow(this.accepted, new Uint32Array(size))
+    if (count <= this.received.length) return
+    this.received = growU32(this.received, count * 2)
+    this.accepted = growU32(this.accepted, count * 2)
   }
 
   // ---- paths -----------------------------------------------------------------------------------------------------------
@@ -106,6 +101,12 @@ export class FamilyTable {
     return -1
   }
 
+  /** Whether the neighbour's path is there, and not on its way out. */
+  hasPath(prefix: number, peer: number, pathId: number): boolean {
+    const path = this.findPath(prefix, peer, pathId)
+    return path >= 0 && (this.pool.flags[path]! & PathFlag.gone) === 0
+  }
+
   /** Adds or replaces a path; both sets are retained here. */
   put(prefix: number, peer: number, { chosen, now, pathId, received }: PathInput): void {
     const { pool, sets } = this
@@ -120,6 +121,7 @@ export class FamilyTable {
       pool.since[path] = now
       this.received[peer]!++
     } else {
+      if ((pool.flags[path]! & PathFlag.gone) !== 0) this.#bringBack(path, now)
       pool.flags[path]! &= ~(PathFlag.stale | PathFlag.unrefreshed)
       if (pool.received[path] === received && pool.chosen[path] === chosen) return
       if (pool.chosen[path] !== 0) this.accepted[peer]!--
@@ -136,6 +138,16 @@ export class FamilyTable {
     sets.release(oldReceived)
     sets.release(oldChosen)
     this.dirty.add(prefix)
+  }
+
+  /** A path that was on its way out, and is sent again. */
+  #bringBack(path: number, now: number): void {
+    const { chosen, flags, peer, prefix, since } = this.pool
+    flags[path]! &= ~PathFlag.gone
+    this.received[peer[path]!]!++
+    if (chosen[path] !== 0) this.accepted[peer[path]!]!++
+    since[path] = now
+    this.dirty.add(prefix[path]!)
   }
 
   /** Another result of the import policy for a path. */
@@ -165,8 +177,10 @@ export class FamilyTable {
     }
     const { [path]: received } = pool.received
     const { [path]: chosen } = pool.chosen
-    this.received[peer]!--
-    if (chosen !== 0) this.accepted[peer]!--
+    if ((pool.flags[path]! & PathFlag.gone) === 0) {
+      this.received[peer]!--
+      if (chosen !== 0) this.accepted[peer]!--
+    }
     if (this.best[prefix] === path) this.best[prefix] = -1
     pool.give(path)
     sets.release(received!)
@@ -192,11 +206,11 @@ export class FamilyTable {
 
   /** Collects the eligible paths of a prefix in `ranked`; returns how many (RFC 4271 9.1.2). */
   candidates(prefix: number): number {
-    const { next, chosen, peer } = this.pool
+    const { chosen, flags, next } = this.pool
     let count = 0
     for (let path = this.first[prefix]!; path >= 0; path = next[path]!) {
       const set = chosen[path]!
-      if (set === 0 || this.live[peer[path]!] === 0) continue
+      if (set === 0 || (flags[path]! & PathFlag.gone) !== 0) continue
       const nextHop = this.sets.nextHopOf(set)
       if (nextHop >= 0 && !this.#nextHops.isReachable(nextHop)) continue
       if (count === this.ranked.length) this.ranked = growI32(this.ranked, count * 2)

@@ -20,7 +20,9 @@ export const PathFlag = {
   /** In the kernel or would be, beside the best. */
   multipath: 4,
   /** The next best, which the kernel goes over to. */
-  backup: 8
+  backup: 8,
+  /** On its way out: no candidate and not counted any more, until it is removed or the neighbour sends it again. */
+  gone: 16
 } as const
 
 export class PathPool {

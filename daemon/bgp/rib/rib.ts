@@ -12,7 +12,7 @@
  *      views.ts                    pages for people: why a path won or lost
  *
  * All work is proportional to what changed and is done in slices; only walks over columns without work for each row (marking a
- * neighbour's paths stale: about 1 ms for a million) are done at once. A route is a row in columns, about 30 octets, and its prefix
+ * neighbour's paths stale or gone: a few ms for a million) are done at once. A route is a row in columns, about 30 octets, and its prefix
  * another 30; there is no object for each route.
  *
  * Limits: 2^24 prefixes for each family, 65527 neighbours. No confederations, no AIGP. AS loops are not kept: a change of
@@ -69,6 +69,8 @@ type Visit = (pathId: number, bits: number, octetsAt: number) => void
 interface Job {
   readonly peer: number
   readonly steps: Generator<undefined, void>
+  /** It is about a neighbour that is away. */
+  readonly isVoidWhenUp: boolean
 }
 
 export class Rib {
@@ -79,7 +81,7 @@ export class Rib {
   readonly peers: Array<Peer | undefined> = new Array<Peer | undefined>(firstPeer).fill(undefined)
   readonly #facts = new PeerFactTable()
   readonly #scan = new UpdateScan()
-  readonly #jobs: Array<Job> = []
+  #jobs: Array<Job> = []
   readonly #aggregates: Aggregates
   readonly #followers = new Set<(family: FamilyIndex, prefix: number) => void>()
   /** Prefixes that lost their last path, and may be forgotten when no neighbour has to be told any more. By family. */
@@ -124,7 +126,6 @@ export class Rib {
     this.peers[index] = new Peer(index, config)
     this.#facts.set(index, config)
     for (const table of this.tables) table.reservePeers(index + 1)
-    for (const table of this.tables) table.live[index] = 0
     return index
   }
 
@@ -145,7 +146,7 @@ export class Rib {
   removePeer(index: number): void {
     const peer = this.#known(index)
     if (peer.session !== undefined) this.sessionDown(index, [])
-    else for (const family of familyIndexes) this.#drop(index, family)
+    else for (const family of familyIndexes) this.#expire(index, family, 0)
     // Jobs are done in order.
     this.#start(index, Walks.last(() => (this.peers[index] = undefined)))
   }
@@ -154,16 +155,14 @@ export class Rib {
   sessionUp(index: number, session: RibSession): void {
     const peer = this.#known(index)
     if (peer.session !== undefined) this.sessionDown(index, familyIndexes)
-    this.#finishJobs(index)
+    // What was to become of stale routes is up to the neighbour again; other jobs go on, and spare what it sends from now on.
+    this.#jobs = this.#jobs.filter((job) => job.peer !== index || !job.isVoidWhenUp)
     peer.session = session
     peer.isOverLimit.fill(false)
     peer.isNearLimit.fill(false)
     peer.scope = this.sets.scope(session.ifname, peer.config.isExternal && session.isMultihop !== true)
     peer.renewImport()
     this.#facts.set(index, peer.config, session)
-    for (const family of familyIndexes) {
-      if (session.context.families.has(wireFamilies[family])) this.tables[family].live[index] = 1
-    }
     this.exports.attach(peer)
     this.options.events.wanted()
   }
@@ -175,19 +174,19 @@ export class Rib {
     peer.session = undefined
     for (const family of familyIndexes) {
       if (stale.includes(family)) Walks.flag(this.tables[family], index, PathFlag.stale)
-      else this.#drop(index, family)
+      else this.#expire(index, family, 0)
     }
     this.options.events.wanted()
   }
 
   /** Removes paths that are still stale. */
   sweepStale(index: number, family: FamilyIndex): void {
-    this.#start(index, Walks.remove(this.tables[family], index, PathFlag.stale))
+    this.#expire(index, family, PathFlag.stale)
   }
 
   /** RFC 9494 4.2: what is stale and has no NO_LLGR gets LLGR_STALE and least preference; the rest goes. */
   makeLongLived(index: number, family: FamilyIndex): void {
-    this.#start(index, Walks.makeLongLived(this.tables[family], index))
+    this.#start(index, Walks.makeLongLived(this.tables[family], index), true)
   }
 
   // ---- input -----------------------------------------------------------------------------------------------------------
@@ -221,7 +220,7 @@ export class Rib {
   routeRefresh(index: number, family: FamilyIndex, subtype: number): void {
     if (subtype === RouteRefresh.Subtype.request) this.exports.resend(this.#known(index), family)
     else if (subtype === RouteRefresh.Subtype.beginning) Walks.flag(this.tables[family], index, PathFlag.unrefreshed)
-    else if (subtype === RouteRefresh.Subtype.end) this.#start(index, Walks.remove(this.tables[family], index, PathFlag.unrefreshed))
+    else if (subtype === RouteRefresh.Subtype.end) this.#expire(index, family, PathFlag.unrefreshed)
     this.options.events.wanted()
   }
 
@@ -337,7 +336,7 @@ export class Rib {
     const deadline = performance.now() + budgetMs
     while (this.#jobs.length > 0) {
       const job = this.#jobs[0]!
-      if (job.steps.next().done === true) this.#jobs.splice(this.#jobs.indexOf(job), 1)
+      if (job.steps.next().done === true) this.#jobs = this.#jobs.filter((one) => one !== job)
       if (performance.now() >= deadline) return true
     }
     if (this.#held) return false
@@ -418,16 +417,9 @@ export class Rib {
     this.#start(-1, steps)
   }
 
-  #start(peer: number, steps: Generator<undefined, void>): void {
-    this.#jobs.push({ peer, steps })
+  #start(peer: number, steps: Generator<undefined, void>, isVoidWhenUp = false): void {
+    this.#jobs.push({ peer, steps, isVoidWhenUp })
     this.options.events.wanted()
-  }
-
-  #finishJobs(peer: number): void {
-    for (const job of this.#jobs.filter((job) => job.peer === peer)) {
-      while (job.steps.next().done !== true);
-      this.#jobs.splice(this.#jobs.indexOf(job), 1)
-    }
   }
 
   // ---- receiving -------------------------------------------------------------------------------------------------------
@@ -496,7 +488,7 @@ export class Rib {
     const peer = this.#peer!
     if (isFull(peer, table)) {
       const prefix = table.prefixes.find(this.#bytes, octetsAt, bits)
-      if (prefix < 0 || table.findPath(prefix, peer.index, pathId) < 0) {
+      if (prefix < 0 || !table.hasPath(prefix, peer.index, pathId)) {
         this.#hasDiscarded = true
         return
       }
@@ -526,10 +518,10 @@ export class Rib {
 
   // ---- jobs ------------------------------------------------------------------------------------------------------------
 
-  /** All paths of a neighbour go. Until they are gone they are not candidates. */
-  #drop(index: number, family: FamilyIndex): void {
-    this.tables[family].live[index] = 0
-    if (this.tables[family].received[index]! > 0) this.#start(index, Walks.remove(this.tables[family], index, 0))
+  /** Paths of a neighbour with the flag (0: all) go: at once they are no candidates any more, and are taken out in slices. */
+  #expire(index: number, family: FamilyIndex, flag: number): void {
+    const table = this.tables[family]
+    if (table.received[index]! > 0 && Walks.expire(table, index, flag) > 0) this.#start(index, Walks.removeGone(table, index))
   }
 
   #nextHopChanged(index: number): void {

@@ -57,8 +57,8 @@ const viewOf = (rib: Rib, table: FamilyTable, path: number, reason: string, isEl
 /** Why a path takes no part in the decision. */
 const ineligible = (rib: Rib, table: FamilyTable, path: number): string => {
   const set = table.pool.chosen[path]!
+  if ((table.pool.flags[path]! & PathFlag.gone) !== 0) return "it is on its way out"
   if (set === 0) return "denied by the import policy"
-  if (table.live[table.pool.peer[path]!] === 0) return "its session is down"
   const nextHop = rib.sets.nextHopOf(set)
   return nextHop >= 0 && !rib.options.nextHops.isReachable(nextHop) ? "its next hop is unreachable" : "not looked at yet"
 }
@@ -91,7 +91,7 @@ export const receivedFrom = (peer: number): View => (rib, table, prefix) => {
   const { pool } = table
   const views: PathView[] = []
   for (let path = table.first[prefix]!; path >= 0; path = pool.next[path]!) {
-    if (pool.peer[path] !== peer) continue
+    if (pool.peer[path] !== peer || (pool.flags[path]! & PathFlag.gone) !== 0) continue
     const isDenied = pool.chosen[path] === 0
     const reason = isDenied ? "denied by the import policy" : ""
     views.push({ ...viewOf(rib, table, path, reason, !isDenied), attributes: rib.sets.get(pool.received[path]!) })

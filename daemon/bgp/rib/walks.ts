@@ -19,13 +19,38 @@ export const flag = ({ pool }: FamilyTable, index: number, flag: number): void =
   for (let path = 0; path < pool.limit; path++) if (peer[path] === index && received[path] !== 0) flags[path]! |= flag
 }
 
-/** Removes a neighbour's paths that have the flag; 0: all. */
-export function* remove(table: FamilyTable, index: number, flag: number): Generator<undefined, void> {
-  const { pool } = table
+/**
+ * Marks a neighbour's paths that have the flag (0: all) as gone, at once, and returns how many: `removeGone` takes them out. What the
+ * neighbour sends meanwhile, in the same session or the next, is not among them.
+ */
+export const expire = ({ accepted, pool, received }: FamilyTable, index: number, flag: number): number => {
+  const { chosen, flags, peer, received: sets } = pool
+  let count = 0
+  let taken = 0
   for (let path = 0; path < pool.limit; path++) {
-    if ((path & 4095) === 4095) yield
-    if (pool.peer[path] !== index || pool.received[path] === 0) continue
-    if (flag === 0 || (pool.flags[path]! & flag) !== 0) table.removePath(path)
+    if (peer[path] !== index || sets[path] === 0 || (flags[path]! & PathFlag.gone) !== 0) continue
+    if (flag !== 0 && (flags[path]! & flag) === 0) continue
+    flags[path]! |= PathFlag.gone
+    count++
+    if (chosen[path] !== 0) taken++
+  }
+  received[index]! -= count
+  accepted[index]! -= taken
+  return count
+}
+
+/** Removes those of a neighbour's paths that are gone. */
+export function* removeGone(table: FamilyTable, index: number): Generator<undefined, void> {
+  const { pool } = table
+  let removed = 0
+  for (let path = 0; path < pool.limit; path++) {
+    if ((path & 4095) === 4095 || removed === 512) {
+      yield
+      removed = 0
+    }
+    if (pool.peer[path] !== index || (pool.flags[path]! & PathFlag.gone) === 0) continue
+    table.removePath(path)
+    removed++
   }
 }
 
@@ -34,12 +59,14 @@ export function* last(act: () => void): Generator<undefined, void> {
   act()
 }
 
+const staleOrGone = PathFlag.stale | PathFlag.gone
+
 /** RFC 9494 4.2: marks what is stale and may be kept for long, and removes the rest of what is stale. */
 export function* makeLongLived(table: FamilyTable, index: number): Generator<undefined, void> {
   const { pool, sets } = table
   for (let path = 0; path < pool.limit; path++) {
     if ((path & 255) === 255) yield
-    if (pool.peer[path] !== index || pool.received[path] === 0 || (pool.flags[path]! & PathFlag.stale) === 0) continue
+    if (pool.peer[path] !== index || pool.received[path] === 0 || (pool.flags[path]! & staleOrGone) !== PathFlag.stale) continue
     const longLived = longLivedSet(sets, pool.received[path]!, pool.chosen[path]!)
     if (longLived === 0) table.removePath(path)
     else {
@@ -66,7 +93,7 @@ export function* reimport(
   const { pool } = table
   for (let path = 0; path < pool.limit; path++) {
     if ((path & 255) === 255) yield
-    if (pool.peer[path] !== peer.index || pool.received[path] === 0) continue
+    if (pool.peer[path] !== peer.index || pool.received[path] === 0 || (pool.flags[path]! & PathFlag.gone) !== 0) continue
     const chosen = importSet(rib, peer, table, pool.received[path]!, pool.prefix[path]!)
     if (chosen < 0) table.removePath(path)
     else {

@@ -118,7 +118,7 @@ class Model {
     const name = peer.options.name!
     switch (random.below(12)) {
       case 0:
-        return this.#toggle(peer)
+        return random.below(3) === 0 ? this.#flap(peer) : this.#toggle(peer)
       case 1: {
         const address = random.pick(nextHops)
         const isReachable = this.lab.nextHops.isLost(address)
@@ -148,6 +148,23 @@ class Model {
         return `${name} announces ${some.join()} ${textOf(given)}`
       }
     }
+  }
+
+  /** The session ends and comes back before the RIB has had a turn; some routes come again, as they were or with other attributes. */
+  #flap(peer: SimplePeer): string {
+    if (!peer.isUp) return ""
+    const before = [...peer.routes]
+    peer.routes.clear()
+    peer.real.down()
+    peer.real.up()
+    for (const [prefix, given] of before) {
+      const choice = this.#random.below(3)
+      if (choice === 0) continue
+      const now = choice === 1 ? given : randomAttributes(this.#random, peer)
+      peer.real.announce([prefix], now)
+      peer.routes.set(prefix, now)
+    }
+    return `${peer.options.name} flaps, and keeps ${[...peer.routes.keys()].join()}`
   }
 
   #toggle(peer: SimplePeer): string {

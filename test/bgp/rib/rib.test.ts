@@ -1,6 +1,6 @@
 /** Neighbours that come and go. */
 import t from "tap"
-import { attributes, peerConfig, type PeerOptions, TestRib } from "./rib-harness.ts"
+import { anyFamily, attributes, peerConfig, type PeerOptions, TestRib } from "./rib-harness.ts"
 
 const options = (number: number): PeerOptions =>
   ({ name: `peer ${number}`, remoteAs: 65000 + number, address: `10.0.0.${number}`, routerId: number })
@@ -8,6 +8,42 @@ const options = (number: number): PeerOptions =>
 /** `count` prefixes of 24 bits. */
 const many = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, i) => `20.${i >> 8}.${i & 255}.0/24`)
+
+t.test("a neighbour that is back before its routes are gone: they go in slices, and what it sends again stays", (t) => {
+  const told: number[] = []
+  const lab = new TestRib({ events: { wanted: () => {}, maxPrefix: (_peer, _family, count) => told.push(count) } })
+  const from = lab.peer({ remoteAs: 65001, name: "from", families: [{ ...anyFamily, maxPrefix: 20_000 }, anyFamily] })
+  const prefixes = many(20_000)
+  const announce = (some: ReadonlyArray<string>, path: ReadonlyArray<number>): void => {
+    for (let at = 0; at < some.length; at += 500) from.announce(some.slice(at, at + 500), attributes({ path }))
+  }
+  announce(prefixes, [65001, 7])
+  lab.settle()
+  from.down()
+  t.equal(lab.rib.peerCounts(from.index, 0).received, 0, "nothing counts any more")
+  from.up()
+  t.equal(lab.rib.counts(0).paths, 20_000, "nothing is removed at once")
+  // Some as they were, some changed, some new: as many as before, and nothing is too much.
+  announce(prefixes.slice(0, 5000), [65001, 7])
+  lab.rib.run(0)
+  announce(prefixes.slice(10_000, 15_000), [65001, 8])
+  announce(prefixes.slice(0, 10_000).map((prefix) => prefix.replace("20.", "30.")), [65001, 9])
+  t.strictSame(lab.rib.peerCounts(from.index, 0), { received: 20_000, accepted: 20_000, advertised: 0 })
+  let slices = 0
+  while (lab.rib.counts(0).paths > 20_000) {
+    lab.rib.run(0)
+    slices++
+  }
+  t.ok(slices >= 3, `${slices} slices`)
+  lab.settle()
+  t.strictSame(lab.rib.peerCounts(from.index, 0), { received: 20_000, accepted: 20_000, advertised: 0 })
+  t.equal(lab.fib.routes.size, 20_000)
+  t.equal(lab.rib.explain("20.0.0.0/24")[0]?.attributes.asPath[0]?.asns[1], 7)
+  t.equal(lab.rib.explain("20.40.0.0/24")[0]?.attributes.asPath[0]?.asns[1], 8)
+  t.equal(lab.rib.explain("20.20.0.0/24").length, 0)
+  t.strictSame(told, [], "no limit was passed meanwhile")
+  t.end()
+})
 
 t.test("a neighbour that is removed leaves in slices, and nobody gets its number before", (t) => {
   const lab = new TestRib()
