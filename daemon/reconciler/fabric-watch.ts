@@ -43,51 +43,94 @@ export const decide = (a: Link.Link, b: Link.Link): { readonly index: number; re
 const few = 8
 
 /** Starts watching; returns what ends it. */
-export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() => void) => {
-  let someWent = false
+export const watchFabric = (daemon: Daemon): (() => void) => {
+  const watch = new FabricWatch(daemon)
+  const stop = LinkWatch.watch(daemon.fabric.fd, watch)
+  watch.changed(Fabric.links(daemon.fabric.fd))
+  return stop
+}
+
+class FabricWatch {
+  readonly #daemon: Daemon
+  #someWent = false
   /** Host sides whose link was not whole when it was last looked at. */
-  const troubled = new Set<number>()
+  readonly #troubled = new Set<number>()
 
-  const readLinks = (): LinksByIndex => new Map(Fabric.links(fabric.fd).map((link) => [link.index, link]))
-
-  /** These, and the other ends of their links, as they are now; perhaps more. */
-  const readAround = (indexes: ReadonlySet<number>): LinksByIndex => {
-    if (indexes.size > few) return readLinks()
-    const both = new Set(indexes)
-    for (const index of indexes) {
-      const far = links.farEnd(index) ?? index
-      if (!isTunnelEnd(far)) both.add(far)
-    }
-    const found = Fabric.linksAt(fabric.fd, both)
-    return found === undefined ? readLinks() : new Map(found.map((link) => [link.index, link]))
+  constructor(daemon: Daemon) {
+    this.#daemon = daemon
   }
 
-  const setUp = (index: number, up: boolean): void => {
-    const batch = new Batch(fabric.fd)
+  /** These interfaces are new, or not what they were. */
+  readonly changed = (messages: ReadonlyArray<Link.Link>): void => {
+    const { links, program, tunnels } = this.#daemon
+    const suspects = new Set<number>()
+    const lowered = new Set<number>()
+    for (const link of messages) {
+      if (link.kind === "vxlan" && !link.up) lowered.add(link.index)
+      // A TAP or a VXLAN device has no node behind it: what is handed to it leaves by its egress, always.
+      if (Fabric.isTap(link) || link.kind === "vxlan") continue
+      program.setVisible(link.index, link.promiscuity > 0)
+      const whole = link.up && link.carrier && !this.#troubled.has(link.index)
+      if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)
+    }
+    if (suspects.size === 0 && lowered.size === 0 && !this.#someWent) return
+    const now = this.#someWent ? this.#readLinks() : this.#readAround(new Set([...suspects, ...lowered]))
+    // A device that is new is up by now.
+    for (const index of lowered) if (now.get(index)?.up === false) tunnels.lowered(index)
+    if (this.#someWent) this.#forgetGone(now)
+    this.#someWent = false
+    for (const index of suspects) this.#passOnCarrier(index, now)
+  }
+
+  /** This one is gone; `changed` follows. */
+  readonly removed = (index: number): void => {
+    this.#troubled.delete(index)
+    this.#someWent = true
+  }
+
+  #readLinks(): LinksByIndex {
+    return new Map(Fabric.links(this.#daemon.fabric.fd).map((link) => [link.index, link]))
+  }
+
+  /** These, and the other ends of their links, as they are now; perhaps more. */
+  #readAround(indexes: ReadonlySet<number>): LinksByIndex {
+    if (indexes.size > few) return this.#readLinks()
+    const both = new Set(indexes)
+    for (const index of indexes) {
+      const far = this.#daemon.links.farEnd(index) ?? index
+      if (!isTunnelEnd(far)) both.add(far)
+    }
+    const found = Fabric.linksAt(this.#daemon.fabric.fd, both)
+    return found === undefined ? this.#readLinks() : new Map(found.map((link) => [link.index, link]))
+  }
+
+  #passOnCarrier(index: number, now: LinksByIndex): void {
+    const near = now.get(index)
+    const far = now.get(this.#daemon.links.farEnd(index) ?? 0)
+    if (near === undefined || far === undefined) {
+      this.#troubled.delete(index)
+      return
+    }
+    // A fault holds one of them: it says what both ends see.
+    if (near.group === Fabric.pulledGroup || far.group === Fabric.pulledGroup) return
+    for (const { index: end } of [near, far]) {
+      if (near.up && near.carrier && far.up && far.carrier) this.#troubled.delete(end)
+      else this.#troubled.add(end)
+    }
+    const act = decide(near, far)
+    if (act !== undefined) this.#setUp(act.index, act.up)
+  }
+
+  #setUp(index: number, up: boolean): void {
+    const batch = new Batch(this.#daemon.fabric.fd)
     Link.setLink(batch.out, index, { up })
     // An interface that went meanwhile needs nothing any more.
     batch.note("remove carrier of link", String(index))
     batch.commit()
   }
 
-  const passOnCarrier = (index: number, now: LinksByIndex): void => {
-    const near = now.get(index)
-    const far = now.get(links.farEnd(index) ?? 0)
-    if (near === undefined || far === undefined) {
-      troubled.delete(index)
-      return
-    }
-    // A fault holds one of them: it says what both ends see.
-    if (near.group === Fabric.pulledGroup || far.group === Fabric.pulledGroup) return
-    for (const { index: end } of [near, far]) {
-      if (near.up && near.carrier && far.up && far.carrier) troubled.delete(end)
-      else troubled.add(end)
-    }
-    const act = decide(near, far)
-    if (act !== undefined) setUp(act.index, act.up)
-  }
-
-  const forgetGone = (now: LinksByIndex): void => {
+  #forgetGone(now: LinksByIndex): void {
+    const { links, program, tunnels } = this.#daemon
     for (const [index, { port }] of [...program.ports()]) {
       if (now.has(index) || isTunnelEnd(index)) continue
       if (port.kind === "tunnels") {
@@ -98,33 +141,4 @@ export const watchFabric = ({ fabric, links, program, tunnels }: Daemon): (() =>
       program.removePort(index)
     }
   }
-
-  const changed = (messages: ReadonlyArray<Link.Link>): void => {
-    const suspects = new Set<number>()
-    const lowered = new Set<number>()
-    for (const link of messages) {
-      if (link.kind === "vxlan" && !link.up) lowered.add(link.index)
-      // A TAP or a VXLAN device has no node behind it: what is handed to it leaves by its egress, always.
-      if (Fabric.isTap(link) || link.kind === "vxlan") continue
-      program.setVisible(link.index, link.promiscuity > 0)
-      const whole = link.up && link.carrier && !troubled.has(link.index)
-      if (!whole && links.farEnd(link.index) !== undefined) suspects.add(link.index)
-    }
-    if (suspects.size === 0 && lowered.size === 0 && !someWent) return
-    const now = someWent ? readLinks() : readAround(new Set([...suspects, ...lowered]))
-    // A device that is new is up by now.
-    for (const index of lowered) if (now.get(index)?.up === false) tunnels.lowered(index)
-    if (someWent) forgetGone(now)
-    someWent = false
-    for (const index of suspects) passOnCarrier(index, now)
-  }
-
-  const removed = (index: number): void => {
-    troubled.delete(index)
-    someWent = true
-  }
-
-  const stop = LinkWatch.watch(fabric.fd, { changed, removed })
-  changed([...readLinks().values()])
-  return stop
 }
