@@ -115,7 +115,7 @@ const tapFinding = (): Finding => {
     closeSync(openSync("/dev/net/tun", "r+"))
     return fine("TAP", "/dev/net/tun", neededFor)
   } catch (error) {
-    return { subject: "TAP", verdict: "WARNING", detail: reasonOf(error), neededFor, remedy: "modprobe tun" }
+    return { subject: "TAP", verdict: "WARNING", detail: reasonOf(error), neededFor, remedy: "modprobe tun; in a container: --device /dev/net/tun" }
   }
 }
 
