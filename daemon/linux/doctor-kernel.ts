@@ -115,7 +115,8 @@ const tapFinding = (): Finding => {
     closeSync(openSync("/dev/net/tun", "r+"))
     return fine("TAP", "/dev/net/tun", neededFor)
   } catch (error) {
-    return { subject: "TAP", verdict: "WARNING", detail: reasonOf(error), neededFor, remedy: "modprobe tun; in a container: --device /dev/net/tun" }
+    const remedy = "modprobe tun; in a container: --device /dev/net/tun"
+    return { subject: "TAP", verdict: "WARNING", detail: reasonOf(error), neededFor, remedy }
   }
 }
 
