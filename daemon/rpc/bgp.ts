@@ -15,7 +15,7 @@ import { toStatus } from "./status.ts"
 
 /** A node as the directory finds it, or why there is none. */
 export type ResolvedNode =
-  | { readonly lab: string; readonly node: string; readonly host?: string }
+  | { readonly lab: string; readonly node: string; readonly host?: string; readonly container?: boolean }
   | { readonly error: string; readonly suggestion?: string; readonly ambiguous?: boolean }
 
 /** Where nodes are found. */
@@ -75,8 +75,19 @@ const found = async ({ resolveNode }: NodeDependencies, name: string) => {
   throw new CallError(node.ambiguous === true ? status.INVALID_ARGUMENT : status.NOT_FOUND, `${node.error}${hint}`)
 }
 
-const answered = (answer: Answer): Exclude<Answer, { readonly kind: "nothing" }> => {
-  if (answer.kind === "nothing") throw new CallError(status.NOT_FOUND, answer.reason)
+/** A node on this host. */
+interface Place {
+  readonly lab: string
+  readonly node: string
+  readonly container?: boolean
+}
+
+/** Which program speaks in a container only its image knows. */
+const hintOf = ({ container, lab, node }: Place): string =>
+  container === true ? `; what runs in a container is asked by its own means: FRR by "weft exec -it ${lab}/${node} -- vtysh"` : ""
+
+const answered = (answer: Answer, place: Place): Exclude<Answer, { readonly kind: "nothing" }> => {
+  if (answer.kind === "nothing") throw new CallError(status.NOT_FOUND, `${answer.reason}${hintOf(place)}`)
   return answer
 }
 
@@ -85,7 +96,7 @@ export const unaryOf =
   <Request extends NodeRequest, Response>(
     dependencies: NodeDependencies,
     method: string,
-    here: (request: Request, place: { readonly lab: string; readonly node: string }) => Promise<Response>
+    here: (request: Request, place: Place) => Promise<Response>
   ) =>
   (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void => {
     const serve = async (): Promise<Response> => {
@@ -98,7 +109,7 @@ export const unaryOf =
     serve().then((response) => callback(null, response), (error: unknown) => callback(statusOf(error)))
   }
 
-const queryOf = (request: RoutesRequest, { lab, node }: { readonly lab: string; readonly node: string }): RoutesQuery => {
+const queryOf = (request: RoutesRequest, { lab, node }: Place): RoutesQuery => {
   const { family, limit, neighbor, prefix, table, vrf } = request
   if (!tables.has(table)) throw new CallError(status.INVALID_ARGUMENT, `Unknown table "${table}": rib, received or advertised`)
   return {
@@ -114,7 +125,7 @@ const queryOf = (request: RoutesRequest, { lab, node }: { readonly lab: string; 
   }
 }
 
-type Pages<Request> = (request: Request, place: { readonly lab: string; readonly node: string }) => AsyncGenerator<object, void, undefined>
+type Pages<Request> = (request: Request, place: Place) => AsyncGenerator<object, void, undefined>
 
 /** A method that streams: pages are made as the client takes them, here or on the host that has the node. */
 const streamOf =
@@ -143,7 +154,7 @@ const routesPages = ({ routing }: BgpDependencies): Pages<RoutesRequest> =>
   async function* (request, place) {
     const seen = new Set<string>()
     for (let query: RoutesQuery | undefined = queryOf(request, place); query !== undefined;) {
-      const answer = answered(await routing.ask(query))
+      const answer = answered(await routing.ask(query), place)
       if (answer.kind !== "routes") return
       yield { paths: answer.paths, total: answer.total }
       if (request.limit > 0) for (const { prefix } of answer.paths) seen.add(prefix)
@@ -165,15 +176,15 @@ const updatesMs = 100
 const updatePieces = async function* (
   { routing }: BgpDependencies,
   neighbor: string,
-  { lab, node }: { readonly lab: string; readonly node: string }
+  place: Place
 ): AsyncGenerator<object, void, undefined> {
-  const query = { kind: "updates", lab, node, neighbor } as const
-  const began = answered(await routing.ask(query))
+  const query = { kind: "updates", lab: place.lab, node: place.node, neighbor } as const
+  const began = answered(await routing.ask(query), place)
   if (began.kind !== "updates") return
   const { tap } = began
   try {
     for (;;) {
-      const answer = answered(await routing.ask({ ...query, tap }))
+      const answer = answered(await routing.ask({ ...query, tap }), place)
       if (answer.kind !== "updates") return
       if (answer.lost > 0) throw new CallError(status.RESOURCE_EXHAUSTED, `${answer.lost} messages came faster than they were taken`)
       yield { mrt: answer.octets }
@@ -185,11 +196,12 @@ const updatePieces = async function* (
 }
 
 const dumpPieces = (dependencies: BgpDependencies): Pages<DumpRequest> =>
-  async function* ({ neighbor, updates, vrf }, { lab, node }) {
+  async function* ({ neighbor, updates, vrf }, place) {
+    const { lab, node } = place
     const { routing } = dependencies
-    if (updates) return yield* updatePieces(dependencies, neighbor, { lab, node })
+    if (updates) return yield* updatePieces(dependencies, neighbor, place)
     for (let query: DumpQuery | undefined = { kind: "dump", lab, node, vrf, limit: pagePrefixes }; query !== undefined;) {
-      const answer = answered(await routing.ask(query))
+      const answer = answered(await routing.ask(query), place)
       if (answer.kind !== "dump") return
       if (answer.octets.length > 0) yield { mrt: answer.octets }
       query = answer.next === undefined ? undefined : { ...query, after: answer.next }
@@ -197,8 +209,9 @@ const dumpPieces = (dependencies: BgpDependencies): Pages<DumpRequest> =>
   }
 
 export const makeBgp = (dependencies: BgpDependencies) => ({
-  bgp: unaryOf(dependencies, "Bgp", async (_request: NodeRequest, { lab, node }) => {
-    const answer = answered(await dependencies.routing.ask({ kind: "speaker", lab, node }))
+  bgp: unaryOf(dependencies, "Bgp", async (_request: NodeRequest, place) => {
+    const { lab, node } = place
+    const answer = answered(await dependencies.routing.ask({ kind: "speaker", lab, node }), place)
     if (answer.kind !== "speaker") throw new CallError(status.INTERNAL, "the routing thread answered something else")
     return answer.speaker
   }),
