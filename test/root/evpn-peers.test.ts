@@ -140,6 +140,28 @@ t.test("a leaf of FRR joins", { skip: needsRoot || missingPeers("frr") }, async 
     await until("nothing is behind it any more", arePrefixes([]))
   })
 
+  await t.test("prefixes of the leaf's own routing table, without a gateway: passed on and shown, and in no node", async (t) => {
+    const l3vni = 4100
+    ipBatch(leaf, [
+      "link add br9 type bridge",
+      `link add vx9 type vxlan id ${l3vni} local ${leafAddress} dstport 4789 nolearning`,
+      "link set vx9 master br9 up",
+      "link set br9 up"
+    ])
+    await frr.configure([
+      `vni ${l3vni}`, "router bgp 65050", "no bgp network import-check", "address-family ipv4 unicast", "network 10.77.0.0/16",
+      "exit-address-family", "address-family l2vpn evpn", "advertise ipv4 unicast"
+    ].join("\n"))
+    const shown = async (host: number) =>
+      (await evpnOf(fleet, host, lab)).prefixes.map(({ at, gateway, mac, network, prefix, vni: of, vtep }) =>
+        ({ at, gateway, mac, network, prefix, vni: of, vtep })).filter(({ prefix }) => prefix === "10.77.0.0/16")
+    await until("both hosts have it", async () => (await shown(1)).length + (await shown(2)).length === 2, 60_000)
+    const wanted = [{ at: "", gateway: "0.0.0.0", mac: "", network: "", prefix: "10.77.0.0/16", vni: l3vni, vtep: leafAddress }]
+    t.strictSame(await shown(1), wanted)
+    t.strictSame(await shown(2), wanted, "passed on as it came")
+    t.equal((await fleet.inNode(lab, "a", "ip", "route", "show", "10.77.0.0/16")).stdout, "")
+  })
+
   await frr.stop()
   await until("without its route the tunnel goes", async () => {
     const [one, two] = await Promise.all([networkOf(fleet, 1, lab), networkOf(fleet, 2, lab)])
