@@ -11,7 +11,8 @@
  *
  * A speaker that finds routes of BGP in its namespace had a predecessor that ended without a word: it restarts gracefully
  * (RFC 4724 4.1). It selects nothing until its neighbours have told everything, or `deferralS` have passed, and only then
- * are routes removed that nobody has told again.
+ * are routes removed that nobody has told again. With `updateDelayS` it waits so after every start; for its neighbours in the lab that
+ * wait themselves it does not, or they would wait for each other.
  */
 import type { BgpNeighborSpec, BgpSpec } from "../plan/bgp.ts"
 import type { BfdLink } from "./bfd-link.ts"
@@ -223,7 +224,12 @@ export class Speaker {
     this.#hasBegun = true
     this.#policies = compilePolicies(this.#spec)
     for (const vrf of this.#spec.vrfs) this.#tables.set(vrf.name, this.#openTable(vrf.name))
-    if (this.#isRestarting) this.#defer()
+    if (this.#isRestarting) {
+      this.#tell("bgp.restarting", "", "found the routes of a speaker before it: restarts gracefully")
+      this.#defer(this.#spec.neighbors, deferralS)
+    } else if (this.#spec.updateDelayS !== undefined) {
+      this.#defer(this.#spec.neighbors.filter(({ isDelayed }) => isDelayed !== true), this.#spec.updateDelayS)
+    }
     this.#originate()
     for (const table of this.#tables.values()) table.importFrom(this.#tables.values())
     for (const neighbor of this.#spec.neighbors) this.#addNeighbor(neighbor)
@@ -365,14 +371,13 @@ export class Speaker {
     this.#parts.tell({ ...this.place, type, neighbor, message })
   }
 
-  // Restart.
+  // Restart, and a start that is told to wait.
 
-  #defer(): void {
-    this.#tell("bgp.restarting", "", "found the routes of a speaker before it: restarts gracefully")
-    const waited = this.#spec.neighbors.filter(({ remote, shutdown }) => !shutdown && remote.kind !== "prefix")
+  #defer(neighbors: ReadonlyArray<BgpNeighborSpec>, mostS: number): void {
+    const waited = neighbors.filter(({ remote, shutdown }) => !shutdown && remote.kind !== "prefix")
     this.#deferral = new Deferral(waited.map(({ families, name }) => [name, families.map(({ family }) => wireFamilyOf(family))]))
     for (const table of this.#tables.values()) table.rib.hold(true)
-    this.#deferralTimer = setTimeout(() => this.#select("some neighbors have not told everything"), deferralS * 1000)
+    this.#deferralTimer = setTimeout(() => this.#select("some neighbors have not told everything"), mostS * 1000)
   }
 
   #whenEstablished(neighbor: Neighbor): void {
@@ -396,6 +401,7 @@ export class Speaker {
     }
     this.#deferral = undefined
     for (const table of this.#tables.values()) table.rib.hold(false)
+    if (!this.#isRestarting) return
     const began = performance.now()
     const sweep = (): void => {
       const isSettled = this.#ground.fib.isIdle && !this.#parts.scheduler.isBusy

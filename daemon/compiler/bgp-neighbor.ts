@@ -133,6 +133,7 @@ export const compileNeighbor = (mine: Side, theirs: Side | undefined, policies: 
     remote,
     ...(description === undefined ? {} : { description }),
     ...(isExpected(mine, theirs) ? { expected: true } : {}),
+    ...(theirs?.end.bgp.updateDelayS !== undefined && !theirs.end.bgp.external ? { isDelayed: true } : {}),
     remoteAs,
     ...(localAs === undefined ? {} : { localAs }),
     vrf: vrfOf(mine, context),

@@ -57,6 +57,7 @@ export const compileBgp = (context: RoutingContext): ReadonlyArray<CompiledBgp> 
       ...(bgp.ignoreAsPath ? { ignoreAsPath: true } : {}),
       ...(bgp.compareRouterId ? { compareRouterId: true } : {}),
       gracefulShutdown: bgp.gracefulShutdown,
+      ...(bgp.updateDelayS === undefined ? {} : { updateDelayS: bgp.updateDelayS }),
       state: "running"
     }
     if (neighbors.length === 0) {

@@ -132,6 +132,8 @@ export interface BgpNeighborSpec {
   readonly remoteAs: number | "external" | "internal"
   /** Instead of the speaker's own, towards this neighbour. */
   readonly localAs?: { readonly asn: number; readonly prepend: boolean; /** Not in paths that come in. */ readonly onlyOut?: true }
+  /** A node of the lab that says nothing itself until its neighbours have (`updateDelayS`): it is not waited for. */
+  readonly isDelayed?: true
   /** The table that the session belongs to: a name in `vrfs`. */
   readonly vrf: string
   readonly families: ReadonlyArray<BgpFamilySpec>
@@ -218,6 +220,8 @@ export interface BgpSpec {
   readonly compareRouterId?: true
   /** RFC 8326: announce everything with GRACEFUL_SHUTDOWN and least preference. */
   readonly gracefulShutdown: boolean
+  /** After a start nothing is selected until all neighbours have told what they have, or so long at most. */
+  readonly updateDelayS?: number
   /** Wanted: `running`, or `paused`: it says nothing and hears nothing. Observed: the same, or what is wrong. */
   readonly state: string
 }

@@ -54,7 +54,7 @@ const inPlace: { readonly [K in Kind]: ReadonlyArray<keyof SpecByKind[K]> } = {
   bgp: [
     "asn", "routerId", "clusterId", "vrfs", "neighbors", "policies", "prefixLists",
     "multipath", "alwaysCompareMed", "missingMedIsWorst", "ignoreAsPath", "compareRouterId", "gracefulShutdown",
-    "state"
+    "updateDelayS", "state"
   ],
   "hosts-file": ["entries"],
   resolver: ["servers", "search"],

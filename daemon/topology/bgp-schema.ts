@@ -282,6 +282,9 @@ export const bgpKeys = {
   "missing-med-is-worst": optional(Truth("A path without MED counts as if it had the highest, not the lowest")),
   "ignore-as-path": optional(Truth("The length of AS paths does not count")),
   "compare-router-id": optional(Truth("Of equal external paths the lower router id wins, not the one that is best already")),
+  "update-delay": optional(
+    seconds("After a start nothing is announced and installed until all neighbours have told what they have, or so long at most", 1, 3600)
+  ),
   "graceful-shutdown": optional(Truth("Announce everything as a last resort (RFC 8326), before maintenance"))
 }
 

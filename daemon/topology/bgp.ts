@@ -6,7 +6,7 @@
  * redistribution are joined.
  */
 import type { RawTerm } from "./bgp-policy-schema.ts"
-import type { RawBgp, RawBgpOfPort, RawNeighbor, RawVrf } from "./bgp-schema.ts"
+import { parseSeconds, type RawBgp, type RawBgpOfPort, type RawNeighbor, type RawVrf } from "./bgp-schema.ts"
 import { parseAs } from "./bgp-schema-parts.ts"
 import type { Path, Reporter } from "./diagnostic.ts"
 import { nameProblem, nameSuggestion } from "./names.ts"
@@ -58,6 +58,7 @@ export const readBgp = (layers: ReadonlyArray<BgpLayer>, kind: NodeKind, reporte
   const routerId = nearest("router-id")
   const clusterId = nearest("cluster-id")
   const multipath = nearest("multipath")?.value ?? {}
+  const delay = nearest("update-delay")
   const vrfs = byName(present, "vrfs")
   checkNames(present, reporter)
   return {
@@ -83,6 +84,7 @@ export const readBgp = (layers: ReadonlyArray<BgpLayer>, kind: NodeKind, reporte
     ignoreAsPath: nearest("ignore-as-path")?.value ?? false,
     compareRouterId: nearest("compare-router-id")?.value ?? false,
     gracefulShutdown: nearest("graceful-shutdown")?.value ?? false,
+    ...(delay === undefined ? {} : { updateDelayS: parseSeconds(delay.value)! }),
     path: present.at(-1)!.path
   }
 }

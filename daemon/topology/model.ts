@@ -252,5 +252,7 @@ export interface Bgp extends BgpTable {
   readonly ignoreAsPath: boolean
   readonly compareRouterId: boolean
   readonly gracefulShutdown: boolean
+  /** Absent: none. */
+  readonly updateDelayS?: number
   readonly path: Path
 }

@@ -62,6 +62,60 @@ links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }]`)
   t.same(specs.get("b")!.policies["q"]![0]!.set, { replaceAs: { from: [7], to: 8 } })
 })
 
+t.test("what sessions refuse, how communities are judged, and who waits for whom", async (t) => {
+  const { specs } = compiled(`
+defaults: { bgp: { update-delay: 30s } }
+nodes:
+  a:
+    kind: router
+    bgp:
+      as: 1
+      ignore-as-path: true
+      neighbors:
+        - peer: b
+          allow-as-in: origin
+          enforce-first-as: true
+          timers: { minimum-hold: 10s }
+          max-prefix: { count: 100, action: discard, threshold: 80 }
+          import: p
+        - { peer: c, as: 3 }
+      policies:
+        p:
+          - deny: { any-community: ["1:1", "/^2:/"] }
+          - deny: { exact-community: none }
+          - permit: { exact-community: ["1:2", "1:2:*"] }
+            set: { remove-community: "/^1:/" }
+  b: { kind: router, bgp: { as: 2 } }
+  c: { kind: router, bgp: { as: 3, external: true } }
+links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }, { endpoints: [a, c], cidr: 10.0.0.2/31 }]`)
+  const a = specs.get("a")!
+  t.match(a, { ignoreAsPath: true, updateDelayS: 30 })
+  const maxPrefix = { count: 100, action: "discard", thresholdPercent: 80 }
+  const timers = { holdTimeS: 90, minimumHoldS: 10 }
+  const refusals = { allowAsIn: 0, allowOwnOrigin: true, enforceFirstAs: true, timers, families: [{ maxPrefix }] }
+  t.match(a.neighbors.find(({ description }) => description === "b"), { ...refusals, isDelayed: true })
+  t.notOk("isDelayed" in a.neighbors.find(({ description }) => description === "c")!, "whatever runs there, it is waited for")
+  t.same(a.policies["p"], [
+    { action: "deny", match: { anyCommunity: ["1:1", "/^2:/"] }, set: {} },
+    { action: "deny", match: { exactCommunities: [] }, set: {} },
+    { action: "permit", match: { exactCommunities: ["1:2", "1:2:*"] }, set: { removeCommunities: ["/^1:/"] } }
+  ])
+})
+
+t.test("values of sessions and policies that cannot be", async (t) => {
+  const errors = (keys: string): string => {
+    const result = load({ filename: "f", content: `name: lab
+nodes: { a: { kind: router, bgp: { as: 1, import: p, ${keys} } }, b: { kind: router, bgp: { as: 2 } } }
+links: [{ endpoints: [a, b], cidr: 10.0.0.0/31 }]` })
+    return result.ok ? "none" : result.diagnostics.map(render).join("\n")
+  }
+  const policy = (match: string): string => errors(`policies: { p: { permit: ${match} } }`)
+  t.match(policy('{ community: "/^(65000:1$/" }'), /"\(" at 2 is not closed/)
+  t.match(policy('{ any-community: "/65000 1/" }'), /is never part of a community/)
+  t.match(policy('{ exact-community: "/^65000:/" }'), /expected a community/, "an expression means no exact set")
+  t.match(errors("policies: { p: permit }, timers: { hold: 9s, minimum-hold: 10s }"), /with a minimum of 10 s none comes up/)
+})
+
 t.test("VRFs may have neighbours with one address", async (t) => {
   const text = `
 overlap: allow

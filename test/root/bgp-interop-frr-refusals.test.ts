@@ -54,6 +54,23 @@ t.test("refusals with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
     await lab.up(f1)
   })
 
+  await t.test("after a start nothing is told before all neighbors have told what they have", async (t) => {
+    const frr = (id: number, address: string) => one(65001 + id, id, address, [], `network 10.${id + 1}.0.0/24`)
+    const weft = { as: 65001, networks: "10.1.0.0/24", "update-delay": "60m", neighbors: [{ peer: f1, as: 65002 }, { peer: f2, as: 65003 }] }
+    await lab.set({ as: 65009 }, {})
+    await lab.set(weft, { f1: frr(1, w1) })
+    await until("FRR has told what it has", async () => {
+      const told = (await lab.neighbor(f1))?.families[0]
+      return told?.complete === true && told.received === 1
+    })
+    t.match(await lab.neighbor(f1), { state: "Established", families: [{ sent: 0 }] })
+    t.equal(lab.kernel("weft", "10.2.0.0/24"), "", "nor is anything in the kernel")
+    await lab.frr("f2").configure(frr(2, w2))
+    await lab.frrPath("f1", "10.1.0.0/24")
+    await lab.frrPath("f1", "10.3.0.0/24")
+    await lab.inKernel("weft", "10.2.0.0/24", /via 10\.0\.1\.2 dev f1/)
+  })
+
   await t.test("too many prefixes: warned, shut, and tried again", async (t) => {
     const networks = (net: number) => [0, 1, 2, 3].map((i) => `10.${net}.${i}.0/24`)
     const frr = (words: ReadonlyArray<string>) =>
