@@ -29,6 +29,10 @@ export const Share = text({
   description: "a share such as 1%",
   problem: (value) => (parseShare(value) === undefined ? "expected a share such as 1%" : undefined)
 })
+export const UrlPath = text({
+  description: "a path such as /health",
+  problem: (value) => (/^\/[\x21-\x7e]*$/.test(value) ? undefined : "expected a path such as /health, without spaces")
+})
 export const PortNumber = integer(1, 65535, "A port number")
 export const Flag = Schema.Boolean.annotate({ expected: "true or false" })
 
@@ -43,10 +47,12 @@ const Choice = Schema.Struct({
   labels: optional(Schema.Record(Schema.String, Plain).annotate({ expected: "a map of labels such as {site: office}" }))
 }).annotate({ expected: "a map with group, kind or labels", description: "Nodes that have all of these" })
 
+const some = Schema.makeFilter((words: ReadonlyArray<string>) => (words.length === 0 ? "the list is empty: nobody is meant" : undefined))
+
 /** Nodes by name, or by what they have in common. */
-export const Nodes = Schema.Union([NodeName, Schema.Array(NodeName), Choice])
+export const Nodes = Schema.Union([NodeName, Schema.Array(NodeName).check(some), Choice])
   .annotate({ expected: "a node, a list of nodes, or a map with group, kind or labels" })
-export const Targets = Schema.Union([Target, Schema.Array(Target), Choice])
+export const Targets = Schema.Union([Target, Schema.Array(Target).check(some), Choice])
   .annotate({ expected: "a node, NODE:PORT, an address, a list of them, or a map with group, kind or labels" })
 
 export type Nodes = typeof Nodes.Type

@@ -15,6 +15,8 @@ export interface ScenarioOptions {
   /** Recordings that faults name, and why they could not be read, by name. */
   readonly files?: ReadonlyMap<string, Uint8Array>
   readonly unread?: ReadonlyMap<string, string>
+  /** Labs that there are; absent: the one that the file names is not looked up. */
+  readonly deployed?: ReadonlyArray<string>
 }
 
 /** Reads a scenario and takes its chances. Never throws. */

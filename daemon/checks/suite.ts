@@ -12,6 +12,7 @@ import { isIP } from "node:net"
 import { fileIn, type FileOf } from "../faults/files.ts"
 import type { Plan } from "../plan/resource.ts"
 import { type Diagnostic, inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { refuseUnknownLab } from "../topology/entry.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
 import { type KindName, kindNames, kindOf } from "./kinds.ts"
@@ -49,8 +50,8 @@ export interface Suite {
 
 export type SuiteResult =
   | { readonly ok: true; readonly suite: Suite }
-  /** `topology`: what it names, when that could be read all the same. */
-  | { readonly ok: false; readonly diagnostics: ReadonlyArray<Diagnostic>; readonly topology?: string }
+  /** `topology`, `lab`: what it names, when that could be read all the same. */
+  | { readonly ok: false; readonly diagnostics: ReadonlyArray<Diagnostic>; readonly topology?: string; readonly lab?: string }
 
 const defaultParallel = 32
 const decodeOutline = decoder(Outline)
@@ -74,10 +75,12 @@ export interface Surroundings {
   readonly plan?: Plan | undefined
   /** Recordings that faults name; absent: none came along. */
   readonly fileOf?: FileOf
+  /** Labs that are deployed, where the suite's own is meant; absent: that is not looked up. */
+  readonly deployed?: ReadonlyArray<string> | undefined
 }
 
 /** Parses a suite. Never throws. */
-export const parseSuite = (source: Source, { fileOf, nodes, plan }: Surroundings = {}): SuiteResult => {
+export const parseSuite = (source: Source, { deployed, fileOf, nodes, plan }: Surroundings = {}): SuiteResult => {
   const read = readSource(source, { name: "suite", least: "checks", whole: "suite" })
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
@@ -88,18 +91,18 @@ export const parseSuite = (source: Source, { fileOf, nodes, plan }: Surroundings
     reporter.error(["lab"], "a suite with a topology has its lab from there: remove one of the two", { at: "key" })
   }
   if (Array.isArray(raw["checks"]) && entries.length === 0) reporter.error(["checks"], "the list is empty: there is nothing to check")
+  if (deployed !== undefined && raw["topology"] === undefined) refuseUnknownLab(raw["lab"], deployed, reporter)
   const defaults = outline?.defaults ?? {}
   const checks = entries.flatMap((value, index) =>
     readCheck(value, { path: ["checks", index], index, defaults, nodes, plan, fileOf, reporter }) ?? [])
   if (reporter.errors > 0 || outline === undefined) {
-    const topology = typeof raw["topology"] === "string" ? { topology: raw["topology"] } : {}
-    return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...topology }
+    const text = (key: "lab" | "topology") => (typeof raw[key] === "string" ? { [key]: raw[key] } : {})
+    return { ok: false, diagnostics: inOrder(reporter.diagnostics), ...text("topology"), ...text("lab") }
   }
   const { lab, name = source.filename, parallel = defaultParallel, topology } = outline
   const places = { ...(topology === undefined ? {} : { topology }), ...(lab === undefined ? {} : { lab }) }
   return { ok: true, suite: { filename: source.filename, name, parallel, checks, ...places } }
 }
-
 
 /** Where a check stands, and what its names are looked up in. */
 export interface CheckContext {

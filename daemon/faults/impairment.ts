@@ -25,7 +25,8 @@ export interface Impairment {
 type Side = "a-to-b" | "b-to-a"
 
 /** Why links only. */
-const networkHint = "only links have delay, loss, a rate and the like (docs/faults.md says what to do); one-way, link-down, mtu and partition work here"
+const networkHint =
+  "only links have delay, loss, a rate and the like (docs/faults.md says what to do); one-way, link-down, mtu and partition work here"
 
 /** What the lab has not, and keys that do not go together. */
 export const impairmentProblems = (impairment: Impairment, plan: Plan): ReadonlyArray<Problem> => {

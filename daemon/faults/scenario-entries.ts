@@ -6,7 +6,7 @@ import { decoder } from "../topology/explain.ts"
 import { parseSpan } from "../topology/units.ts"
 import { type FileOf, withFiles, withoutFiles } from "./files.ts"
 import { kindOf } from "./kinds.ts"
-import { type ReadFault, readFault, readFaults } from "./read.ts"
+import { happensOnce, type ReadFault, readFault, readFaults } from "./read.ts"
 import type { TimedFault } from "./scenario.ts"
 import { doing, type Does, entrySchemas, modifierNames, parseFrequency, parseRange, type RandomSpec, type Range,
   type Timing } from "./scenario-schema.ts"
@@ -146,10 +146,14 @@ const readAct = <C>(
     case "inject": {
       const faults = readInjected(value, at, reading)
       if (faults === undefined) return undefined
+      if (decoded["for"] !== undefined && faults.every(({ kind }) => happensOnce(kind))) {
+        reading.reporter.error([...path, "for"], `${faults[0]!.kind} happens once: there is nothing to heal after a time`, { at: "key" })
+      }
       return { kind: "inject", faults: faults.map((one) => titled(one, plan)), ...rangeOf(decoded["for"]) }
     }
     case "heal": {
       const names = typeof value === "string" ? [value] : (value as ReadonlyArray<string>)
+      if (names.length === 0) reading.reporter.error(at, "the list is empty: there is nothing to heal")
       if (names.includes("all")) return { kind: "heal", names: "all" }
       for (const [index, one] of names.entries()) {
         reading.heals.push({ path: typeof value === "string" ? at : [...at, index], name: one })
@@ -182,10 +186,15 @@ const titled = (fault: ReadFault, plan: Plan | undefined): TimedFault => {
   return { ...fault, title: plan === undefined ? [kind, ...words].join(" ") : kindOf(kind)!.title(spec, plan) }
 }
 
+const emptyOf = "the list is empty: there is nothing to inject"
+const twoTimes = "expected a list of two times such as [10s, 4m]"
+
 /** What a random entry may inject, where something else in it is wrong already. */
 const inspectRandom = <C>(value: unknown, path: Path, reading: Reading<C>): void => {
   if (typeof value !== "object" || value === null) return
-  const { of, targets } = value as Readonly<Record<string, unknown>>
+  const { between, of, targets } = value as Readonly<Record<string, unknown>>
+  if (Array.isArray(of) && of.length === 0) reading.reporter.error([...path, "of"], emptyOf)
+  if (Array.isArray(between) && between.length !== 2) reading.reporter.error([...path, "between"], twoTimes)
   const isText = (one: unknown): one is string => typeof one === "string"
   const areKnown = targets === undefined || isText(targets) || (Array.isArray(targets) && targets.every(isText))
   if (Array.isArray(of) && areKnown) readChoices({ of, ...(targets === undefined ? {} : { targets }) }, path, reading)
@@ -209,11 +218,11 @@ const readRandom = <C>(spec: RandomSpec, path: Path, reading: Reading<C>): Act<C
   const { between, count, of, rate } = spec
   const before = reporter.errors
   const [fromMs = 0, toMs = 0] = between.map((time) => parseSpan(time)!)
-  if (between.length !== 2) reporter.error([...path, "between"], "expected a list of two times such as [10s, 4m]")
+  if (between.length !== 2) reporter.error([...path, "between"], twoTimes)
   else if (toMs <= fromMs) reporter.error([...path, "between"], "the second time is not after the first")
   if (count !== undefined && rate !== undefined) reporter.error([...path, "rate"], 'give either "rate" or "count"', { at: "key" })
   if (count === undefined && rate === undefined) reporter.error(path, 'how often? Give "rate", such as 4/min, or "count"', { at: "key" })
-  if (of.length === 0) reporter.error([...path, "of"], "the list is empty: there is nothing to inject")
+  if (of.length === 0) reporter.error([...path, "of"], emptyOf)
   const choices = readChoices(spec, path, reading)
   if (reporter.errors > before) return undefined
   return {

@@ -1,6 +1,7 @@
 /** A scenario's file and seed -> its moments, or everything that is wrong with it. */
 import type { Plan } from "../plan/resource.ts"
 import { inOrder, type Path, quote, Reporter } from "../topology/diagnostic.ts"
+import { refuseUnknownLab } from "../topology/entry.ts"
 import { decoder } from "../topology/explain.ts"
 import { readSource, type Source } from "../topology/source.ts"
 import { parseSpan } from "../topology/units.ts"
@@ -15,6 +16,8 @@ export interface ParseOptions<C> {
   readonly plan?: Plan
   /** In place of the file's own. */
   readonly seed?: number
+  /** Labs that there are; absent: the one that the file names is not looked up. */
+  readonly deployed?: ReadonlyArray<string>
   /** Files that faults name; absent: none came along. */
   readonly fileOf?: FileOf
   /** Reads a check; what is wrong with it, it tells the reporter. */
@@ -27,7 +30,7 @@ const decodeOutline = decoder(Outline)
 
 /** Parses a scenario and takes its chances. Never throws. */
 export const parseScenario = <C>(source: Source, options: ParseOptions<C>): ScenarioResult<C> => {
-  const { fileOf = fileIn(new Map(), new Map()), plan, seed } = options
+  const { deployed, fileOf = fileIn(new Map(), new Map()), plan, seed } = options
   const read = readSource(source, { name: "scenario", least: "a timeline", whole: "scenario" })
   if (!read.ok) return { ok: false, diagnostics: read.diagnostics }
   const reporter = new Reporter(source.filename, read.locate)
@@ -39,6 +42,7 @@ export const parseScenario = <C>(source: Source, options: ParseOptions<C>): Scen
   if (raw["topology"] !== undefined && raw["lab"] !== undefined) {
     reporter.error(["lab"], "a scenario with a topology has its lab from there: remove one of the two", { at: "key" })
   }
+  if (deployed !== undefined && raw["topology"] === undefined) refuseUnknownLab(raw["lab"], deployed, reporter)
   const reading: Reading<C> = {
     reporter, plan, fileOf, names: new Map(), heals: [], readCheck: (value, path) => options.readCheck(value, path, reporter)
   }

@@ -4,6 +4,8 @@
  * The cheap ones run from a native thread and may be a tenth of a millisecond apart. A path or its MTU takes many packets and some time to
  * find out, so those are seconds apart.
  */
+import { isIP } from "node:net"
+
 export const protocols = ["udp", "icmp", "tcp", "tcp-connect", "http", "dns", "traceroute", "path-mtu", "throughput"] as const
 export type Protocol = (typeof protocols)[number]
 
@@ -47,6 +49,26 @@ export interface ProtocolOptions {
   readonly type?: string
   /** throughput: most bit/s */
   readonly rate?: number
+}
+
+const dnsTypes = ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"]
+const statuses = /^\s*[1-9](\d\d|xx)\s*(,\s*[1-9](\d\d|xx)\s*)*$/
+
+/** What a protocol cannot make of its options, and of which; undefined: all is well. */
+export const wrongOption = (
+  protocol: Protocol,
+  { expect = "", port = 0, type = "" }: Pick<ProtocolOptions, "expect" | "port" | "type">
+): { readonly key: "expect" | "port" | "type"; readonly why: string } | undefined => {
+  if (port !== 0 && terms[protocol].port === undefined) return { key: "port", why: `${protocol} has no ports` }
+  if (protocol === "dns" && type !== "" && !dnsTypes.includes(type.toUpperCase())) {
+    return { key: "type", why: `type "${type}" is none of ${dnsTypes.join(", ")}` }
+  }
+  if (expect === "") return undefined
+  if (protocol === "dns") {
+    return isIP(expect) !== 0 ? undefined : { key: "expect", why: `"${expect}" is no address that an answer may have` }
+  }
+  if (protocol !== "http") return { key: "expect", why: `nothing can be expected of ${protocol}` }
+  return statuses.test(expect) ? undefined : { key: "expect", why: `"${expect}" is no list of statuses such as 2xx,404` }
 }
 
 /** Something about a flow is not as it was; `kind` as in `FlowChange`. */

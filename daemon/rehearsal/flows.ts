@@ -2,7 +2,7 @@
 import { isIP } from "node:net"
 import { chosen, legible, type Nodes as NodesSpec, placeOf, referencesOf } from "../checks/parts.ts"
 import type { Plan } from "../plan/resource.ts"
-import { terms } from "../probes/protocols.ts"
+import { terms, wrongOption } from "../probes/protocols.ts"
 import { type Path, quote, type Reporter } from "../topology/diagnostic.ts"
 import { decoder } from "../topology/explain.ts"
 import { parseDuration, parseRate, parseSpan } from "../topology/units.ts"
@@ -153,6 +153,8 @@ const checkOptions = (options: FlowOptions, path: Path, reporter: Reporter): voi
       reporter.error([...path, key], `is for ${those.join(" and ")}, and this flow is ${protocol}`, { at: "key" })
     }
   }
+  const wrong = wrongOption(protocol, options)
+  if (wrong !== undefined) reporter.error([...path, wrong.key], wrong.why)
   if (protocol === "dns" && options.query === undefined) reporter.error(path, 'a flow of DNS needs "query", the name to ask for')
 }
 

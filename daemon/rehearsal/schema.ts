@@ -3,7 +3,7 @@
  * Each flow and each step is decoded on its own, so that one that is wrong does not hide what is wrong with the others.
  */
 import { Schema } from "effect"
-import { Flag, NodeName, Nodes, PortNumber, Rate, Targets, Word } from "../checks/parts.ts"
+import { Flag, NodeName, Nodes, PortNumber, Rate, Targets, UrlPath, Word } from "../checks/parts.ts"
 import { protocols } from "../probes/protocols.ts"
 import { dayMs, duration, durationOrZero, minuteMs } from "../topology/duration.ts"
 import { Command, integer, oneOrMore, optional, text } from "../topology/schema-parts.ts"
@@ -68,7 +68,7 @@ const options = {
   payload: optional(integer(24, 1400, "Octets of a probe behind its header")),
   ipv6: optional(Flag),
   port: optional(PortNumber),
-  path: optional(Word.annotate({ description: "http: what to get" })),
+  path: optional(UrlPath.annotate({ description: "http: what to get" })),
   host: optional(Word.annotate({ description: "http: the header" })),
   expect: optional(Word.annotate({ description: "http: statuses such as 2xx,404; dns: an answer" })),
   query: optional(Word.annotate({ description: "dns: the name to ask for" })),
@@ -91,12 +91,23 @@ const modifiers = {
 }
 export const modifierNames: ReadonlyArray<string> = Object.keys(modifiers)
 
+const Pattern = text({
+  description: "What it must write: a regular expression",
+  problem: (value) => {
+    try {
+      new RegExp(value)
+      return value.trim() === "" ? "the text is empty" : undefined
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+})
 const Exec = Schema.Struct({
   node: NodeName,
   command: Command,
   timeout: optional(Span.annotate({ description: "It has failed after this; 60s unless given" })),
   code: optional(integer(0, 255, "The exit code that it must have; 0 unless given")),
-  output: optional(Word.annotate({ description: "What it must write: a regular expression" }))
+  output: optional(Pattern)
 }).annotate({ expected: "a map with node and command" })
 const Labels = oneOrMore(Word, "a label")
 const CheckFile = Schema.Struct({ file: Word, only: optional(Labels) }).annotate({ expected: "a map with file" })

@@ -101,7 +101,8 @@ const readStep = (value: unknown, path: Path, role: Step["role"], walk: Walk): v
   const does = doesOf(value, path, reporter, stepKeys)
   const decoded = does === undefined ? undefined : decoders[does](value, path, reporter)
   const before = plans.at(-1)
-  const action = does === undefined || decoded === undefined ? nothing : (readAction(does, decoded, path, before, walk) ?? nothing)
+  const known = does === undefined || decoded !== undefined ? decoded : legibleIn(value as Decoded, does)
+  const action = does === undefined || known === undefined ? nothing : (readAction(does, known, path, before, walk) ?? nothing)
   const detail = does === undefined || decoded === undefined ? "" : detailOf(action, decoded[does], before)
   const { budget, "continue-on-failure": goesOn = false, name, settle } = (decoded ?? {}) as {
     readonly name?: string; readonly budget?: StepBudget; readonly settle?: Bounded; readonly "continue-on-failure"?: boolean
@@ -140,6 +141,10 @@ const register = (name: string | undefined, otherwise: string, path: Path, { nam
 
 type Decoded = Readonly<Record<string, unknown>>
 
+/** What a step does, of which something else is wrong: that is looked at all the same. */
+const legibleIn = (step: Decoded, does: Does): Decoded | undefined =>
+  (does === "inject" || does === "check" || (does === "deploy" && typeof step[does] === "string") ? step : undefined)
+
 const readAction = (does: Does, decoded: Decoded, path: Path, plan: Plan | undefined, walk: Walk): Action | undefined => {
   const { reporter } = walk
   const at = [...path, does]
@@ -177,6 +182,7 @@ const fileOfOwn = ({ files, reporter }: Walk): FileOf => (name, where) => files.
 
 const readHeal = (value: string | ReadonlyArray<string>, at: Path, { injects, reporter }: Walk): Action => {
   const names = typeof value === "string" ? [value] : value
+  if (names.length === 0) reporter.error(at, "the list is empty: there is nothing to heal")
   if (names.includes("all")) return { kind: "heal", steps: "all" }
   const steps = names.flatMap((name, index) => {
     const place = injects.get(name)
@@ -195,19 +201,10 @@ const readExec = (spec: typeof Exec.Type, at: Path, plan: Plan | undefined, { pl
   if (plan !== undefined && !known.has(node)) {
     reporter.error([...at, "node"], `no node ${quote(node)}`, { meant: { word: node, among: known.keys() } })
   }
-  if (output !== undefined && !isRegularExpression(output)) reporter.error([...at, "output"], "is no regular expression")
   const words = typeof command === "string" ? splitWords(command) : { ok: true as const, words: command }
   if (!words.ok) return undefined
   const timeoutMs = timeout === undefined ? defaultTimeoutMs : parseSpan(timeout)!
   return { kind: "exec", node, argv: words.words, timeoutMs, code, ...(output === undefined ? {} : { output }) }
-}
-
-const isRegularExpression = (text: string): boolean => {
-  try {
-    return new RegExp(text) !== undefined
-  } catch {
-    return false
-  }
 }
 
 /** A suite's file, `{file, only}`, one check, or a list of them. */

@@ -52,6 +52,11 @@ interface Found {
   readonly diagnostics: ReadonlyArray<Diagnostic>
 }
 
+const refuse = (error: unknown, named: SuiteResult): string => {
+  if (named.ok) throw error
+  return ""
+}
+
 const findLab = async ({ labs, load, onlyLab }: ChecksDependencies, request: CheckRequest, named: SuiteResult): Promise<Found> => {
   if (request.topology !== null && request.topology !== undefined) {
     const { diagnostics, plan } = loadTopology(load, request.topology)
@@ -61,8 +66,11 @@ const findLab = async ({ labs, load, onlyLab }: ChecksDependencies, request: Che
   if (request.lookOnly && request.lab === "" && topology !== undefined) {
     return { lab: "", nodes: undefined, plan: undefined, diagnostics: [] }
   }
-  const lab = request.lab !== "" ? request.lab : ((named.ok ? named.suite.lab : undefined) ?? (await onlyLab()))
+  const own = named.ok ? named.suite.lab : named.lab
+  // What is wrong with the suite is told, whatever labs there are.
+  const lab = request.lab !== "" ? request.lab : (own ?? await onlyLab().catch((error: unknown) => refuse(error, named)))
   const entry = (await labs()).find(({ name }) => name === lab)
+  if (entry === undefined && !named.ok) return { lab: "", nodes: undefined, plan: undefined, diagnostics: [] }
   if (entry === undefined) throw new CallError(status.NOT_FOUND, `No lab "${lab}"`)
   return { lab, nodes: nodesOf(entry.plan), plan: entry.plan, diagnostics: [] }
 }
@@ -98,9 +106,12 @@ const serve = async (dependencies: ChecksDependencies, call: Call): Promise<void
   const { request } = call
   const source = { filename: request.filename === "" ? "suite" : request.filename, content: request.content }
   const fileOf = fileIn(new Map(Object.entries(request.files)), new Map(Object.entries(request.unread)))
-  const named = parseSuite(source, { fileOf })
+  const alone = parseSuite(source, { fileOf })
+  const own = alone.ok ? alone.suite.lab : alone.lab
+  const deployed = request.lab === "" && own !== undefined ? (await dependencies.labs()).map(({ name }) => name) : undefined
+  const named = deployed === undefined ? alone : parseSuite(source, { fileOf, deployed })
   const found = await findLab(dependencies, request, named)
-  const parsed = found.nodes === undefined ? named : parseSuite(source, { fileOf, nodes: found.nodes, plan: found.plan })
+  const parsed = found.nodes === undefined ? named : parseSuite(source, { fileOf, deployed, nodes: found.nodes, plan: found.plan })
   const diagnostics = [...(parsed.ok ? [] : parsed.diagnostics), ...found.diagnostics].map(toDiagnostic)
   const topology = (named.ok ? named.suite.topology : named.topology) ?? ""
   const hasErrors = !parsed.ok || found.diagnostics.some(({ severity }) => severity === "error")

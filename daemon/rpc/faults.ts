@@ -51,7 +51,9 @@ const labOf = async ({ onlyLab }: FaultsDependencies, labs: Known, request: Inje
     const [, key = "", name = "", rest = ""] = pattern.exec(word) ?? []
     return names.has(name) ? key + rest : word
   })
-  if (lab !== "" && named !== undefined && named !== lab) throw new Refused("ambiguous", `The words name lab "${named}", --lab "${lab}": leave one of them out`)
+  if (lab !== "" && named !== undefined && named !== lab) {
+    throw new Refused("ambiguous", `The words name lab "${named}", --lab "${lab}": leave one of them out`)
+  }
   return [lab !== "" ? lab : (named ?? (await onlyLab())), bare]
 }
 

@@ -8,11 +8,10 @@
  *
  * A report that comes while the client has not taken the one before is not made: it would say the same, only earlier.
  */
-import { isIP } from "node:net"
 import { type ServerWritableStream, status } from "@grpc/grpc-js"
 import { Flows } from "../probes/flows.ts"
 import { type ProbeOutcome, Probing, type ProbeSpec, type Whereabouts } from "../probes/probing.ts"
-import { isProtocol, type Protocol, type ProtocolOptions, protocols, terms } from "../probes/protocols.ts"
+import { isProtocol, type ProtocolOptions, protocols, terms, wrongOption } from "../probes/protocols.ts"
 import { addressOf } from "../probes/reach.ts"
 import { callerOf } from "./access.ts"
 import { taken, wasForwarded } from "./forward.ts"
@@ -90,26 +89,11 @@ const wrongFlow = (flow: FlowSpec): string | undefined => {
   if (timeoutMs !== 0 && !(timeoutMs >= 1 && timeoutMs <= mostMs)) return refuse(`timeout ${timeoutMs} ms is not between 1 and ${mostMs}`)
   if (payload !== 0 && (payload < 24 || payload > 1400)) return refuse(`payload ${payload} is not between 24 and 1400`)
   if (port > 65535) return refuse(`port ${port} is not between 0 and 65535`)
-  if (port !== 0 && terms[protocol].port === undefined) return refuse(`${protocol} has no ports`)
   if (rate < 0) return refuse(`rate ${rate} is less than 0`)
-  return wrongExpectation({ expect, name, protocol, type }, refuse)
+  if (protocol === "dns" && name === "") return refuse("dns needs the name to ask for (weft probe --name NAME)")
+  const wrong = wrongOption(protocol, { expect, port, type })
+  return wrong === undefined ? undefined : refuse(wrong.why)
 }
-
-type Expectation = { readonly protocol: Protocol; readonly expect: string; readonly name: string; readonly type: string }
-
-const wrongExpectation = ({ expect, name, protocol, type }: Expectation, refuse: (why: string) => string): string | undefined => {
-  if (protocol === "dns") {
-    if (name === "") return refuse("dns needs the name to ask for (weft probe --name NAME)")
-    if (type !== "" && !dnsTypes.includes(type.toUpperCase())) return refuse(`type "${type}" is none of ${dnsTypes.join(", ")}`)
-    return expect === "" || isAddress(expect) ? undefined : refuse(`"${expect}" is no address that an answer may have`)
-  }
-  const isStatuses = /^\s*[1-9](\d\d|xx)\s*(,\s*[1-9](\d\d|xx)\s*)*$/.test(expect)
-  if (protocol === "http") return expect === "" || isStatuses ? undefined : refuse(`"${expect}" is no list of statuses such as 2xx,404`)
-  return expect === "" ? undefined : refuse(`nothing can be expected of ${protocol}`)
-}
-
-const dnsTypes = ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"]
-const isAddress = (text: string): boolean => isIP(text) !== 0
 
 /** A request that is refused, with its status. */
 class Unfit extends Error {

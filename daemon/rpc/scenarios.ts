@@ -47,9 +47,14 @@ class CallError extends Error {
 
 const mostSpeed = 1000
 
-const parsed = ({ content, filename, files, seed, unread }: ScenarioStart, plan: Plan | undefined): ScenarioResult<Check> =>
+const parsed = (
+  { content, filename, files, seed, unread }: ScenarioStart,
+  plan: Plan | undefined,
+  deployed?: ReadonlyArray<string>
+): ScenarioResult<Check> =>
   readScenario({ filename: filename === "" ? "scenario" : filename, content }, {
     ...(plan === undefined ? {} : { plan }),
+    ...(deployed === undefined ? {} : { deployed }),
     ...(seed === "" ? {} : { seed: Number(seed) }),
     files: new Map(Object.entries(files)),
     unread: new Map(Object.entries(unread))
@@ -154,9 +159,14 @@ const serve = async (dependencies: ChecksDependencies, call: Call, request: Scen
   if (!(speed >= 0 && speed <= mostSpeed)) {
     throw new CallError(status.INVALID_ARGUMENT, `The speed ${speed} is not between 0 and ${mostSpeed}`)
   }
-  const first = parsed(request, undefined)
-  const { lab = "", topology = "" } = first.ok ? first.scenario : first
-  const found = await findLab(dependencies, request, { lab, topology })
+  const alone = parsed(request, undefined)
+  const { lab = "", topology = "" } = alone.ok ? alone.scenario : alone
+  // A plan needs no lab; of a scenario that is wrong in other ways, too, all of it is told at once.
+  const needsOwn = request.lab === "" && lab !== "" && !(alone.ok && lookOnly)
+  const labs = needsOwn ? (await dependencies.labs()).map(({ name }) => name) : undefined
+  const first = labs === undefined ? alone : parsed(request, undefined, labs)
+  const isThere = labs === undefined || labs.includes(lab)
+  const found = isThere ? await findLab(dependencies, request, { lab, topology }) : unknown
   const result = found.plan === undefined ? first : parsed(request, found.plan)
   // Without a lab, what needs one is an error for now: of a topology that the client has not sent yet, it is none.
   const isEarly = found.plan === undefined && found.diagnostics.length === 0 && topology !== ""

@@ -1,5 +1,5 @@
 /** Entries of a list that say what they do by one of their keys: `{inject: ..., for: 5s}`, `{deploy: next.weft.yaml, name: go}`. */
-import type { Path, Reporter } from "./diagnostic.ts"
+import { type Path, quote, type Reporter } from "./diagnostic.ts"
 
 export interface EntryKeys<Does extends string> {
   /** Keys that say what an entry does: it has exactly one of them. */
@@ -33,4 +33,11 @@ export const doesOf = <Does extends string>(value: unknown, path: Path, reporter
   if (second === undefined) return first
   reporter.error([...path, second], `"${first}" is here already: ${instead}`, { at: "key" })
   return undefined
+}
+
+/** Tells of a lab that a file names at its top, and that is not there. */
+export const refuseUnknownLab = (lab: unknown, deployed: ReadonlyArray<string>, reporter: Reporter): void => {
+  if (typeof lab !== "string" || deployed.includes(lab)) return
+  reporter.error(["lab"], `lab ${quote(lab)} is not deployed: deploy it, or give "topology", the file to deploy it from`,
+    { meant: { word: lab, among: deployed } })
 }

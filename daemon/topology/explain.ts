@@ -13,7 +13,7 @@ import { nameSuggestion } from "./names.ts"
 /** Words of other tools and earlier habits, and what weft calls them. */
 const hints: Readonly<Record<string, string>> = {
   topology: "nodes, networks and links stand at the top level of the file",
-  "<<": "merge keys are not supported: put what nodes share into a group",
+  "<<": "merge keys are not supported: write it out, or put what nodes share into a group",
   bridges: 'a switch is an entry of "networks"',
   switches: 'a switch is an entry of "networks"',
   ...Object.fromEntries(

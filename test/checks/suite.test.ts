@@ -29,6 +29,17 @@ for (const file of readdirSync(bad).filter((name) => name.endsWith(".yaml"))) {
   })
 }
 
+t.test("parseSuite says of a lab that is not there so, with all else", async (t) => {
+  const content = "lab: hybird\nchecks: [{ reachable: { from: pc1, tox: db } }]"
+  const told = (deployed?: ReadonlyArray<string>) => {
+    const result = parseSuite({ filename: "f", content }, { deployed })
+    return result.ok ? [] : [...result.diagnostics.map(render), result.lab]
+  }
+  t.match(told(["hybrid"]), [/^f:1:6: lab: lab "hybird" is not deployed.*did you mean "hybrid"/, /tox: unknown key/, "hybird"])
+  t.match(told(["hybird"]), [/tox: unknown key/, "hybird"])
+  t.match(told(), [/tox: unknown key/, "hybird"])
+})
+
 t.test("parseSuite says what each check is, and where it stands", async (t) => {
   const content = read(new URL("good/all.check.yaml", import.meta.url))
   const result = parseSuite({ filename: "all.check.yaml", content }, { nodes: hybrid, plan: hybridPlan })

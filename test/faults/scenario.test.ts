@@ -108,6 +108,19 @@ until: { within: 5y, check: { reachable: { from: pc8, to: db } } }
   t.match(rows("until: 5s\ntimeline: [{ at: 6s, inject: { link-down: x } }]")[0], /comes after 5s/)
 })
 
+t.test("a scenario is told to heal nothing, or what is over at once", async (t) => {
+  const told = (timeline: string, more: object = {}): ReadonlyArray<string> => {
+    const result = readScenario({ filename: "s", content: timeline }, { plan: hybrid, ...more })
+    return result.ok ? [] : result.diagnostics.map(render)
+  }
+  t.match(told("timeline: [{ heal: [] }]"), [/^s:1:20: .*the list is empty: there is nothing to heal$/])
+  t.match(told("timeline: [{ inject: { daemon-restart: {} }, for: 5s }]"), [/^s:1:46: .*daemon-restart happens once/])
+  t.match(told("timeline: [{ random: { rate: 4, between: [5s], of: [] } }]"),
+    [/rate: /, /between: expected a list of two/, /of: the list is empty/])
+  t.match(told("lab: hybird\ntimeline: [{ at: x, inject: { link-down: dx-1 } }]", { deployed: ["hybrid"] }),
+    [/^s:1:6: lab: lab "hybird" is not deployed/, /^s:2:18: /])
+})
+
 t.test("recordings that came along are with their faults, and last as long as they do", async (t) => {
   const file = (name: string): string => `
 timeline:

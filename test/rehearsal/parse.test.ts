@@ -99,6 +99,24 @@ t.test("a lab that runs is taken as it is where it is named, and only then", asy
   t.match(asked, { lab: "live", steps: [{}, { action: { version: { plan: { lab: "live" } } } }] })
 })
 
+t.test("one thing that is wrong with a step or a flow does not hide the next", async (t) => {
+  const content = (flows: string, steps: string): string => `topology: two.weft.yaml\nflows: [${flows}]\nsteps: [${steps}]\n`
+  const flow = "{ from: pc, to: db }"
+  t.match(problems(content(flow, '{ check: { reachable: { from: pc9, to: db } }, settle: fast }')), [/no node "pc9"/, /"fast"/])
+  t.match(problems(content(flow, '{ inject: { link-down: "pc:eth7" }, settle: fast }')), [/inject/, /"fast"/])
+  t.match(problems(content(flow, "{ deploy: gone.weft.yaml, settle: fast }")), [/cannot read it/, /"fast"/])
+  t.match(problems(content(flow, "{ heal: [] }")), [/the list is empty: there is nothing to heal/])
+  t.match(problems(content("{ from: [], to: db }, { from: pc, to: [] }", "{ wait: 1s }")),
+    [/from: the list is empty/, /to: the list is empty/])
+  for (const [options, reason] of [
+    ["protocol: http, path: x", /path: "x": expected a path such as \/health/],
+    ["protocol: http, expect: 999x", /expect: "999x" is no list/],
+    ["protocol: dns, query: a, type: banana", /type: type "banana" is none of A,/],
+    ["protocol: dns, query: a, expect: b", /"b" is no address/],
+    ["protocol: icmp, port: 5", /port: icmp has no ports/]
+  ] as const) t.match(problems(content(`{ from: pc, to: db, ${options} }`, "{ wait: 1s }")), [reason], options)
+})
+
 t.test("all times are written alike", async (t) => {
   const content = (time: string): string => `topology: two.weft.yaml
 warm-up: ${time}

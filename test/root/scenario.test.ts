@@ -120,6 +120,12 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
     const wrong = await weftd.weft(["scenario", path, "--lab", lab])
     t.equal(wrong.code, 2, "there is no such link")
     t.match(wrong.stderr, /fails\.scenario\.yaml:1:\d+: .*nothing was touched/s)
+    const elsewhere = file("elsewhere.scenario.yaml", { lab: "nowhere", timeline: [{ inject: { "link-down": "one" } }] })
+    t.match(await weftd.weft(["scenario", elsewhere]),
+      { code: 2, stderr: /elsewhere\.scenario\.yaml:1:8: lab: lab "nowhere" is not deployed/ })
+    t.match(await weftd.weft(["scenario", elsewhere, "--plan"]), { code: 0 })
+    const suite = file("elsewhere.check.yaml", { lab: "nowhere", checks: [check] })
+    t.match(await weftd.weft(["check", suite]), { code: 2, stderr: /elsewhere\.check\.yaml:1:8: lab: lab "nowhere" is not deployed/ })
     const failing = file("fails2.scenario.yaml", { timeline: [{ inject: { "link-down": "one" } }, { at: "200ms", check }] })
     const { code, stdout } = await weftd.weft(["scenario", failing])
     t.equal(code, 1)

@@ -202,6 +202,11 @@ const matrixTitle = (spec: typeof Matrix.Type): string =>
 export const allPairs: Kind<typeof Matrix.Type> = kind({
   schema: Matrix,
   references: ({ at, nodes }) => [...referencesOf(["nodes"], nodes, "node"), ...referencesOf(["at"], at, "node")],
+  problems: (value, { path, reporter }) => {
+    const { nodes } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>
+    const named = typeof nodes === "string" ? [nodes] : Array.isArray(nodes) && nodes.length > 0 ? nodes : undefined
+    if (named !== undefined && new Set(named).size < 2) reporter.error([...path, "nodes"], "is one node: two at least reach each other")
+  },
   title: matrixTitle,
   stage: "free",
   run: async (spec, lab) => {

@@ -3,13 +3,13 @@ import { Schema } from "effect"
 import { integer, oneOrMore, optional } from "../../topology/schema-parts.ts"
 import { explain } from "../explain.ts"
 import { kind, type Kind } from "../kind.ts"
-import { Flag, listed, msOf, NodeName, placeOf, PortNumber, referencesOf, Target, Time, Word } from "../parts.ts"
+import { Flag, listed, msOf, NodeName, placeOf, PortNumber, referencesOf, Target, Time, UrlPath, Word } from "../parts.ts"
 
 const Http = Schema.Struct({
   from: NodeName,
   to: Target,
   port: optional(PortNumber),
-  path: optional(Word),
+  path: optional(UrlPath),
   host: optional(Word),
   method: optional(Schema.Literals(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])),
   status: optional(integer(100, 599, "The status that is expected; 200 unless given")),

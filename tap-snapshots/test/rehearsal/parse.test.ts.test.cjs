@@ -29,7 +29,7 @@ test.rehearsal.yaml:15:26: steps[3].inject.link-dwon: unknown kind of fault; wef
 test.rehearsal.yaml:16:13: steps[4].name: the name "a" is taken: line 15 has it
 test.rehearsal.yaml:17:13: steps[5].heal: no step of that name injects: expected all or a (did you mean "a"?)
 test.rehearsal.yaml:18:34: steps[6].exec.command: "'": a single quote is not closed
-test.rehearsal.yaml:19:50: steps[7].exec.output: is no regular expression
+test.rehearsal.yaml:19:50: steps[7].exec.output: "(": Invalid regular expression: /(/: Unterminated group
 test.rehearsal.yaml:22:16: steps[10].pause: "wait" is here already: begin another step
 test.rehearsal.yaml:23:12: roll-back: expected a list of steps, not the text "none"
 broken.weft.yaml:2:21: nodes.a.kind: "hots": expected "host" or "router" or "container" (did you mean "host"?)
