@@ -56,7 +56,8 @@ t.test("refusals with FRR", { skip: needsRoot || missingPeers("frr") }, async (t
 
   await t.test("after a start nothing is told before all neighbors have told what they have", async (t) => {
     const frr = (id: number, address: string) => one(65001 + id, id, address, [], `network 10.${id + 1}.0.0/24`)
-    const weft = { as: 65001, networks: "10.1.0.0/24", "update-delay": "60m", neighbors: [{ peer: f1, as: 65002 }, { peer: f2, as: 65003 }] }
+    const neighbors = [{ peer: f1, as: 65002 }, { peer: f2, as: 65003 }]
+    const weft = { as: 65001, networks: "10.1.0.0/24", "update-delay": "60m", neighbors }
     await lab.set({ as: 65009 }, {})
     await lab.set(weft, { f1: frr(1, w1) })
     await until("FRR has told what it has", async () => {
