@@ -237,12 +237,15 @@ interface Candidate {
   readonly isOneOfMany: boolean
 }
 
+/** In the one message that is none where the lab is still to come. */
+export const needsLab = "cannot be looked up without a lab"
+
 /** The nodes and links that a target of chance stands for; a plain word stands for itself. */
 const candidatesOf = (word: string, path: Path, plan: Plan | undefined, reporter: Reporter): ReadonlyArray<Candidate> => {
   const [, what, which = ""] = /^(?:(group|label):(.+)|all)$/s.exec(word) ?? []
   if (what === undefined && word !== "all") return [{ word, isOneOfMany: false }]
   if (plan === undefined) {
-    reporter.error(path, `${quote(word)} cannot be looked up without a lab: name its topology or lab, and start weftd where it runs`)
+    reporter.error(path, `${quote(word)} ${needsLab}: name its topology or lab, and start weftd where it runs`)
     return []
   }
   const nodes = plan.nodes.filter(({ group, labels }) =>

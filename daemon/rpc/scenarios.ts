@@ -9,6 +9,7 @@ import { runCheck } from "../checks/runner.ts"
 import { readScenario, stepsOf } from "../checks/scenario.ts"
 import type { Check } from "../checks/suite.ts"
 import type { Scenario, ScenarioResult } from "../faults/scenario.ts"
+import { needsLab } from "../faults/scenario-entries.ts"
 import type { Plan } from "../plan/resource.ts"
 import { runScenario, type ScenarioEvent } from "../rehearsal/scenario.ts"
 import type { Diagnostic } from "../topology/diagnostic.ts"
@@ -170,7 +171,8 @@ const serve = async (dependencies: ChecksDependencies, call: Call, request: Scen
   const result = found.plan === undefined ? first : parsed(request, found.plan)
   // Without a lab, what needs one is an error for now: of a topology that the client has not sent yet, it is none.
   const isEarly = found.plan === undefined && found.diagnostics.length === 0 && topology !== ""
-  const diagnostics = [...(result.ok || isEarly ? [] : result.diagnostics), ...found.diagnostics].map(toDiagnostic)
+  const own = result.ok ? [] : result.diagnostics.filter(({ message }) => !isEarly || !message.includes(needsLab))
+  const diagnostics = [...own, ...found.diagnostics].map(toDiagnostic)
   const planned = { diagnostics, lab: found.lab, topology, ...(result.ok ? toPlanned(result.scenario) : {}) }
   await taken(call, { planned })
   const hasErrors = found.diagnostics.some(({ severity }) => severity === "error")

@@ -124,6 +124,12 @@ t.test("weft scenario and the failover check", { skip: needsRoot }, async (t) =>
     t.match(await weftd.weft(["scenario", elsewhere]),
       { code: 2, stderr: /elsewhere\.scenario\.yaml:1:8: lab: lab "nowhere" is not deployed/ })
     t.match(await weftd.weft(["scenario", elsewhere, "--plan"]), { code: 0 })
+    const random = { random: { count: 1, between: ["1s", "2s"], of: ["link-down"], targets: "all" } }
+    const lost = file("lost.scenario.yaml", { topology: "none.weft.yaml", timeline: [random, { inject: { "link-dwon": "one" } }] })
+    const { code: refused, stderr: told } = await weftd.weft(["scenario", lost])
+    t.equal(refused, 2)
+    t.match(told, /link-dwon: unknown kind of fault[^]*Cannot read topology "[^"]*none\.weft\.yaml"/, "both are told")
+    t.notMatch(told, /cannot be looked up/, "names are looked up when the topology is there")
     const suite = file("elsewhere.check.yaml", { lab: "nowhere", checks: [check] })
     t.match(await weftd.weft(["check", suite]), { code: 2, stderr: /elsewhere\.check\.yaml:1:8: lab: lab "nowhere" is not deployed/ })
     const failing = file("fails2.scenario.yaml", { timeline: [{ inject: { "link-down": "one" } }, { at: "200ms", check }] })
