@@ -19,6 +19,16 @@ const shown = ["flags.critical", "option.class", "option.type", "option.type.cri
   .map((name) => `geneve.${name}`)
 const complaints = ["_ws.malformed", "_ws.expert.severity", "tcp.analysis.flags", "tcp.flags.reset"]
 
+const transferOctets = 1_000_000
+const port = 5001
+/** Takes a connection's octets to their end, and says how many there were. */
+const taking = `require("net").createServer({ allowHalfOpen: true }, (socket) => {
+  let count = 0
+  socket.on("data", ({ length }) => count += length).on("end", () => socket.end(String(count)))
+}).listen(${port}, () => console.log("up"))`
+/** Sends so many, and tells what the other end says of them. */
+const giving = `require("net").connect(${port}, process.argv[1]).end(Buffer.alloc(${transferOctets})).pipe(process.stdout)`
+
 for (const encapsulation of encapsulations) {
   const tunnel: Tunnel = { encapsulation, family: 4, port: defaultPort[encapsulation], vni: 0x10203 }
 
@@ -56,21 +66,22 @@ for (const encapsulation of encapsulations) {
         const file = join(folder, "capture.pcap")
         // Packets as a real wire has them: cut, and with all checksums.
         for (const host of [a, b]) await world.run(host.underlay, ["ethtool", "-K", "u0", "tx", "off", "gso", "off", "tso", "off"])
-        const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "--immediate-mode", "-U", "-w", file, "-s", "0"])
+        const capture = world.start(b.underlay, ["tcpdump", "-i", "u0", "--immediate-mode", "-U", "-w", file, "-s", "2000", "-B", "8192"])
         await new Promise<void>((ready) => capture.stderr!.on("data", (text: Buffer) => text.includes("listening") && ready()))
         const ends = { ...tunnel, family, ...(encapsulation === "geneve" ? { options: known } : {}) }
         const engine = await hosts.start(a, ends, 1400)
         await hosts.start(b, ends, 1400)
         await until("the other node answers", async () => (await world.run(a.node, ["ping", "-c1", "-W1", "-s1372", inner[1]])).code === 0)
-        // Super-frames of TCP, cut by us; iperf3 does not wait for the last of them.
-        const server = world.start(b.node, ["iperf3", "-s", "-1", "--forceflush"])
-        await new Promise<void>((listening) => server.stdout!.on("data", (text: Buffer) => text.includes("listening") && listening()))
-        t.equal((await world.run(a.node, ["iperf3", "-c", inner[1], "-n", "1M"])).code, 0)
+        // Super-frames of TCP, cut by us.
+        const server = world.start(b.node, [process.execPath, "-e", taking])
+        await new Promise<void>((listening) => server.stdout!.once("data", () => listening()))
+        const given = await world.run(a.node, [process.execPath, "-e", giving, inner[1]])
+        t.equal(given.stdout, String(transferOctets), given.stderr)
         const holds = () => `${statSync(file).size} octets, exit ${capture.exitCode}`
         await until("the capture has it all", () => statSync(file).size > 300_000).catch((error) => t.fail(`${error} (${holds()})`))
         capture.kill("SIGINT")
         if (capture.exitCode === null) await new Promise((ended) => capture.on("close", ended))
-        // What iperf3 sends is no protocol, whatever port the kernel chose for its client.
+        // What is sent is no protocol, whatever port the kernel chose for the client.
         const decode = ["-d", "tcp.port==0-65535,data", ...(encapsulation === "vxlan" ? ["-d", `udp.port==${tunnel.port},vxlan`] : [])]
         const checks = ["tcp", "ip", "udp"].flatMap((protocol) => ["-o", `${protocol}.check_checksum:TRUE`])
         const identifier = { vxlan: "vxlan.vni", geneve: "geneve.vni", gre: "gre.key" }[encapsulation]
