@@ -4,19 +4,21 @@
  * out, and decides where the frame goes.
  *
  *   node A          fabric namespace                        node B
- *   eth1 ====veth==== p17 --> weft_port_4 --redirect_peer-->  eth1
+ *   eth1 ====veth==== p17 --> weft_port_5 --redirect_peer-->  eth1
  *                                         --redirect--> p18 ====veth==== eth1
  *                                         --redirect--> VXLAN device, to another host
  *
  * It also runs where frames of other hosts come out: at the ingress of VXLAN devices and of the engine's TAPs.
  *
  *   lib/layout.h    what the maps hold; lib/maps.h the maps; lib/drop_reasons.h why frames are dropped
+ *   lib/find.h      finding ports
  *   lib/count.h     counting and dropping
  *   lib/tunnel.h    to and from other hosts
  *   lib/gate.h      what faults hold up
  *   lib/deliver.h   handing a frame to a node
  *   lib/p2p.h       a link: a wire between two ports
  *   lib/network.h   a network: a learning switch
+ *   lib/recent.h    the way of a port's last frame
  *   lib/answer.h    ARP and ND requests that are answered here
  *
  * The number in the name is that of the layout. The name is what a daemon recognises its programs by.
@@ -32,10 +34,10 @@
 #include "lib/network.h"
 
 SEC("tc")
-int weft_port_4(struct __sk_buff *skb)
+int weft_port_5(struct __sk_buff *skb)
 {
 	__u32 index = skb->ifindex;
-	const struct port *source = bpf_map_lookup_elem(&ports, &index);
+	const struct port *source = port_of(index);
 	const struct ethhdr *eth = (void *)(long)skb->data;
 
 	if (!source)
@@ -45,7 +47,7 @@ int weft_port_4(struct __sk_buff *skb)
 		__u32 slot = source->own.slot;
 
 		index = resumes(skb) ? resumed_origin(skb) : origin_of(skb, &reason);
-		source = index ? bpf_map_lookup_elem(&ports, &index) : NULL;
+		source = index ? port_of(index) : NULL;
 		if (!source)
 			return drop(slot, reason);
 	}

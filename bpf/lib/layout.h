@@ -5,8 +5,9 @@
  * A running lab keeps its maps when the daemon is replaced, so a change of meaning or size here must go with a new
  * number in the program's name (weft_port_N): a daemon adopts maps of its own number only. Layout 2 is layout 1 and the
  * maps of tunnels, layout 3 is layout 2 and `neighbors`, `answered`, `news` and stations that were told, layout 4 is layout 3
- * with gates, `limits` and room for more reasons in `counters`: what former ones wrote means the same, so a daemon takes over
- * their maps too, but for counters of another size.
+ * with gates, `limits` and room for more reasons in `counters`, layout 5 is layout 4 with `places`, `copies`, `recent_of`,
+ * `recent_origins` and `epoch`: what former ones wrote means the same, so a daemon takes over their maps too, but for counters
+ * of another size.
  */
 #pragma once
 
@@ -18,6 +19,10 @@
 
 #define MAX_PORTS 16384
 #define MAX_TUNNELS MAX_PORTS
+/* Only ports with an ifindex below this have copies, and all tunnel ends. */
+#define MAX_NEAR 32768
+/* A new copy of each port beside the old one; 0 is none. */
+#define MAX_COPIES (2 * MAX_PORTS + 1)
 #define MAX_SEGMENTS 16384
 #define MAX_FDB 65536
 #define MAX_NEIGHBORS 65536
@@ -57,6 +62,17 @@ struct port {
 	struct end peer; /* a link: a copy of the other port's, which saves a look-up for each frame; slot 0: no port */
 };
 
+/* places: ifindex, or MAX_NEAR + the number of a tunnel end -> place of the port's copy (u32); 0: there is none. */
+
+/*
+ * copies: place -> struct copy: what stands in `ports`, without the search. One that is in use is never written: a changed
+ * port gets another place. The kernel does not promise to write a place in one piece; by the index one sees whose copy it is.
+ */
+struct copy {
+	struct port port;
+	__u32 index;
+};
+
 /* segments: segment -> struct segment. */
 struct segment {
 	__u64 ageing_ns;
@@ -86,6 +102,21 @@ struct station {
 	 */
 	__u64 seen_ns;
 };
+
+/* recent_of: slot -> struct recent, one per CPU: which way the last frame of the port to a station went (recent.h). */
+struct recent {
+	__u8 to[6]; /* both addresses as they stand in a frame */
+	__u8 from[6];
+	__u32 target; /* index of the port that it was delivered to */
+	__u32 place;  /* of that port's copy */
+	__u32 segment;
+	__u64 stamp; /* the tick and the epoch in which that was; 0: never */
+};
+
+/*
+ * epoch: 0 -> how often a station was new or had moved (u64); 1 -> when user space last changed something, in ns (u64). Their
+ * sum is the epoch.
+ */
 
 /* neighbors: struct neighbor_key -> struct neighbor: whom user space knows to have an IP address on another host. */
 struct neighbor_key {
@@ -126,6 +157,14 @@ struct origin {
 	__u32 device; /* ifindex of the VXLAN device */
 	__u32 vni;
 	__u32 remote[4]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
+};
+
+/* recent_origins: 0 -> struct recent_origin, one per CPU: what `origins` says of the last frame from another host. */
+struct recent_origin {
+	struct origin origin;
+	__u32 index;
+	__u32 pad;
+	__u64 epoch; /* of user space; 0: never */
 };
 
 /* learning: slot -> how many addresses the port taught us since `since_ns`. */

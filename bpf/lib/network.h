@@ -5,6 +5,7 @@
  *   source address  --learn-->  fdb  <-- told by EVPN
  *   destination     --known--->  the one port
  *   ARP, ND request --known--->  answered in place of a station on another host (answer.h)
+ *   as the last one ---------->  where that one went (recent.h)
  *                   --else---->  every other port of the segment
  *
  * Limits: a frame is copied to FLOOD_SLICE ports in one run. A larger segment is worked off in several: between two runs
@@ -14,6 +15,7 @@
 #pragma once
 
 #include "answer.h"
+#include "recent.h"
 
 #define FLOOD_SLICE 512
 
@@ -29,8 +31,11 @@
 
 _Static_assert(MAX_PORTS / FLOOD_SLICE <= FLOOD_SLICE_MASK && MAX_TUNNELS << FLOOD_SLICE_BITS <= 1 << 24, "fits into the mark");
 
-/* How long a station's time stamp may lag: not every frame has to write a cache line that all CPUs read. */
-#define SEEN_LAG_NS (1ULL << 27)
+/*
+ * How long a station's time stamp may lag, and a tick more while its way is remembered: not every frame has to write a cache line
+ * that all CPUs read.
+ */
+#define SEEN_LAG_NS (1ULL << TICK_BITS)
 
 /* New addresses that one port may teach us in one ageing time; more are forwarded, but not learnt. Without a limit one
  * node could push the stations of every other network out of the table. */
@@ -89,7 +94,8 @@ static __always_inline void tell_news(const struct port *source)
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline void learn(const __u8 *mac, __u32 index, const struct port *source, const struct segment *segment,
+/* Whether the station was known already. */
+static __always_inline bool learn(const __u8 *mac, __u32 index, const struct port *source, const struct segment *segment,
 				  __u64 now)
 {
 	struct station_key key = { .segment = source->target };
@@ -102,21 +108,24 @@ static __always_inline void learn(const __u8 *mac, __u32 index, const struct por
 
 		if (may_learn(source->own.slot, now, segment->ageing_ns)) {
 			bpf_map_update_elem(&fdb, &key, &station, BPF_ANY);
+			begin_epoch();
 			tell_news(source);
 		}
-		return;
+		return false;
 	}
 	/* Where a station on other hosts is, is not learnt but told, once it is told. */
 	if ((source->own.flags & END_TUNNEL) && is_told(known, now))
-		return;
+		return true;
 	if (known->ifindex != index || known->serial != source->serial) {
 		known->ifindex = index;
 		known->serial = source->serial;
 		known->seen_ns = now;
+		begin_epoch();
 		tell_news(source);
 	}
 	if (now - known->seen_ns > SEEN_LAG_NS)
 		known->seen_ns = now;
+	return true;
 }
 
 static __always_inline void copy_to(struct __sk_buff *skb, __u32 index, __u32 slot)
@@ -151,7 +160,8 @@ static long flood_member(__u32 i, struct flood *state)
 	if (!member || *member == state->source)
 		return 0;
 	index = *member;
-	port = bpf_map_lookup_elem(&ports, &index);
+	/* A kernel that has to walk through all turns of the loop has none of its patience to spare. */
+	port = LINUX_KERNEL_VERSION < KERNEL_VERSION(5, 17, 0) ? bpf_map_lookup_elem(&ports, &index) : port_of(index);
 	if (!port || port->kind != PORT_NETWORK || port->target != key.segment)
 		return 0;
 	if (state->flags & port->own.flags & END_TUNNEL)
@@ -178,7 +188,7 @@ static long flood_member(__u32 i, struct flood *state)
 __noinline int flood(struct __sk_buff *skb, __u32 source, __u32 segment, __u32 first, __u32 size)
 {
 	struct flood state = { .skb = skb, .member = { .segment = segment, .index = first }, .size = size, .source = source };
-	const struct port *port = bpf_map_lookup_elem(&ports, &source);
+	const struct port *port = port_of(source);
 	__u32 next = first + FLOOD_SLICE;
 
 	if (port)
@@ -221,28 +231,35 @@ static __always_inline __u32 resumed_origin(const struct __sk_buff *skb)
 static __always_inline int forward_network(struct __sk_buff *skb, const struct ethhdr *eth, __u32 index, const struct port *source)
 {
 	struct station_key key = { .segment = source->target };
-	const struct segment *segment = bpf_map_lookup_elem(&segments, &key.segment);
+	__u32 slot = source->own.slot, first = 0, target, place;
+	__u64 now = bpf_ktime_get_coarse_ns(), stamp = stamp_of(now);
+	struct recent *recent = bpf_map_lookup_elem(&recent_of, &slot);
+	const struct segment *segment;
 	const struct station *station;
 	const struct port *port;
-	__u32 first = 0, target;
-	__u64 now;
+	bool is_known;
 
+	if (recent && !resumes(skb) && went_recently(recent, eth, key.segment, stamp)) {
+		port = port_at(recent->place, recent->target);
+		if (port)
+			return deliver(skb, eth, recent->target, &port->own);
+	}
+	segment = bpf_map_lookup_elem(&segments, &key.segment);
 	if (!segment)
-		return drop(source->own.slot, DROP_NO_SEGMENT);
+		return drop(slot, DROP_NO_SEGMENT);
 	if (resumes(skb)) {
 		first = (skb->mark & FLOOD_SLICE_MASK) * FLOOD_SLICE;
 		goto flood;
 	}
 	if (!is_station(eth->h_source))
-		return drop(source->own.slot, DROP_INVALID_SOURCE);
+		return drop(slot, DROP_INVALID_SOURCE);
 	if (is_link_local(eth->h_dest))
-		return drop(source->own.slot, DROP_LINK_LOCAL);
+		return drop(slot, DROP_LINK_LOCAL);
 
-	now = bpf_ktime_get_coarse_ns();
-	learn(eth->h_source, index, source, segment, now);
+	is_known = learn(eth->h_source, index, source, segment, now);
 	if (is_group(eth->h_dest)) {
 		if (answers(skb, key.segment, now, !(source->own.flags & END_TUNNEL)))
-			return source->own.flags & END_DEAF ? drop(source->own.slot, DROP_CUT) : send_answer(skb, index, source->own.slot);
+			return source->own.flags & END_DEAF ? drop(slot, DROP_CUT) : send_answer(skb, index, slot);
 		goto flood;
 	}
 
@@ -252,13 +269,16 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 		goto flood;
 	target = station->ifindex;
 	if (target == index)
-		return drop(source->own.slot, DROP_HAIRPIN);
+		return drop(slot, DROP_HAIRPIN);
 	/* The table may be behind: the port that the station was seen on can be gone, or in another network by now. */
-	port = bpf_map_lookup_elem(&ports, &target);
+	place = place_of(target);
+	port = port_at(place, target);
 	if (!port || port->serial != station->serial || port->kind != PORT_NETWORK || port->target != key.segment)
 		goto flood;
 	if (source->own.flags & port->own.flags & END_TUNNEL)
-		return drop(source->own.slot, DROP_SPLIT_HORIZON);
+		return drop(slot, DROP_SPLIT_HORIZON);
+	if (recent && is_known)
+		note_way(recent, eth, key.segment, stamp, target, place);
 	return deliver(skb, eth, target, &port->own);
 
 flood:

@@ -2,7 +2,7 @@
 /*
  * Tunnels to other hosts: a tunnel end is a port (docs/adr/0014).
  *
- *   p17 --> weft_port_4 --set_tunnel_key--> vxlan device ~~ underlay ~~> vxlan device --> weft_port_4 --> p18
+ *   p17 --> weft_port_5 --set_tunnel_key--> vxlan device ~~ underlay ~~> vxlan device --> weft_port_5 --> p18
  *
  * The VXLAN device carries no addresses and knows no peers ("external"): for each frame we say where it goes, and are told
  * where it came from. (VNI, source address) names the tunnel end, and only those that user space made are known: a host
@@ -14,11 +14,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "count.h"
-
-static __always_inline bool is_tunnel(__u32 index)
-{
-	return index >= FIRST_TUNNEL;
-}
+#include "find.h"
 
 /* The source address of what we send can be chosen since Linux 6.0; before, the key is shorter and the route chooses. */
 static __always_inline int set_tunnel_key(struct __sk_buff *skb, const struct tunnel *tunnel)
@@ -72,18 +68,36 @@ static __always_inline bool get_origin(struct __sk_buff *skb, struct origin *ori
 	return true;
 }
 
+static __always_inline bool same_origin(const struct origin *a, const struct origin *b)
+{
+	const __u64 *left = (const void *)a, *right = (const void *)b;
+
+	return left[0] == right[0] && left[1] == right[1] && left[2] == right[2];
+}
+
 /* The index of the tunnel end that the frame came from; 0: none, and `reason` says why. */
 static __always_inline __u32 origin_of(struct __sk_buff *skb, enum drop_reason *reason)
 {
+	__u32 first = 0, changes = 1;
+	struct recent_origin *recent = bpf_map_lookup_elem(&recent_origins, &first);
+	const volatile __u64 *changed = bpf_map_lookup_elem(&epoch, &changes);
 	struct origin origin;
 	const __u32 *index;
+	__u64 now;
 
 	*reason = DROP_NO_PORT;
-	if (!get_origin(skb, &origin))
+	if (!recent || !changed || !get_origin(skb, &origin))
 		return 0;
+	now = *changed;
+	if (recent->epoch == now && same_origin(&recent->origin, &origin))
+		return recent->index;
 	index = bpf_map_lookup_elem(&origins, &origin);
-	if (index)
+	if (index) {
+		recent->origin = origin;
+		recent->index = *index;
+		recent->epoch = now;
 		return *index;
+	}
 	__builtin_memset(origin.remote, 0, sizeof(origin.remote));
 	*reason = bpf_map_lookup_elem(&origins, &origin) ? DROP_UNKNOWN_VTEP : DROP_UNKNOWN_VNI;
 	return 0;

@@ -8,17 +8,22 @@ import * as Ip from "../wire/ip.ts"
 import { DropReason, dropReasons, dropReasonsMax } from "./drop-reasons.ts"
 
 /** The program's name in the kernel, with the number of the layout. */
-export const programName = "weft_port_4"
+export const programName = "weft_port_5"
 /** Of layouts whose maps mean the same to us; they lack the later ones. */
-export const formerProgramNames: ReadonlyArray<string> = ["weft_port_3", "weft_port_2", "weft_port_1"]
+export const formerProgramNames: ReadonlyArray<string> = ["weft_port_4", "weft_port_3", "weft_port_2", "weft_port_1"]
 
 /** Octets of a key and of a value, by map. */
 export const sizes = {
   ports: { key: 4, value: 36 },
+  places: { key: 4, value: 4 },
+  copies: { key: 4, value: 40 },
   segments: { key: 4, value: 16 },
   members: { key: 8, value: 4 },
   fdb: { key: 12, value: 16 },
   counters: { key: 4, value: 40 + 8 * dropReasonsMax },
+  recent_of: { key: 4, value: 32 },
+  recent_origins: { key: 4, value: 40 },
+  epoch: { key: 4, value: 8 },
   learning: { key: 4, value: 16 },
   tunnels: { key: 4, value: 52 },
   origins: { key: 24, value: 4 },
@@ -43,6 +48,15 @@ const flagLimited = 16
 /** From here on the index of a port is no ifindex but says which tunnel end it is. */
 export const firstTunnel = 0x8000_0000
 export const isTunnelEnd = (index: number): boolean => index >= firstTunnel
+
+/** Only ports with an ifindex below this have copies, and all tunnel ends. */
+const maxNear = 32_768
+
+/** The key of a port's entry in `places`; undefined: it has none. */
+export const placeKey = (index: number): number | undefined => {
+  if (isTunnelEnd(index)) return maxNear + index - firstTunnel
+  return index < maxNear ? index : undefined
+}
 
 /** The address of a port that has no node behind it: no frame is addressed to it. */
 export const noMac = "00:00:00:00:00:00"

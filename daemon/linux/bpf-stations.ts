@@ -7,6 +7,7 @@
  * `news` has changed and reads the table.
  */
 import { addon } from "../native/index.ts"
+import * as Epoch from "./bpf-epoch.ts"
 import * as Layout from "./bpf-layout.ts"
 import { attempt } from "./errors.ts"
 
@@ -24,7 +25,7 @@ export interface ToldStation {
   readonly serial: number
 }
 
-type Maps = Readonly<Record<"fdb" | "neighbors" | "answered" | "news", number>>
+type Maps = Readonly<Record<"fdb" | "epoch" | "neighbors" | "answered" | "news", number>>
 
 const leaseEnd = (): bigint => process.hrtime.bigint() + BigInt(leaseS) * 1_000_000_000n
 
@@ -49,12 +50,17 @@ export class Stations {
     const keys = Layout.concat(stations.map(({ mac, segment }) => Layout.encodeStationKey(segment, mac)))
     const until = leaseEnd()
     const values = Layout.concat(stations.map(({ ifindex, serial }) => Layout.encodeStation(ifindex, serial, until)))
-    attempt("tell stations", "eBPF map fdb", () => addon.bpfUpdate(this.maps.fdb, keys, values, stations.length))
+    try {
+      attempt("tell stations", "eBPF map fdb", () => addon.bpfUpdate(this.maps.fdb, keys, values, stations.length))
+    } finally {
+      Epoch.begin(this.maps.epoch)
+    }
   }
 
   /** Forgets a station, whether told or learnt. Forgetting what is not known is fine. */
   forget(segment: number, mac: string): void {
     attempt("forget station", mac, () => addon.bpfDelete(this.maps.fdb, Layout.encodeStationKey(segment, mac), 1))
+    Epoch.begin(this.maps.epoch)
   }
 
   /** Answers requests for these addresses, for another lease. */

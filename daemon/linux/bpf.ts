@@ -7,12 +7,15 @@
  *
  * A `PortProgram` remembers what it wrote, because it is the only writer; the kernel is read when it is opened, and again
  * when a change was refused half-way.
- * Each update takes effect at once and as a whole: a frame sees the port, the member or the segment before or after it.
+ * Each update takes effect as a whole, a frame sees the port, the member or the segment before or after it, and at once: by the end of
+ * the call nothing goes by what was before.
  *
  * Ports are known by their index: the ifindex of their host side in the fabric, or, from 0x8000_0000 on, which tunnel
  * end they are (bpf-tunnels.ts). Segments are any 32-bit numbers.
  */
 import { addon, isNativeError } from "../native/index.ts"
+import { Copies } from "./bpf-copies.ts"
+import * as Epoch from "./bpf-epoch.ts"
 import * as Layout from "./bpf-layout.ts"
 import { Members, type Segment } from "./bpf-members.ts"
 import { Stations } from "./bpf-stations.ts"
@@ -165,6 +168,7 @@ export class PortProgram {
   private readonly entries = new Map<number, Layout.PortEntry>()
   /** By ifindex, the ports whose link leads there. */
   private readonly links = new Map<number, Set<number>>()
+  private readonly copies: Copies
   private readonly members: Members
   private readonly tunnels: Tunnels
   private readonly freeSlots: number[] = []
@@ -176,13 +180,15 @@ export class PortProgram {
     this.programId = program.id
     this.tag = program.tag
     this.maps = maps
+    this.copies = new Copies(maps)
     this.members = new Members(maps)
     this.tunnels = new Tunnels(maps)
     this.stations = new Stations(maps, this.cpus)
     this.readPorts()
+    Epoch.begin(maps.epoch)
   }
 
-  /** Remembers what the kernel has, and nothing else. */
+  /** Remembers what the kernel has, and nothing else, and mends the copies. */
   private readPorts(): void {
     const [keys, values] = this.dump("ports")
     this.entries.clear()
@@ -197,17 +203,22 @@ export class PortProgram {
     // Slot 0 counts the frames that belong to no port.
     const used = new Set(Array.from(this.entries.values(), (entry) => entry.slot))
     for (let slot = addon.bpfMapInfo(this.maps.counters).maxEntries - 1; slot > 0; slot--) if (!used.has(slot)) this.freeSlots.push(slot)
+    const { value: length } = Layout.sizes.ports
+    this.copies.read(Array.from(indexes, (index, i) => [index, values.subarray(i * length, (i + 1) * length)]))
   }
 
   /** Does `action`. When the kernel refuses a part of it, what has become of the maps is read before the error goes on. */
   private change(action: () => void): void {
     try {
+      if (this.copies.areSuspect) this.readPorts()
       action()
     } catch (error) {
-      this.readPorts()
       this.members.read()
       this.tunnels.read()
+      this.readPorts()
       throw error
+    } finally {
+      Epoch.begin(this.maps.epoch)
     }
   }
 
@@ -262,6 +273,7 @@ export class PortProgram {
       const { port } = this.entries.get(ifindex)!
       if (port.kind === "network") this.members.leave(port.segment, [ifindex])
     }
+    this.copies.remove(known)
     this.kernel("remove ports", () => addon.bpfDelete(this.maps.ports, Layout.keys32(...known), known.length))
     for (const ifindex of known) {
       const { slot } = this.entries.get(ifindex)!
@@ -322,7 +334,7 @@ export class PortProgram {
    */
   setVisible(ifindex: number, visible: boolean): void {
     const entry = this.entries.get(ifindex)
-    if (entry === undefined || entry.visible === visible) return
+    if (entry === undefined || (entry.visible === visible && !this.copies.areSuspect)) return
     this.change(() => {
       this.remember(ifindex, { ...entry, visible })
       this.write([ifindex])
@@ -335,7 +347,7 @@ export class PortProgram {
       const { gate: before = {} } = this.entries.get(ifindex) ?? { gate }
       return before.mute !== gate.mute || before.deaf !== gate.deaf || before.mtu !== gate.mtu
     })
-    if (changed.length === 0) return
+    if (changed.length === 0 && !this.copies.areSuspect) return
     this.change(() => {
       for (const [ifindex, gate] of changed) {
         const { gate: _, ...entry } = this.entries.get(ifindex)!
@@ -406,8 +418,10 @@ export class PortProgram {
   /** Writes these ports, and those that hold a copy of one of them because they are the other end of its link. */
   private write(changed: ReadonlyArray<number>): void {
     const ifindexes = [...new Set([...changed, ...changed.flatMap((ifindex) => this.linked(ifindex))])]
-    const values = Layout.concat(ifindexes.map((ifindex) => this.encode(this.entries.get(ifindex)!)))
+    const ports = ifindexes.map((ifindex) => [ifindex, this.encode(this.entries.get(ifindex)!)] as const)
+    const values = Layout.concat(ports.map(([, entry]) => entry))
     this.kernel("set ports", () => addon.bpfUpdate(this.maps.ports, Layout.keys32(...ifindexes), values, ifindexes.length))
+    this.copies.set(ports)
   }
 
   private encode(entry: Layout.PortEntry): Uint8Array {

@@ -2,7 +2,7 @@
  * The VXLAN devices by which segments reach other hosts: one for each UDP port that some segment uses.
  *
  *   fabric namespace                                    weftd's own namespace: the underlay
- *   weft_port_4 --> vxlan4789 (external, clsact) ~~~~~~ UDP socket, port 4789 --> routes of the machine
+ *   weft_port_5 --> vxlan4789 (external, clsact) ~~~~~~ UDP socket, port 4789 --> routes of the machine
  *
  * The device is made from the underlay straight into the fabric: its sockets stay where it was asked for, and it never
  * exists elsewhere. It knows no VNIs and no peers; those are tunnel ends in the program's maps (linux/bpf-tunnels.ts), and a

@@ -137,10 +137,10 @@ t.test("what is not ours is not adopted", { skip: needsRoot }, async (t) => {
     `#include <linux/bpf.h>
      #include <bpf/bpf_helpers.h>
      struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4); __type(key, __u32); __type(value, __u32); } ports SEC(".maps");
-     SEC("tc") int weft_port_4(struct __sk_buff *skb) { __u32 key = 1; return bpf_map_lookup_elem(&ports, &key) ? 1 : 0; }
+     SEC("tc") int weft_port_5(struct __sk_buff *skb) { __u32 key = 1; return bpf_map_lookup_elem(&ports, &key) ? 1 : 0; }
      char LICENSE[] SEC("license") = "GPL";`
   )
-  const fd = addon.bpfLoad(other, "weft_port_4", [], new Int32Array())
+  const fd = addon.bpfLoad(other, "weft_port_5", [], new Int32Array())
   t.equal(Bpf.adopt(addon.bpfProgramInfo(fd).id), undefined)
   addon.close(fd)
   t.equal(descriptorCount(), open, "no descriptor is left open")
@@ -154,7 +154,7 @@ t.test("a program that the verifier refuses", { skip: needsRoot }, async (t) => 
     "bad",
     `#include <linux/bpf.h>
      #include <bpf/bpf_helpers.h>
-     SEC("tc") int weft_port_4(struct __sk_buff *skb) { return *(char *)(long)skb->data; }
+     SEC("tc") int weft_port_5(struct __sk_buff *skb) { return *(char *)(long)skb->data; }
      char LICENSE[] SEC("license") = "GPL";`
   )
   try {

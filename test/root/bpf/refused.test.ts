@@ -4,6 +4,7 @@ import * as Bpf from "../../../daemon/linux/bpf.ts"
 import { addon } from "../../../daemon/native/index.ts"
 import { needsRoot } from "../harness.ts"
 import { macOf, makeFixture } from "./frames.ts"
+import { look } from "./maps.ts"
 
 const refusal = (): Error => Object.assign(new Error("no memory"), { code: "ENOMEM", errno: 12, syscall: "bpf", object: "" })
 
@@ -49,6 +50,7 @@ t.test("PortProgram remembers what the kernel has when it refuses a change half-
         t.match(error, { name: "KernelError", code: "ENOMEM" })
         refused = true
       }
+      if (!refused) t.strictSame(look(program).copies, look(program).entries, `${what}: copies`)
       const fresh = Bpf.adopt(program.programId)!
       t.strictSame(program.ports(), fresh.ports(), `${what}, ${allowed} allowed: ports`)
       t.strictSame(program.segments(), fresh.segments(), `${what}, ${allowed} allowed: segments`)
