@@ -268,13 +268,13 @@ static __always_inline int forward_network(struct __sk_buff *skb, const struct e
 	if (!station || (!is_told(station, now) && now - station->seen_ns > segment->ageing_ns))
 		goto flood;
 	target = station->ifindex;
-	if (target == index)
-		return drop(slot, DROP_HAIRPIN);
-	/* The table may be behind: the port that the station was seen on can be gone, or in another network by now. */
+	/* The table may be behind: the port that the station was seen on can be gone, in another network, or another one by now. */
 	place = place_of(target);
 	port = port_at(place, target);
 	if (!port || port->serial != station->serial || port->kind != PORT_NETWORK || port->target != key.segment)
 		goto flood;
+	if (target == index)
+		return drop(slot, DROP_HAIRPIN);
 	if (source->own.flags & port->own.flags & END_TUNNEL)
 		return drop(slot, DROP_SPLIT_HORIZON);
 	if (recent && is_known)

@@ -35,6 +35,8 @@ const newsEveryMs = 100
 const plansEveryMs = 500
 const leasesEveryMs = (leaseS * 1000) / 3
 const complainEveryMs = 60_000
+/** For how long after a change of a lab stations on other hosts are left to be learnt: until all hosts have looked at their plans. */
+const movingMs = 4 * plansEveryMs
 /** A station that was heard that long ago, at most, is here now. */
 const freshS = 2
 
@@ -74,6 +76,8 @@ export class Evpn {
   #isClosed = false
   #news = -1n
   #nextReadMs = 0
+  /** When all stations were told last. */
+  #toldMs = -Infinity
   /** Plans that `networks` were made from. */
   #plans: ReadonlyArray<unknown> = []
   #all: ReadonlyArray<LocalNetwork> = []
@@ -161,7 +165,7 @@ export class Evpn {
     for (const happening of happenings) this.#tellOf(happening)
     for (const id of forget) {
       this.#waiting.delete(keyOf(id))
-      program.stations.forget(id.vni, id.mac)
+      program.stations.forget([{ segment: id.vni, mac: id.mac }])
     }
     this.#place(tell)
     if (settings.suppression) {
@@ -172,9 +176,10 @@ export class Evpn {
     this.#flood()
   }
 
-  /** Tells the data path of stations; those to whose VTEP there is no way yet wait. */
+  /** Tells the data path of stations; those to whose VTEP there is no way yet wait. While nodes move, all wait for `#renew`. */
   #place(stations: ReadonlyArray<StationId & { readonly vtep: string }>): void {
     const { program } = this.#parts
+    if (this.#areMoving()) return
     const ports = program.ports()
     const told: ToldStation[] = []
     for (const station of stations) {
@@ -262,12 +267,19 @@ export class Evpn {
     for (const vni of this.#parts.foreign.vnis()) this.#floodsWaiting.add(vni)
     this.#place([...this.#waiting.values()])
     this.#work()
+    if (program.farForgottenMs > this.#toldMs && !this.#areMoving()) this.#renew()
+  }
+
+  /** Whether nodes may have moved to other hosts that have not said so yet. */
+  #areMoving(): boolean {
+    return performance.now() - this.#parts.program.farForgottenMs < movingMs
   }
 
   /** Tells everything for another lease, and looks what has aged. */
   #renew(): void {
     const { program, settings } = this.#parts
     const shown = this.#readStations()
+    if (!this.#areMoving()) this.#toldMs = performance.now()
     // A port here has shown it since: that is for the core to judge.
     this.#place(this.#core.told().filter((station) => !shown.has(keyOf(station))))
     const isPresent = ({ segment }: Neighbor): boolean => this.#present.has(segment)

@@ -57,9 +57,11 @@ export class Stations {
     }
   }
 
-  /** Forgets a station, whether told or learnt. Forgetting what is not known is fine. */
-  forget(segment: number, mac: string): void {
-    attempt("forget station", mac, () => addon.bpfDelete(this.maps.fdb, Layout.encodeStationKey(segment, mac), 1))
+  /** Forgets stations, whether told or learnt. Forgetting what is not known is fine. */
+  forget(stations: ReadonlyArray<Pick<ToldStation, "segment" | "mac">>): void {
+    if (stations.length === 0) return
+    const keys = Layout.concat(stations.map(({ mac, segment }) => Layout.encodeStationKey(segment, mac)))
+    attempt("forget stations", "eBPF map fdb", () => addon.bpfDelete(this.maps.fdb, keys, stations.length))
     Epoch.begin(this.maps.epoch)
   }
 

@@ -163,6 +163,8 @@ export class PortProgram {
   readonly stations: Stations
   /** The kernel's digest of the program's instructions. */
   readonly tag: string
+  /** When `forgetFar` was called last, on the clock of `performance.now`. */
+  farForgottenMs = -Infinity
   readonly maps: Readonly<Record<Layout.MapName, number>>
 
   private readonly entries = new Map<number, Layout.PortEntry>()
@@ -389,6 +391,13 @@ export class PortProgram {
       if (known && (segment === undefined || segment === station.segment)) stations.push({ ...station, ageS, ...told })
     }
     return stations
+  }
+
+  /** Forgets the stations of these segments that are on other hosts, until they are heard or told of again. */
+  forgetFar(segments: ReadonlySet<number>): void {
+    if (segments.size === 0) return
+    this.stations.forget(this.fdb().filter(({ ifindex, segment }) => segments.has(segment) && Layout.isTunnelEnd(ifindex)))
+    this.farForgottenMs = performance.now()
   }
 
   /** Closes the descriptors. Program and maps live on as long as a filter uses them. */

@@ -424,9 +424,16 @@ export class Reconciler {
     if (failures.length === 0 && changed > 0 && watch !== silent && watch.faultsOnly !== true) {
       await this.settled(entry, watch)
     }
+    if (failures.length === 0 && watch.faultsOnly !== true) this.forgetFar(entry.plan)
     await this.settle(entry, failures, changed, watch.faultsOnly === true)
     await this.fitHost(entry.name, watch)
     return { changed, failures, rolledBack: false }
+  }
+
+  /** Nodes may have moved between other hosts: frames for them go everywhere until they are heard, or EVPN tells where they are now. */
+  private forgetFar({ resources }: Plan): void {
+    const networks = resources.flatMap(({ kind, spec }) => (kind === "segment" && spec.tunnel !== undefined ? [spec.vni] : []))
+    this.daemon.program.forgetFar(new Set(networks))
   }
 
   private settled({ plan }: LabEntry, { note }: Watch): Promise<void> {

@@ -18,9 +18,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "addon.h"
 
@@ -34,14 +36,18 @@ constexpr uint32_t blockOctets = 128 * 1024;
 constexpr uint32_t blockTimeoutMs = 40;
 constexpr size_t vlanTagOffset = 12, vlanTagLength = 4;
 
+bool isOlder(const tpacket3_hdr* a, const tpacket3_hdr* b) {
+  return a->tp_sec != b->tp_sec ? a->tp_sec < b->tp_sec : a->tp_nsec < b->tp_nsec;
+}
+
 struct Capture {
   int descriptor = -1;
   uint8_t* ring = nullptr;
   uint32_t blocks = 0;
-  // The block that is read or will be given to us next, and what is unread in it.
+  // The block that is read or will be given to us next, its frames, and how many of them are read.
   uint32_t block = 0;
-  tpacket3_hdr* next = nullptr;
-  uint32_t unread = 0;
+  std::vector<const tpacket3_hdr*> frames;
+  size_t read = 0;
   // The kernel's counters start anew with each look at them.
   uint64_t received = 0, dropped = 0, delivered = 0;
 
@@ -57,22 +63,32 @@ struct Capture {
     block = (block + 1) % blocks;
   }
 
-  // The oldest unread frame, or nullptr.
-  tpacket3_hdr* peek() {
-    while (unread == 0) {
-      tpacket_block_desc* descriptor = current();
-      if ((__atomic_load_n(&descriptor->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) == 0) return nullptr;
-      unread = descriptor->hdr.bh1.num_pkts;
-      next = reinterpret_cast<tpacket3_hdr*>(reinterpret_cast<uint8_t*>(descriptor) + descriptor->hdr.bh1.offset_to_first_pkt);
-      if (unread == 0) release();
+  // Takes the frames of the block. A frame gets its time before its place, so those of two processors may stand the wrong way round.
+  void open(const tpacket_block_desc* descriptor) {
+    frames.resize(descriptor->hdr.bh1.num_pkts);
+    read = 0;
+    const uint8_t* at = reinterpret_cast<const uint8_t*>(descriptor) + descriptor->hdr.bh1.offset_to_first_pkt;
+    for (const tpacket3_hdr*& frame : frames) {
+      frame = reinterpret_cast<const tpacket3_hdr*>(at);
+      at += frame->tp_next_offset;
     }
-    return next;
+    std::stable_sort(frames.begin(), frames.end(), isOlder);
+  }
+
+  // The oldest unread frame, or nullptr.
+  const tpacket3_hdr* peek() {
+    while (read == frames.size()) {
+      const tpacket_block_desc* descriptor = current();
+      if ((__atomic_load_n(&descriptor->hdr.bh1.block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) == 0) return nullptr;
+      open(descriptor);
+      if (frames.empty()) release();
+    }
+    return frames[read];
   }
 
   void skip() {
     delivered++;
-    if (--unread == 0) release();
-    else next = reinterpret_cast<tpacket3_hdr*>(reinterpret_cast<uint8_t*>(next) + next->tp_next_offset);
+    if (++read == frames.size()) release();
   }
 };
 
@@ -257,10 +273,6 @@ void writeFrame(const tpacket3_hdr* frame, uint32_t interface, uint8_t* target) 
   put32(trailer + 4, flagsOf(frame));
   put32(trailer + 8, 0);  // opt_endofopt
   put32(trailer + 12, total);
-}
-
-bool isOlder(const tpacket3_hdr* a, const tpacket3_hdr* b) {
-  return a->tp_sec != b->tp_sec ? a->tp_sec < b->tp_sec : a->tp_nsec < b->tp_nsec;
 }
 
 // captureRead(captures, target, untilMs, limit, enough): [octets, frames, held]. Writes at most `limit` frames of all captures as

@@ -70,6 +70,15 @@ t.test("a network of five ports", { skip: needsRoot }, async (t) => {
     "also when a new port has its ifindex"
   )
 
+  await exchange(4, frame({ to: broadcast, from: macOf(90) }), 4)
+  program.removePort(ports[4]!)
+  program.setPort(ports[4]!, { kind: "network", segment: 7, mac: macOf(4) })
+  t.strictSame(
+    (await exchange(4, frame({ to: macOf(90), from: macOf(4) }), 4)).map(({ port }) => port),
+    [0, 1, 2, 3],
+    "and when that one looks for a station that was behind the old one"
+  )
+
   network(fixture, 8, [5, 1])
   t.strictSame((await exchange(5, frame({ to: broadcast, from: macOf(5) }), 1)).map(({ port }) => port), [1], "a port can change networks")
   t.strictSame((await exchange(0, frame({ to: broadcast, from: macOf(0) }), 3)).map(({ port }) => port), [2, 3, 4])

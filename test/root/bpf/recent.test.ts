@@ -53,7 +53,7 @@ t.test("the way of the last frame", { skip: needsRoot }, async (t) => {
   await travel(1)
   program.stations.tell([{ segment, mac: guest, ifindex: ports[2]!, serial }])
   await travel(2)
-  program.stations.forget(segment, guest)
+  program.stations.forget([{ segment, mac: guest }])
   t.strictSame(await reached(2), [1, 2], "told elsewhere, forgotten")
 
   await isAt(1)

@@ -33,7 +33,7 @@ t.test("a station that is told", { skip: needsRoot }, async (t) => {
   await wire.exchange(1, frame({ to: broadcast, from: remoteMac }), 2)
   t.equal(program.stations.news(), quiet, "the same again is no news")
   tell()
-  program.stations.forget(segment, remoteMac)
+  program.stations.forget([{ segment, mac: remoteMac }])
   t.strictSame(await seen(0, 2), [1, 2], "forgotten: flooded again")
 })
 
@@ -58,7 +58,7 @@ t.test("a told station is not learnt from another host", { skip: needsRoot }, as
   await world.run(farEnd, ["ping", "-c", "1", "-W", "0.2", "10.9.0.1"])
   await until("the far end's frame has come", () => heard() > before)
   t.equal(at(), ways[1], "what was told holds against frames of other hosts")
-  program.stations.forget(vni, remoteMac)
+  program.stations.forget([{ segment: vni, mac: remoteMac }])
   await world.run(farEnd, ["ping", "-c", "1", "-W", "0.2", "10.9.0.1"])
   await until("it is learnt as before once it is not told any more", () => at() === ways[0])
 })
