@@ -85,10 +85,6 @@ export const neighbor = (address: string, asn: number | string, ...lines: Readon
 export const family = (name: "ipv4" | "ipv6", ...lines: ReadonlyArray<string>): string =>
   [`address-family ${name} unicast`, ...lines, "exit-address-family"].join("\n")
 
-/** FRR takes a configuration line by line. Shut until it has all of them, it makes no session from the first few. */
-const atOnce = (text: string): string =>
-  [text.replace(/^router bgp .*/m, "$&\nbgp shutdown"), /^router bgp .*/m.exec(text)![0], "no bgp shutdown"].join("\n")
-
 export class FrrLab {
   readonly weftd: Weftd
   readonly name: string
@@ -203,7 +199,7 @@ export class FrrLab {
         const text = frr[name]
         if (text === undefined) return []
         this.#configured.add(name)
-        return [this.frr(name).configure(atOnce(text))]
+        return [this.frr(name).configure(text)]
       })
     ])
     await this.#resetHalfMade()
