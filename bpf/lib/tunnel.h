@@ -70,9 +70,8 @@ static __always_inline bool get_origin(struct __sk_buff *skb, struct origin *ori
 
 static __always_inline bool same_origin(const struct origin *a, const struct origin *b)
 {
-	const __u64 *left = (const void *)a, *right = (const void *)b;
-
-	return left[0] == right[0] && left[1] == right[1] && left[2] == right[2];
+	return a->device == b->device && a->vni == b->vni && a->remote[0] == b->remote[0] && a->remote[1] == b->remote[1] &&
+	       a->remote[2] == b->remote[2] && a->remote[3] == b->remote[3];
 }
 
 /* The index of the tunnel end that the frame came from; 0: none, and `reason` says why. */
